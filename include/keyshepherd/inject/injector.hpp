@@ -1,0 +1,51 @@
+// The injector: a workload, its annotations, the providers and the settings in; a patch, or every fault, out.
+//
+// Pure: same input, same bytes, in every process. `object` is edited in place and the patch says how (RFC
+// 6902).
+//
+//     auto outcome = inject(deployment, {.kind = "Deployment", .workload_namespace = "shop"}, catalog,
+//     settings);
+#pragma once
+
+#include <keyshepherd/inject/provider.hpp>
+#include <keyshepherd/inject/settings.hpp>
+#include <keyshepherd/json/value.hpp>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace keyshepherd::inject {
+
+struct Workload {
+    std::string_view kind;                // "Deployment"; other kinds are left alone
+    std::string_view workload_namespace;  // of the request: the object may not carry it yet
+    const json::value* old = nullptr;     // the stored object, on an update
+};
+
+struct Fault {
+    std::string field;    // metadata.annotations[keyshepherd.dev/wiring]
+    std::string message;  // what is wrong and what would be right
+};
+
+enum class Verdict {
+    untouched,  // nothing to do: an empty patch
+    injected,
+    removed,  // opted out: what was ours is taken out
+    denied,   // see faults
+};
+
+struct Outcome {
+    Verdict verdict = Verdict::untouched;
+    // Of `untouched`, a closed set: kind, namespace, not-asked, opted-out, unchanged, no-containers, windows,
+    // nothing-to-wire.
+    std::string_view reason = "";
+    std::vector<std::string> warnings;
+    std::vector<Fault> faults;
+    std::string patch;  // RFC 6902, JSON text; empty where nothing changes
+};
+
+Outcome inject(json::value& object, const Workload& workload, const Catalog& catalog,
+               const Settings& settings);
+
+}  // namespace keyshepherd::inject

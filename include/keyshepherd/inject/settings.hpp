@@ -1,0 +1,36 @@
+// What the installation decides, as opposed to the workload (annotations) and the provider.
+#pragma once
+
+#include <keyshepherd/core/kubernetes_version.hpp>
+
+#include <string>
+#include <vector>
+
+namespace keyshepherd::inject {
+
+struct Resources {
+    std::string cpu_request = "25m";
+    std::string cpu_limit = "500m";
+    std::string memory_request = "64Mi";
+    std::string memory_limit = "128Mi";
+};
+
+struct Settings {
+    KubernetesVersion kubernetes{1, 35};  // of the API server
+    KubernetesVersion lowest_kubelet{1, 35};
+    std::string image =
+        "ghcr.io/keyshepherd/keyshepherd:0.1.0";  // holds keyshepherd-exec as its entrypoint's folder
+    std::string vault_image = "hashicorp/vault:1.21.4";
+    std::string bao_image = "openbao/openbao:2.7.2";
+    std::string agent_flavor = "bao";  // "bao" or "vault"
+    Resources agent;
+    long agent_user = 100;
+    long agent_group = 1000;
+    std::string agent_log_level = "info";
+    std::string default_provider = "holysheep";
+    std::vector<std::string>
+        allowed_vault_addresses;  // beside the providers' own; exact, or "https://*.example"
+    std::vector<std::string> own_namespaces = {"kube-system", "keyshepherd"};  // never injected
+};
+
+}  // namespace keyshepherd::inject

@@ -1,0 +1,48 @@
+// Edits a JSON document in place; every edit is one RFC 6902 operation, so that patch and result cannot
+// differ.
+//
+//     Editor edit(document);
+//     edit.insert("/spec/volumes", 0, volume);      // no list yet: one add of [volume]
+//     std::string patch = std::move(edit).take();
+//
+// Pointers are RFC 6901 and must lead to an existing parent: anything else is a fault of the caller and
+// throws std::logic_error. Not for use by two threads at once; the document outlives the editor.
+#pragma once
+
+#include <keyshepherd/json/value.hpp>
+
+namespace keyshepherd::json {
+
+class Editor {
+public:
+    explicit Editor(value& document) : document_(document) {}
+
+    // Adds or replaces a member, or replaces an element. An equal value is no operation.
+    void set(std::string_view pointer, value v);
+    // Inserts into the list at `pointer` before `index`. An absent or null list becomes [v] in one operation.
+    void insert(std::string_view pointer, std::size_t index, const value& v) {
+        insert_json(pointer, index, bj::serialize(v));
+    }
+    void append(std::string_view pointer, const value& v) { append_json(pointer, bj::serialize(v)); }
+    // The same with the text of one value, which goes into the patch as it is.
+    void insert_json(std::string_view pointer, std::size_t index, std::string_view json);
+    void append_json(std::string_view pointer, std::string_view json);
+    void remove(std::string_view pointer);
+
+    value& document() { return document_; }
+    bool changed() const { return !operations_.empty(); }
+    // The patch, a JSON list of operations.
+    std::string take() &&;
+
+private:
+    void record(std::string_view op, std::string_view pointer, std::string_view json);
+
+    value& document_;
+    std::string operations_;  // separated by commas
+};
+
+// Records what turns `from` into `to` on top of `pointer`: members one by one, lists of one length element by
+// element, other lists whole.
+void converge(Editor& edit, const std::string& pointer, const value& to);
+
+}  // namespace keyshepherd::json

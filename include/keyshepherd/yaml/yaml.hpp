@@ -1,0 +1,43 @@
+// YAML and JSON documents, with the meaning that kubectl gives them (sigs.k8s.io/yaml: YAML 1.1 scalars), and
+// edits that change only what a patch changes: order, comments, spelling of numbers and quotes stay.
+//
+//     KEYSHEPHERD_TRY(const auto documents, yaml::read(text));
+//     KEYSHEPHERD_TRY(const std::string edited, yaml::apply(documents[0], patch));
+//
+// Pure. The documents' separators and sources, one after the other, are the stream, byte for byte.
+#pragma once
+
+#include <keyshepherd/json/value.hpp>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace keyshepherd::yaml {
+
+enum class Format { yaml, json };
+
+struct Document {
+    json::value json;       // null for an empty document
+    std::string source;     // the document's own bytes, without its separator line
+    std::size_t line = 1;   // where its content starts, from 1
+    std::string separator;  // what stands before `source`: the `---` line, directives, a byte order mark
+    Format format = Format::yaml;
+};
+
+// Splits a stream into documents and converts each. A document that starts with { or [ is JSON if it can be
+// read so. Stricter than kubectl where kubectl loses something: a repeated key and text behind `...` are
+// refused. Errc::invalid names the line; Errc::too_large a limit (depth 100, a million nodes, aliases counted
+// as expanded).
+result<std::vector<Document>> read(std::string_view stream);
+
+// Applies `patch` (RFC 6902: add, replace, remove) to `document.source` and returns the new source. Aliases
+// that the patch would change in more than one place are expanded. The result is read back: it means what the
+// patch says.
+result<std::string> apply(const Document& document, const json::array& patch);
+
+// The line, in the stream that `document` was read from, of what `pointer` (RFC 6901) leads to; document.line
+// when it leads nowhere.
+std::size_t line_at(const Document& document, std::string_view pointer);
+
+}  // namespace keyshepherd::yaml

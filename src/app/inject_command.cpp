@@ -1,0 +1,245 @@
+// keyshepherd inject: the webhook's patch on files. Reads everything, decides everything, and only then
+// prints.
+#include "commands.hpp"
+#include "input_files.hpp"
+#include "settings_flags.hpp"
+#include "unified_diff.hpp"
+
+#include <keyshepherd/inject/annotations.hpp>
+#include <keyshepherd/inject/injector.hpp>
+#include <keyshepherd/yaml/yaml.hpp>
+
+#include <fmt/format.h>
+
+#include <exception>
+#include <iostream>
+#include <memory>
+
+namespace keyshepherd::app {
+
+namespace {
+
+struct InjectFlags {
+    SettingsFlags shared;
+    std::vector<std::string> files;
+    std::string workload_namespace = "default";
+    bool diff = false;
+    bool recursive = false;
+};
+
+struct Target {
+    const json::value* object;
+    std::string pointer;  // within its document: "", or "/items/3" of a List
+};
+
+// The Deployments of a document: itself, or the items of a List.
+void collect(const json::value& object, const std::string& pointer, bool untyped_is_deployment,
+             std::vector<Target>& targets) {
+    const std::string_view kind = json::find_text(object, {"kind"});
+    const std::string_view version = json::find_text(object, {"apiVersion"});
+    if ((kind == "Deployment" && version == "apps/v1") ||
+        (untyped_is_deployment && kind.empty() && version.empty())) {
+        if (object.is_object()) targets.push_back({&object, pointer});
+        return;
+    }
+    const bool deployments = kind == "DeploymentList" && version == "apps/v1";
+    if (!deployments && !(kind == "List" && version == "v1")) return;
+    const json::array* items = json::find_array(object, {"items"});
+    for (std::size_t i = 0; items != nullptr && i < items->size(); ++i)
+        collect((*items)[i], fmt::format("{}/items/{}", pointer, i), deployments, targets);
+}
+
+struct Names {
+    std::string workload_namespace;
+    std::string name;
+};
+
+Names names_of(const json::value& object, const std::string& default_namespace) {
+    Names names{std::string(json::find_text(object, {"metadata", "namespace"})),
+                std::string(json::find_text(object, {"metadata", "name"}))};
+    if (names.workload_namespace.empty()) names.workload_namespace = default_namespace;
+    if (names.name.empty()) names.name = json::find_text(object, {"metadata", "generateName"});
+    if (names.name.empty()) names.name = "(no name)";
+    return names;
+}
+
+json::array below(const std::string& pointer, const json::array& patch) {
+    json::array moved;
+    for (const json::value& operation : patch) {
+        json::object copy = operation.as_object();
+        copy["path"] = pointer + std::string(json::find_text(operation, {"path"}));
+        moved.push_back(std::move(copy));
+    }
+    return moved;
+}
+
+struct Outcome {
+    std::string text;                      // the documents, or the diff
+    std::vector<std::string> diagnostics;  // lines for stderr
+    bool failed = false;
+};
+
+class Run {
+public:
+    Run(const InjectFlags& flags, const inject::Catalog& catalog, const inject::Settings& settings)
+        : flags_(flags), catalog_(catalog), settings_(settings) {}
+
+    void file(const InputFile& file) {
+        auto documents = yaml::read(file.text);
+        if (!documents) return error(file, documents.error().message);
+        UnifiedDiff diff;
+        for (std::size_t i = 0; i < documents->size(); ++i) {
+            const yaml::Document& document = (*documents)[i];
+            std::string label;
+            const std::string patched = inject_into(file, document, label);
+            if (flags_.diff) {
+                diff.add(document.separator, document.separator);
+                diff.add(document.source, patched, std::move(label));
+            } else {
+                print(document, patched, i == 0);
+            }
+        }
+        if (flags_.diff) outcome_.text += diff.text(file.name);
+    }
+
+    Outcome take() && { return std::move(outcome_); }
+
+private:
+    void error(const InputFile& file, const std::string& message) {
+        outcome_.failed = true;
+        outcome_.diagnostics.push_back(fmt::format("error: {} {}", file.name, message));
+    }
+
+    // The document's source, patched; `label` names what was.
+    std::string inject_into(const InputFile& file, const yaml::Document& document, std::string& label) {
+        if (document.json.is_null()) return document.source;
+        if (!document.json.is_object()) {
+            error(file, fmt::format("line {}: a Kubernetes object is a map; this is something else",
+                                    document.line));
+            return document.source;
+        }
+        std::vector<Target> targets;
+        collect(document.json, "", false, targets);
+        json::array patch;
+        for (const Target& target : targets) {
+            json::value object = *target.object;
+            const Names names = names_of(object, flags_.workload_namespace);
+            inject::Outcome outcome;
+            try {
+                outcome = inject::inject(
+                    object, {.kind = "Deployment", .workload_namespace = names.workload_namespace}, catalog_,
+                    settings_);
+            } catch (const std::exception& malfunction) {  // ours: it must not hide what is wrong elsewhere
+                error(file, fmt::format("line {}: Deployment {}/{}: keyshepherd itself failed: {}",
+                                        yaml::line_at(document, target.pointer), names.workload_namespace,
+                                        names.name, malfunction.what()));
+                continue;
+            }
+            for (const std::string& warning : outcome.warnings)
+                outcome_.diagnostics.push_back(fmt::format("warning: {}: Deployment/{}/{}: {}", file.name,
+                                                           names.workload_namespace, names.name, warning));
+            for (const inject::Fault& fault : outcome.faults)
+                error(file, fmt::format("line {}: Deployment {}/{}: {}: {}",
+                                        yaml::line_at(document, target.pointer), names.workload_namespace,
+                                        names.name, fault.field, fault.message));
+            if (outcome.patch.empty()) continue;
+            if (!label.empty()) label += ", ";
+            label += fmt::format("Deployment/{}/{}", names.workload_namespace, names.name);
+            for (json::value& operation :
+                 below(target.pointer, json::parse(outcome.patch).value().as_array()))
+                patch.push_back(std::move(operation));
+        }
+        if (patch.empty() || outcome_.failed) return document.source;
+        auto patched = yaml::apply(document, patch);
+        if (!patched) {
+            error(file, patched.error().message);
+            return document.source;
+        }
+        return std::move(patched).value();
+    }
+
+    // As it stood in its file; between two files there is a separator too.
+    void print(const yaml::Document& document, const std::string& text, bool first_of_file) {
+        std::string& out = outcome_.text;
+        std::string_view separator = document.separator;
+        constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
+        if (first_of_file && !out.empty()) {
+            if (separator.starts_with(byte_order_mark)) separator.remove_prefix(byte_order_mark.size());
+            if (!out.ends_with('\n')) out += '\n';
+            const bool json_stream = previous_ == yaml::Format::json && document.format == yaml::Format::json;
+            if (separator.starts_with('%')) {
+                out += "...\n";
+            } else if (!json_stream && !has_separator(separator)) {
+                out += "---\n";
+            }
+        }
+        out += separator;
+        out += text;
+        previous_ = document.format;
+    }
+
+    static bool has_separator(std::string_view separator) {
+        return separator.starts_with("---") || separator.contains("\n---");
+    }
+
+    const InjectFlags& flags_;
+    const inject::Catalog& catalog_;
+    const inject::Settings& settings_;
+    Outcome outcome_;
+    yaml::Format previous_ = yaml::Format::yaml;
+};
+
+result<Outcome> run_inject(const InjectFlags& flags) {
+    KEYSHEPHERD_TRY(const inject::Settings settings, settings_from(flags.shared, 0));
+    KEYSHEPHERD_TRY(const inject::Catalog catalog, catalog_from(flags.shared));
+    KEYSHEPHERD_TRY(const std::vector<InputFile> files, read_inputs(flags.files, flags.recursive));
+    Run run(flags, catalog, settings);
+    for (const InputFile& file : files) run.file(file);
+    return std::move(run).take();
+}
+
+}  // namespace
+
+void add_inject_command(CLI::App& app, int& exit_code) {
+    auto flags = std::make_shared<InjectFlags>();
+    CLI::App* command = app.add_subcommand(
+        "inject",
+        "Patch the Deployments of files as the webhook would, and print everything\n\n"
+        "What the patch does not touch stays as it is written, comments too. Only a document whose anchors "
+        "and aliases\n"
+        "stand in the way is printed anew, without its comments. Other objects pass through byte for byte.\n"
+        "Nothing is printed when anything is wrong.");
+    command
+        ->add_option("-f,--filename", flags->files,
+                     "File, directory (*.yaml, *.yml, *.json) or - for standard input; may be repeated")
+        ->required()
+        ->type_name("FILE");
+    command->add_flag("-R,--recursive", flags->recursive, "Look below directories too");
+    command->add_flag("--diff", flags->diff, "Print a unified diff instead of the objects");
+    command->add_option("-n,--namespace", flags->workload_namespace, "Namespace of objects that name none")
+        ->envname("KEYSHEPHERD_NAMESPACE")
+        ->capture_default_str();
+    command->add_flag_callback(
+        "--help-annotations", [] { throw CLI::CallForVersion(inject::annotation_reference(), 0); },
+        "Print every annotation of a workload, as a Markdown page");
+    add_settings_flags(*command, flags->shared);
+
+    command->callback([flags, &exit_code] {
+        exit_code = 1;
+        const auto outcome = run_inject(*flags);
+        if (!outcome) {
+            std::cerr << "error: " << outcome.error().message << '\n';
+            return;
+        }
+        for (const std::string& line : outcome->diagnostics) std::cerr << line << '\n';
+        if (outcome->failed) return;
+        std::cout << outcome->text << std::flush;
+        if (!std::cout) {
+            std::cerr << "error: cannot write to standard output\n";
+            return;
+        }
+        exit_code = 0;
+    });
+}
+
+}  // namespace keyshepherd::app

@@ -1,0 +1,95 @@
+#include "settings_flags.hpp"
+
+#include <keyshepherd/yaml/yaml.hpp>
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <sstream>
+
+namespace keyshepherd::app {
+
+namespace {
+
+result<std::string> read_file(const std::string& path, std::string_view flag) {
+    std::ifstream in(path, std::ios::binary);
+    std::ostringstream text;
+    if (!in || !(text << in.rdbuf()))
+        return fail(Errc::not_found, fmt::format("{}: cannot read {}", flag, path));
+    return std::move(text).str();
+}
+
+}  // namespace
+
+void add_settings_flags(CLI::App& command, SettingsFlags& f) {
+    auto add = [&](const std::string& flag, auto& into, const std::string& doc) {
+        std::string variable = "KEYSHEPHERD_";
+        for (const char c : flag)
+            variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+        return command.add_option("--" + flag, into, doc)
+            ->envname(variable)
+            ->capture_default_str()
+            ->group("Injection");
+    };
+    add("kubernetes-version", f.kubernetes_version, "Version of the API server, as 1.35");
+    add("min-kubelet-version", f.min_kubelet_version,
+        "Version of the oldest kubelet of the cluster, as 1.35");
+    add("providers", f.providers_file, "File of AIProvider and ClusterAIProvider documents");
+    add("default-provider", f.settings.default_provider, "Provider that `inject: \"true\"` means");
+    add("vault-address", f.vault_address, "Vault or OpenBao of the built-in provider, as the pods reach it");
+    add("vault-ca-file", f.vault_ca_file, "PEM file: the CA of that server, when it is a private one");
+    add("allowed-vault-address", f.settings.allowed_vault_addresses,
+        "Address that a workload may name by annotation beside its providers' own; may be repeated");
+    add("own-namespace", f.settings.own_namespaces, "Namespace that is never injected; may be repeated");
+    add("image", f.settings.image, "Image with keyshepherd-exec");
+    add("agent-flavor", f.settings.agent_flavor, "Agent: bao or vault")
+        ->check(CLI::IsMember({"bao", "vault"}));
+    add("bao-image", f.settings.bao_image, "Image of OpenBao's agent");
+    add("vault-image", f.settings.vault_image, "Image of Vault's agent");
+    add("agent-cpu-request", f.settings.agent.cpu_request, "CPU request of the agent, \"none\" for none");
+    add("agent-cpu-limit", f.settings.agent.cpu_limit, "CPU limit of the agent, \"none\" for none");
+    add("agent-memory-request", f.settings.agent.memory_request,
+        "Memory request of the agent, \"none\" for none");
+    add("agent-memory-limit", f.settings.agent.memory_limit, "Memory limit of the agent, \"none\" for none");
+    add("agent-run-as-user", f.settings.agent_user, "User id of the agent");
+    add("agent-run-as-group", f.settings.agent_group, "Group id of the agent");
+    add("agent-log-level", f.settings.agent_log_level, "Log level of the agent")
+        ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
+}
+
+result<inject::Settings> settings_from(const SettingsFlags& flags, int oldest_skew) {
+    inject::Settings settings = flags.settings;
+    if (!flags.kubernetes_version.empty()) {
+        auto version = parse_kubernetes_version(flags.kubernetes_version);
+        if (!version) return fail(Errc::invalid, "--kubernetes-version: " + version.error().message);
+        settings.kubernetes = *version;
+    }
+    settings.lowest_kubelet = settings.kubernetes;
+    settings.lowest_kubelet.minor -= oldest_skew;
+    if (!flags.min_kubelet_version.empty()) {
+        auto version = parse_kubernetes_version(flags.min_kubelet_version);
+        if (!version) return fail(Errc::invalid, "--min-kubelet-version: " + version.error().message);
+        settings.lowest_kubelet = *version;
+    }
+    return settings;
+}
+
+result<inject::Catalog> catalog_from(const SettingsFlags& flags) {
+    std::string ca;
+    if (!flags.vault_ca_file.empty()) {
+        KEYSHEPHERD_TRY(ca, read_file(flags.vault_ca_file, "--vault-ca-file"));
+    }
+    inject::Catalog catalog = inject::Catalog::built_in(flags.vault_address, std::move(ca));
+    if (flags.providers_file.empty()) return catalog;
+    KEYSHEPHERD_TRY(const std::string text, read_file(flags.providers_file, "--providers"));
+    KEYSHEPHERD_TRY(const auto documents, yaml::read(text));
+    for (const yaml::Document& document : documents) {
+        if (document.json.is_null()) continue;
+        if (auto added = catalog.add(document.json); !added)
+            return fail(added.error().code, fmt::format("--providers: {}, line {}: {}", flags.providers_file,
+                                                        document.line, added.error().message));
+    }
+    return catalog;
+}
+
+}  // namespace keyshepherd::app

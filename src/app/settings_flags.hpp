@@ -1,0 +1,35 @@
+// The flags that `webhook` and `inject` share: what the installation decides, and the providers.
+#pragma once
+
+#include <keyshepherd/core/result.hpp>
+#include <keyshepherd/inject/provider.hpp>
+#include <keyshepherd/inject/settings.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+#include <vector>
+
+namespace keyshepherd::app {
+
+struct SettingsFlags {
+    inject::Settings settings;
+    std::string kubernetes_version;
+    std::string min_kubelet_version;
+    std::string providers_file;
+    std::string vault_address = "https://vault.vault.svc:8200";
+    std::string vault_ca_file;
+};
+
+// Adds the flags to `command`; each is also read from KEYSHEPHERD_<NAME>. `flags` outlives the parse.
+void add_settings_flags(CLI::App& command, SettingsFlags& flags);
+
+// Checks what was given, after the parse. `oldest_skew`: without --min-kubelet-version, how many minors a
+// kubelet may be older than the API server (https://kubernetes.io/releases/version-skew-policy/); 0 where
+// there is no cluster.
+result<inject::Settings> settings_from(const SettingsFlags& flags, int oldest_skew);
+
+// The built-in provider and, over it, every document of --providers. Reads files.
+result<inject::Catalog> catalog_from(const SettingsFlags& flags);
+
+}  // namespace keyshepherd::app

@@ -1,0 +1,136 @@
+#include "commands.hpp"
+#include "settings_flags.hpp"
+
+#include <keyshepherd/webhook/run.hpp>
+
+#include <fmt/format.h>
+
+#include <memory>
+
+namespace keyshepherd::app {
+
+namespace {
+
+struct WebhookFlags {
+    SettingsFlags shared;
+    webhook::Options options;
+    std::string log_level = "info";
+    std::string log_format = "json";
+    double poll_seconds = 5;
+    double drain_seconds = 5;
+    double shutdown_seconds = 20;
+    double handshake_seconds = 10;
+    double request_seconds = 10;
+    double answer_seconds = 10;
+    double idle_seconds = 180;
+};
+
+std::chrono::milliseconds milliseconds(double seconds) {
+    return std::chrono::milliseconds(static_cast<long>(seconds * 1000));
+}
+
+result<int> serve(const WebhookFlags& flags) {
+    webhook::Options options = flags.options;
+    if (flags.shared.kubernetes_version.empty())
+        return fail(Errc::invalid,
+                    "--kubernetes-version is not given: the webhook does not ask the API server yet. Give "
+                    "the server's version, "
+                    "as --kubernetes-version 1.35 or KEYSHEPHERD_KUBERNETES_VERSION=1.35");
+    // https://kubernetes.io/releases/version-skew-policy/: a kubelet may be three minors older than the API
+    // server.
+    KEYSHEPHERD_TRY(options.settings, settings_from(flags.shared, 3));
+    KEYSHEPHERD_TRY(options.log_level, telemetry::parse_level(flags.log_level));
+    KEYSHEPHERD_TRY(options.log_format, telemetry::parse_format(flags.log_format));
+    options.load_catalog = [shared = flags.shared] { return catalog_from(shared); };
+    for (const std::string& file : {flags.shared.providers_file, flags.shared.vault_ca_file})
+        if (!file.empty()) options.catalog_files.push_back(file);
+    options.poll = milliseconds(flags.poll_seconds);
+    options.drain = milliseconds(flags.drain_seconds);
+    options.shutdown = milliseconds(flags.shutdown_seconds);
+    options.limits.handshake = milliseconds(flags.handshake_seconds);
+    options.limits.request = milliseconds(flags.request_seconds);
+    options.limits.answer = milliseconds(flags.answer_seconds);
+    options.limits.idle = milliseconds(flags.idle_seconds);
+    return webhook::run(std::move(options));
+}
+
+}  // namespace
+
+void add_webhook_command(CLI::App& app, int& exit_code) {
+    auto flags = std::make_shared<WebhookFlags>();
+    CLI::App* command = app.add_subcommand("webhook", "Serve admission reviews over TLS until SIGTERM");
+    auto add = [command](const std::string& flag, auto& into, const std::string& doc) {
+        std::string variable = "KEYSHEPHERD_";
+        for (const char c : flag)
+            variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+        return command->add_option("--" + flag, into, doc)->envname(variable)->capture_default_str();
+    };
+    const auto positive = CLI::Range(0.05, 86'400.0);
+
+    add("listen", flags->options.listen, "HOST:PORT of the admission port; port 0 takes a free one")
+        ->group("Serving");
+    add("metrics-listen", flags->options.metrics_listen,
+        "HOST:PORT of /metrics, /healthz and /readyz over plain HTTP")
+        ->group("Serving");
+    add("tls-cert-file", flags->options.certificate_file,
+        "PEM file: the serving certificate, leaf first; reloaded on change")
+        ->required()
+        ->group("Serving");
+    add("tls-key-file", flags->options.key_file, "PEM file: its private key")->required()->group("Serving");
+    add("reload-seconds", flags->poll_seconds,
+        "How often the certificate and the providers file are looked at")
+        ->check(positive)
+        ->group("Serving");
+    add("drain-seconds", flags->drain_seconds,
+        "After SIGTERM: how long to go on accepting while /readyz says 503")
+        ->check(CLI::Range(0.0, 86'400.0))
+        ->group("Serving");
+    add("shutdown-seconds", flags->shutdown_seconds, "After that: how long requests under way may take")
+        ->check(positive)
+        ->group("Serving");
+    add("log-level", flags->log_level, "trace, debug, info, warn or error")
+        ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
+        ->group("Serving");
+    add("log-format", flags->log_format, "json or text")
+        ->check(CLI::IsMember({"json", "text"}))
+        ->group("Serving");
+
+    add("max-sessions", flags->options.limits.sessions,
+        "Connections at once, some 100 KB each; one more closes the longest idle one")
+        ->check(CLI::Range(4, 100'000))
+        ->group("Limits");
+    add("max-body-bytes", flags->options.limits.body_bytes, "Largest request body")
+        ->check(CLI::Range(1'024, 1 << 30))
+        ->group("Limits");
+    add("max-bodies-bytes", flags->options.limits.all_bodies_bytes,
+        "Bytes of all request bodies held at once")
+        ->check(CLI::Range(1'024, 1 << 30))
+        ->group("Limits");
+    add("handshake-seconds", flags->handshake_seconds, "Deadline of a TLS handshake")
+        ->check(positive)
+        ->group("Limits");
+    add("request-seconds", flags->request_seconds, "Deadline of a request's header, and of its body")
+        ->check(positive)
+        ->group("Limits");
+    add("answer-seconds", flags->answer_seconds, "Deadline of the client to take an answer")
+        ->check(positive)
+        ->group("Limits");
+    add("idle-seconds", flags->idle_seconds,
+        "How long a connection may idle; clients keep theirs 90 seconds, so stay above 120")
+        ->check(positive)
+        ->group("Limits");
+    add_settings_flags(*command, flags->shared);
+
+    command->callback([flags, &exit_code] {
+        const auto ended = serve(*flags);
+        if (!ended) {
+            // As one line of the log: what reads it in a cluster expects no other.
+            telemetry::Log log(telemetry::Level::error,
+                               telemetry::parse_format(flags->log_format).value_or(telemetry::Format::json));
+            log.error("cannot serve", {{"error", ended.error().message}});
+        }
+        exit_code = ended ? *ended : 1;
+    });
+}
+
+}  // namespace keyshepherd::app

@@ -1,0 +1,505 @@
+#include "names.hpp"
+#include "quantity.hpp"
+
+#include <keyshepherd/inject/annotations.hpp>
+#include <keyshepherd/json/value.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace keyshepherd::inject {
+
+namespace {
+
+using std::string;
+using std::string_view;
+
+template <class Enum>
+struct Choice {
+    string_view text;
+    Enum value;
+};
+
+constexpr std::array wirings = {Choice{"auto", Wiring::automatic}, Choice{"envfile", Wiring::envfile},
+                                Choice{"exec", Wiring::exec}, Choice{"secret", Wiring::secret},
+                                Choice{"file", Wiring::file}};
+constexpr std::array agents = {Choice{"sidecar", AgentMode::sidecar}, Choice{"init", AgentMode::init},
+                               Choice{"none", AgentMode::none}};
+constexpr std::array conflicts = {Choice{"keep", OnConflict::keep}, Choice{"replace", OnConflict::replace},
+                                  Choice{"deny", OnConflict::deny}};
+constexpr std::array rotations = {Choice{"rollout", OnRotate::rollout}, Choice{"restart", OnRotate::restart},
+                                  Choice{"none", OnRotate::none}};
+
+template <class Enum, std::size_t N>
+string choose(const std::array<Choice<Enum>, N>& choices, string_view value, Enum& into) {
+    string known;
+    for (const auto& choice : choices) {
+        if (choice.text == value) {
+            into = choice.value;
+            return "";
+        }
+        known += known.empty() ? "" : ", ";
+        known += choice.text;
+    }
+    return fmt::format("is {}; give one of {}", quoted(value), known);
+}
+
+// Comma list of names, blanks around them dropped.
+string read_names(string_view value, std::vector<string>& names) {
+    std::vector<string> into;
+    std::size_t at = 0;
+    while (at <= value.size()) {
+        const std::size_t comma = std::min(value.find(',', at), value.size());
+        string_view name = value.substr(at, comma - at);
+        while (name.starts_with(' ')) name.remove_prefix(1);
+        while (name.ends_with(' ')) name.remove_suffix(1);
+        if (!is_dns_label(name))
+            return fmt::format(
+                "is {}; give names like app,worker: lower-case letters, digits and '-', separated by commas",
+                quoted(value));
+        if (std::find(into.begin(), into.end(), name) == into.end()) into.emplace_back(name);
+        at = comma + 1;
+    }
+    names = std::move(into);
+    return "";
+}
+
+string read_names(string_view value, std::optional<std::vector<string>>& into) {
+    std::vector<string> names;
+    string fault = read_names(value, names);
+    if (fault.empty()) into = std::move(names);
+    return fault;
+}
+
+string read_text(std::optional<string>& into, string_view value, bool good, string_view right) {
+    if (!good) return fmt::format("is {}; give {}", quoted(value), right);
+    into = string(value);
+    return "";
+}
+
+string read_quantity(std::optional<string>& into, string_view value) {
+    if (value == "none") {
+        into = "none";
+        return "";
+    }
+    const auto quantity = parse_quantity(value);
+    if (!quantity)
+        return fmt::format("is {}; give a Kubernetes quantity such as 100m or 64Mi, or none", quoted(value));
+    into = quantity->canonical;
+    return "";
+}
+
+string read_id(std::optional<long>& into, string_view value) {
+    long id = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), id);
+    if (error != std::errc{} || end != value.data() + value.size() || id < 1 || id > 2147483647)
+        return fmt::format(
+            "is {}; give a number from 1 to 2147483647 (0 is root, which the agent does not need)",
+            quoted(value));
+    into = id;
+    return "";
+}
+
+bool is_url(string_view value) {
+    for (const string_view scheme : {"https://", "http://"}) {
+        if (!value.starts_with(scheme)) continue;
+        const string_view rest = value.substr(scheme.size());
+        return !rest.empty() && rest.find_first_of(" \"\\@?#\t\n") == string_view::npos &&
+               rest.front() != '/';
+    }
+    return false;
+}
+
+string read_inject(Wishes& w, string_view, string_view value) {
+    // The spellings of Go's strconv.ParseBool, which users of other injectors are used to.
+    for (const string_view yes : {"true", "True", "TRUE", "t", "T", "1"})
+        if (value == yes) {
+            w.asked = true;
+            return "";
+        }
+    for (const string_view no : {"false", "False", "FALSE", "f", "F", "0"})
+        if (value == no) {
+            w.asked = false;
+            return "";
+        }
+    std::vector<string> names;
+    if (!read_names(value, names).empty())
+        return fmt::format("is {}; give \"true\", \"false\", or names of providers such as holysheep",
+                           quoted(value));
+    w.asked = true;
+    w.providers = std::move(names);
+    return "";
+}
+
+string read_variable(Wishes& w, string_view variable, string_view value) {
+    if (!is_variable_name(variable))
+        return fmt::format(
+            "names the variable {}; a name has letters, digits and '_' and starts with no digit",
+            quoted(variable));
+    string fault;
+    auto reference = parse_reference(value.starts_with("vault:") ? value.substr(6) : value, fault);
+    if (!reference) return fault;
+    w.variables[string(variable)] = *reference;
+    return "";
+}
+
+string read_secret_file(Wishes& w, string_view file, string_view value) {
+    if (!is_file_name(file))
+        return fmt::format("names the file {}; use letters, digits, '.', '_' and '-'", quoted(file));
+    string fault;
+    const bool whole = value.find('#') == string_view::npos;
+    auto reference = parse_reference(whole ? string(value) + "#x" : string(value), fault);
+    if (!reference) return fault;
+    w.files[string(file)].path = reference->path;
+    w.files[string(file)].key = whole ? "" : reference->key;
+    return "";
+}
+
+string read_template_file(Wishes& w, string_view file, string_view value) {
+    if (!is_file_name(file))
+        return fmt::format("names the file {}; use letters, digits, '.', '_' and '-'", quoted(file));
+    if (value.empty()) return "is empty; give the text of an agent template";
+    w.files[string(file)].content = string(value);
+    return "";
+}
+
+string read_permissions(Wishes& w, string_view file, string_view value) {
+    const bool good = value.size() == 4 && value[0] == '0' &&
+                      std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '7'; });
+    if (!good) return fmt::format("is {}; give an octal mode of four digits such as 0444", quoted(value));
+    w.files[string(file)].permissions = string(value);
+    return "";
+}
+
+string read_on_rotate(Wishes& w, string_view, string_view value) {
+    if (value.starts_with("signal:") && value.size() > 7) {
+        w.on_rotate = OnRotate::signal;
+        return "";
+    }
+    return choose(rotations, value, w.on_rotate).empty()
+               ? ""
+               : fmt::format("is {}; give rollout, restart, signal:NAME or none", quoted(value));
+}
+
+string read_entrypoint(Wishes& w, string_view container, string_view value) {
+    if (!is_dns_label(container))
+        return fmt::format("names the container {}, which no container can be", quoted(container));
+    const string_view right = "give a JSON list of texts such as [\"/app\", \"serve\"]";
+    auto list = json::parse(value);
+    if (!list) return fmt::format("is no JSON list ({}); {}", list.error().message, right);
+    std::vector<string> words;
+    if (const json::array* elements = list->if_array())
+        for (const json::value& element : *elements) {
+            const auto* word = element.if_string();
+            if (word == nullptr) return fmt::format("holds something that is no text; {}", right);
+            words.emplace_back(*word);
+        }
+    if (words.empty()) return fmt::format("is {}; {}", quoted(value), right);
+    w.entrypoints[string(container)] = std::move(words);
+    return "";
+}
+
+string read_log_level(Wishes& w, string_view, string_view value) {
+    for (const string_view level : {"trace", "debug", "info", "warn", "error"})
+        if (value == level) {
+            w.log_level = string(value);
+            return "";
+        }
+    return fmt::format("is {}; give one of trace, debug, info, warn, error", quoted(value));
+}
+
+string read_spec(Wishes&, string_view, string_view) {
+    return "";
+}  // taken apart before the table is walked
+
+constexpr auto
+    table =
+        std::
+            to_array<Annotation>(
+                {
+                    {"inject", "", "true, false, or names of providers", "",
+                     "Asks for injection; `true` means the default provider", read_inject},
+                    {"wiring", "", "one of auto, envfile, exec, secret, file", "auto",
+                     "How the variable reaches the process",
+                     [](Wishes& w, string_view, string_view v) { return choose(wirings, v, w.wiring); }},
+                    {"containers", "", "names", "all", "Containers that get the provider's variables",
+                     [](Wishes& w, string_view, string_view v) { return read_names(v, w.containers); }},
+                    {"init-containers", "", "names", "none", "Init containers that get them",
+                     [](Wishes& w, string_view, string_view v) { return read_names(v, w.init_containers); }},
+                    {"env-", "VAR", "path#key", "", "One more variable out of Vault", read_variable},
+                    {"secret-", "file", "path or path#key", "",
+                     "One more file below /keyshepherd/files: a field, or all of them as JSON",
+                     read_secret_file},
+                    {"template-", "file", "agent template", "",
+                     "The same file, rendered by a template of your own", read_template_file},
+                    {"perms-", "file", "octal mode", "0444", "Mode of that file", read_permissions},
+                    {"role", "", "text", "provider's", "Role of the Kubernetes login",
+                     [](Wishes& w, string_view, string_view v) {
+                         return read_text(w.role, v, is_vault_name(v), "the name of a Vault role");
+                     }},
+                    {"auth-type", "", "kubernetes or approle", "provider's", "How the agent logs in",
+                     [](Wishes& w, string_view, string_view v) {
+                         return read_text(w.auth_type, v, v == "kubernetes" || v == "approle",
+                                          "kubernetes or approle");
+                     }},
+                    {"auth-path", "", "path", "auth/<auth-type>", "Mount of that login",
+                     [](Wishes& w, string_view, string_view v) {
+                         return read_text(w.auth_path, v, is_vault_path(v),
+                                          "a mount such as auth/kubernetes");
+                     }},
+                    {"token-audience", "", "text", "vault", "Audience of the projected ServiceAccount token",
+                     [](Wishes& w, string_view, string_view v) {
+                         return read_text(w.token_audience, v, !v.empty() && v.size() <= 253,
+                                          "an audience such as vault");
+                     }},
+                    {"approle-secret", "", "name", "provider's",
+                     "Secret with `role_id` and `secret_id` for the AppRole login",
+                     [](Wishes& w, string_view, string_view v) {
+                         return read_text(w.approle_secret, v, is_dns_subdomain(v), "the name of a Secret");
+                     }},
+                    {"vault-address", "", "URL", "provider's",
+                     "Vault or OpenBao; only an address that the installation allows",
+                     [](Wishes& w, string_view, string_view v) {
+                         return read_text(w.vault_address, v, is_url(v),
+                                          "an address such as https://vault.example:8200");
+                     }},
+                    {"vault-namespace", "", "path", "provider's", "Namespace in Vault",
+                     [](Wishes& w, string_view, string_view v) {
+                         return read_text(w.vault_namespace, v, is_vault_path(v),
+                                          "a namespace such as team/ai");
+                     }},
+                    {"ca-secret", "", "name", "provider's CA", "Secret with the CA of Vault as `ca.crt`",
+                     [](Wishes& w, string_view, string_view v) {
+                         return read_text(w.ca_secret, v, is_dns_subdomain(v), "the name of a Secret");
+                     }},
+                    {"tls-server-name", "", "name", "provider's", "Name that Vault's certificate must carry",
+                     [](Wishes& w, string_view, string_view v) {
+                         return read_text(w.tls_server_name, v, is_dns_subdomain(v), "a host name");
+                     }},
+                    {"agent", "", "one of sidecar, init, none", "sidecar",
+                     "Whether the agent stays beside the application",
+                     [](Wishes& w, string_view, string_view v) {
+                         w.agent_given = true;
+                         return choose(agents, v, w.agent);
+                     }},
+                    {"agent-flavor", "", "vault or bao", "installation's", "Which agent",
+                     [](Wishes& w, string_view, string_view v) {
+                         return read_text(w.agent_flavor, v, v == "vault" || v == "bao", "vault or bao");
+                     }},
+                    {"agent-image", "", "image", "installation's", "Its image",
+                     [](Wishes& w, string_view, string_view v) {
+                         return read_text(w.agent_image, v,
+                                          !v.empty() && v.find_first_of(" \t\n\"") == string_view::npos,
+                                          "an image such as openbao/openbao:2.7.2");
+                     }},
+                    {"on-rotate", "", "rollout, restart, signal:NAME or none", "by wiring",
+                     "What a new key does to running pods", read_on_rotate},
+                    {"on-conflict", "", "one of keep, replace, deny", "keep",
+                     "What happens to a variable that the container sets already",
+                     [](Wishes& w, string_view, string_view v) {
+                         return choose(conflicts, v, w.on_conflict);
+                     }},
+                    {"entrypoint-", "container", "JSON list", "",
+                     "The image's entrypoint, for wiring exec when the template has no `command`",
+                     read_entrypoint},
+                    {"agent-cpu-request", "", "quantity or none", "installation's",
+                     "CPU request of the agent",
+                     [](Wishes& w, string_view, string_view v) { return read_quantity(w.cpu_request, v); }},
+                    {"agent-cpu-limit", "", "quantity or none", "installation's", "CPU limit of the agent",
+                     [](Wishes& w, string_view, string_view v) { return read_quantity(w.cpu_limit, v); }},
+                    {"agent-memory-request", "", "quantity or none", "installation's",
+                     "Memory request of the agent",
+                     [](Wishes& w, string_view,
+                        string_view v) { return read_quantity(w.memory_request, v); }},
+                    {"agent-memory-limit", "", "quantity or none", "installation's",
+                     "Memory limit of the agent",
+                     [](Wishes& w, string_view, string_view v) { return read_quantity(w.memory_limit, v); }},
+                    {"agent-run-as-user", "", "number", "installation's", "User id of the agent",
+                     [](Wishes& w, string_view, string_view v) { return read_id(w.run_as_user, v); }},
+                    {"agent-run-as-group", "", "number", "installation's", "Group id of the agent",
+                     [](Wishes& w, string_view, string_view v) { return read_id(w.run_as_group, v); }},
+                    {"log-level", "", "one of trace, debug, info, warn, error", "info",
+                     "Log level of the agent", read_log_level},
+                    {"spec", "", "JSON object", "",
+                     "This whole table as one object, for names past 63 characters", read_spec},
+                });
+
+const Annotation* find_annotation(string_view name, string_view& argument) {
+    for (const Annotation& a : table) {
+        argument = "";
+        if (a.argument.empty() ? a.name == name : (name.starts_with(a.name) && name.size() > a.name.size())) {
+            argument = a.argument.empty() ? "" : name.substr(a.name.size());
+            return &a;
+        }
+    }
+    return nullptr;
+}
+
+// Levenshtein's distance, for "did you mean".
+std::size_t distance(string_view a, string_view b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+        std::size_t diagonal = row[0];
+        row[0] = i;
+        for (std::size_t j = 1; j <= b.size(); ++j) {
+            const std::size_t up = row[j];
+            row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+            diagonal = up;
+        }
+    }
+    return row[b.size()];
+}
+
+string unknown(string_view name) {
+    string_view nearest;
+    std::size_t best = std::min<std::size_t>(4, name.size() / 3 + 1);
+    for (const Annotation& a : table)
+        if (const std::size_t d = distance(name, a.name); d < best) {
+            best = d;
+            nearest = a.name;
+        }
+    if (!nearest.empty())
+        return fmt::format("is no annotation of keyshepherd; did you mean {}{}?", annotation_prefix, nearest);
+    return "is no annotation of keyshepherd; `keyshepherd inject --help-annotations` lists them";
+}
+
+}  // namespace
+
+string_view text(Wiring wiring) {
+    for (const auto& choice : wirings)
+        if (choice.value == wiring) return choice.text;
+    return "";
+}
+
+string_view text(AgentMode mode) {
+    for (const auto& choice : agents)
+        if (choice.value == mode) return choice.text;
+    return "";
+}
+
+string_view text(OnRotate on_rotate) {
+    for (const auto& choice : rotations)
+        if (choice.value == on_rotate) return choice.text;
+    return on_rotate == OnRotate::signal ? "signal" : "";
+}
+
+std::optional<Reference> parse_reference(string_view text, string& fault) {
+    const std::size_t hash = text.find('#');
+    if (hash == string_view::npos) {
+        fault = "names no field; give path#key, such as ai-apis/data/holysheep#api_key";
+        return std::nullopt;
+    }
+    Reference reference{string(text.substr(0, hash)), string(text.substr(hash + 1))};
+    if (!is_vault_path(reference.path)) {
+        fault =
+            "must have an API path such as ai-apis/data/holysheep before '#': no leading, trailing or double "
+            "'/', no "
+            "'..', none of \" \\ ` { } ? % * and no blank at an end of a segment";
+        return std::nullopt;
+    }
+    if (!is_vault_key(reference.key)) {
+        fault = "must have the name of one field behind '#', such as api_key";
+        return std::nullopt;
+    }
+    return reference;
+}
+
+bool is_reference(string_view value) {
+    if (!value.starts_with("vault:") || value.starts_with("vault://")) return false;
+    value.remove_prefix(6);
+    const std::size_t slash = value.find_first_of("/#");
+    if (slash == string_view::npos) return false;
+    // host:port/path, and what the transit engine gives out (vault:v1:<base64>), are an application's own.
+    const string_view first = value.substr(0, slash);
+    const auto digits = [](string_view t) {
+        return !t.empty() && t.find_first_not_of("0123456789") == string_view::npos;
+    };
+    const bool port = value[slash] == '/' && digits(first);
+    const std::size_t colon = first.find(':');
+    const bool ciphertext =
+        colon != string_view::npos && first.starts_with('v') && digits(first.substr(1, colon - 1));
+    return !port && !ciphertext;
+}
+
+std::span<const Annotation> annotation_table() {
+    return table;
+}
+
+bool is_output_annotation(string_view name) {
+    return name == "injected" || name == "agent-config" || name == "vault-ca";
+}
+
+Wishes read_annotations(const std::map<string, string>& annotations, std::vector<AnnotationFault>& faults) {
+    Wishes wishes;
+    std::map<string, std::pair<string, string>> all;  // name → value, annotation it came in
+    for (const auto& [name, value] : annotations) all[name] = {value, name};
+    if (const auto spec = annotations.find("spec"); spec != annotations.end()) {
+        auto parsed = json::parse(spec->second);
+        const json::object* members = parsed ? parsed->if_object() : nullptr;
+        if (members == nullptr) {
+            faults.push_back(
+                {"spec", fmt::format("is no JSON object{}; give one such as {{\"role\": \"ai\"}}",
+                                     parsed ? "" : " (" + parsed.error().message + ")")});
+        } else {
+            for (const auto& member : *members) {
+                const string name(member.key());
+                const auto* value = member.value().if_string();
+                if (value == nullptr) {
+                    faults.push_back({"spec", fmt::format("member \"{}\": give a text", name)});
+                } else if (const auto other = all.find(name);
+                           other != all.end() && other->second.first != *value) {
+                    faults.push_back(
+                        {"spec",
+                         fmt::format("member \"{}\": is also an annotation, with another value; drop one",
+                                     name)});
+                } else {
+                    all[name] = {string(*value), "spec"};
+                }
+            }
+        }
+    }
+    for (const auto& [name, given] : all) {
+        const auto& [value, source] = given;
+        string_view argument;
+        const Annotation* annotation = find_annotation(name, argument);
+        string fault = annotation == nullptr ? unknown(name) : annotation->read(wishes, argument, value);
+        if (fault.empty()) continue;
+        if (source != name) fault = fmt::format("member \"{}\": {}", name, fault);
+        faults.push_back({source, std::move(fault)});
+    }
+    for (const auto& [file, wish] : wishes.files) {
+        const bool tried =
+            all.contains("secret-" + file) || all.contains("template-" + file);  // and refused above
+        if (wish.path.empty() && wish.content.empty()) {
+            if (tried) continue;
+            faults.push_back(
+                {"perms-" + file,
+                 fmt::format("is for a file that nothing renders; add secret-{0} or template-{0}", file)});
+        } else if (!wish.path.empty() && !wish.content.empty()) {
+            faults.push_back(
+                {"template-" + file, fmt::format("and secret-{} both render this file; drop one", file)});
+        }
+    }
+    return wishes;
+}
+
+string annotation_reference() {
+    string page =
+        "# Annotations\n\nGenerated from the table in `src/inject/annotations.cpp` by `hack/generate.sh`; "
+        "not edited by hand.\n\n"
+        "Each stands on the workload's own metadata or on its pod template (the template wins), with the "
+        "prefix\n"
+        "`keyshepherd.dev/`.\n\n| annotation | value | default | meaning |\n|---|---|---|---|\n";
+    for (const Annotation& a : table)
+        page += fmt::format("| `{}{}` | {} | {} | {} |\n", a.name,
+                            a.argument.empty() ? "" : fmt::format("<{}>", a.argument), a.type,
+                            a.fallback.empty() ? "–" : a.fallback, a.doc);
+    return page;
+}
+
+}  // namespace keyshepherd::inject

@@ -1,0 +1,383 @@
+#include "agent.hpp"
+#include "layout.hpp"
+#include "marker.hpp"
+#include "plan.hpp"
+
+#include <keyshepherd/core/build.hpp>
+#include <keyshepherd/inject/injector.hpp>
+#include <keyshepherd/json/editor.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace keyshepherd::inject {
+
+namespace {
+
+using json::array;
+using json::object;
+using json::value;
+
+constexpr std::size_t annotation_bytes =
+    262'144;  // of all annotations of an object; ValidateAnnotationsSize in apimachinery
+const std::string base = "/spec/template";
+
+std::string annotation_pointer(std::string_view name) {
+    return fmt::format("{}/metadata/annotations/{}", base,
+                       json::escape(fmt::format("{}{}", annotation_prefix, name)));
+}
+
+// The workload's annotations of ours, its template's over its own.
+Source collect(const value& workload, std::vector<std::string>* warnings) {
+    Source source;
+    auto take = [&](const object* annotations, std::string_view place) {
+        if (annotations == nullptr) return;
+        for (const auto& member : *annotations) {
+            const std::string_view key = member.key();
+            if (!key.starts_with(annotation_prefix)) continue;
+            const std::string name(key.substr(annotation_prefix.size()));
+            const auto* text = member.value().if_string();
+            if (text == nullptr || is_output_annotation(name)) continue;
+            const auto known = source.values.find(name);
+            if (known != source.values.end() && known->second != *text && warnings != nullptr)
+                warnings->push_back(fmt::format(
+                    "{} differs between the workload and its pod template; the template's is taken", key));
+            source.values[name] = *text;
+            source.fields[name] = fmt::format("{}[{}]", place, key);
+        }
+    };
+    take(json::find_object(workload, {"metadata", "annotations"}), "metadata.annotations");
+    take(json::find_object(workload, {"spec", "template", "metadata", "annotations"}),
+         "spec.template.metadata.annotations");
+    return source;
+}
+
+std::optional<Marker> marker_of(const value& workload) {
+    return parse_marker(json::find_text(
+        workload, {"spec", "template", "metadata", "annotations", "keyshepherd.dev/injected"}));
+}
+
+// The template as the user gave it, apart: with what the marker names taken out.
+value users_template(const value& pod_template, const Marker& marker) {
+    object spec(pod_template.storage());
+    spec["template"] = pod_template;
+    object workload(pod_template.storage());
+    workload["spec"] = std::move(spec);
+    value scratch(std::move(workload));
+    json::Editor edit(scratch);
+    strip(edit, base, marker);
+    return scratch.at("spec").at("template");
+}
+
+std::string fingerprint_of(const value& users, const Source& source) {
+    std::string text = json::fingerprint(users);
+    object asked(users.storage());
+    for (const auto& [name, wish] : source.values) asked[name] = wish;
+    return text + json::fingerprint(asked);
+}
+
+// What the API server would refuse, and the editor could not work on, in a review made by hand.
+void check_shape(const value& pod_template, std::vector<Fault>& faults) {
+    auto expect = [&](const value& parent, std::string_view member, bool list, const std::string& at) {
+        const value* v = json::find(parent, {member});
+        if (v != nullptr && !(list ? v->is_array() : v->is_object()))
+            faults.push_back(
+                {fmt::format("{}.{}", at, member), list ? "must be a list" : "must be an object"});
+    };
+    expect(pod_template, "metadata", false, "spec.template");
+    if (const value* metadata = json::find(pod_template, {"metadata"}))
+        expect(*metadata, "annotations", false, "spec.template.metadata");
+    const value& spec = *json::find(pod_template, {"spec"});
+    for (const std::string list : {"initContainers", "containers"}) {
+        const array* elements = json::find_array(spec, {list});
+        for (std::size_t i = 0; elements != nullptr && i < elements->size(); ++i) {
+            const std::string at = fmt::format("spec.template.spec.{}[{}]", list, i);
+            if (!(*elements)[i].is_object()) {
+                faults.push_back({at, "must be an object"});
+                continue;
+            }
+            for (const std::string_view member : {"env", "volumeMounts", "command"})
+                expect((*elements)[i], member, true, at);
+        }
+    }
+    expect(spec, "initContainers", true, "spec.template.spec");
+    expect(spec, "volumes", true, "spec.template.spec");
+}
+
+bool is_windows(const value& pod) {
+    if (json::find_text(pod, {"os", "name"}) == "windows") return true;
+    return json::find_text(pod, {"nodeSelector", "kubernetes.io/os"}) == "windows";
+}
+
+// Puts a plan into the workload that `edit` holds, and notes everything in `marker`.
+class Application {
+public:
+    Application(json::Editor& edit, const Plan& plan, const Settings& settings, Marker& marker)
+        : edit_(edit),
+          plan_(plan),
+          settings_(settings),
+          marker_(marker),
+          storage_(edit.document().storage()) {}
+
+    void run() {
+        const PodParts parts = parts_of(plan_, settings_);
+        note_made(base, "metadata", "metadata");
+        if (const value* metadata = json::find(edit_.document(), {"spec", "template", "metadata"});
+            metadata == nullptr)
+            edit_.set(base + "/metadata", object(storage_));
+        note_made(base + "/metadata", "annotations", "annotations");
+        annotate("agent-config", parts.agent_config);
+        if (!parts.vault_ca.empty()) annotate("vault-ca", parts.vault_ca);
+
+        for (const ContainerPlan& container : plan_.containers) wire(container);
+
+        const std::string spec = base + "/spec";
+        note_made(spec, "initContainers", "initContainers");
+        for (std::size_t i = 0; i < parts.init_containers.size(); ++i) {
+            edit_.insert_json(spec + "/initContainers", i, parts.init_containers[i].json);
+            marker_.init_containers.push_back(parts.init_containers[i].name);
+        }
+        for (const Part& container : parts.containers) {
+            edit_.append_json(spec + "/containers", container.json);
+            marker_.containers.push_back(container.name);
+        }
+        note_made(spec, "volumes", "volumes");
+        for (const Part& volume : parts.volumes) {
+            edit_.append_json(spec + "/volumes", volume.json);
+            marker_.volumes.push_back(volume.name);
+        }
+    }
+
+    void annotate(std::string_view name, std::string_view text) {
+        const value* annotations =
+            json::find(edit_.document(), {"spec", "template", "metadata", "annotations"});
+        if (annotations == nullptr) {
+            object first(storage_);
+            first[fmt::format("{}{}", annotation_prefix, name)] = text;
+            edit_.set(base + "/metadata/annotations", std::move(first));
+        } else {
+            edit_.set(annotation_pointer(name), value(text, storage_));
+        }
+    }
+
+private:
+    void note_made(const std::string& parent, std::string_view member, const std::string& label) {
+        const value* root = json::at(edit_.document(), parent);
+        const value* there =
+            root == nullptr || !root->is_object() ? nullptr : root->get_object().if_contains(member);
+        if (there == nullptr)
+            marker_.made.push_back(label);
+        else if (there->is_null())
+            marker_.made_of_null.push_back(label);
+    }
+
+    // What was written where a user's entry may have the same form: then only the value tells whose it is.
+    void keep_value(const Plan& plan, const std::string& variable, const std::string& name) {
+        if (plan.wiring == Wiring::envfile) return;
+        const value entry = json::bj::parse(env_entry(plan, variable));
+        marker_.values[name] = json::find_text(entry, {"value"});
+    }
+
+    void wire(const ContainerPlan& c) {
+        const std::string at = fmt::format("{}/spec/{}/{}", base, c.list, c.index);
+        if (!c.variables.empty()) note_made(at, "env", fmt::format("{}/{}/env", c.list, c.name));
+        std::size_t front = 0;  // ours go first: $(VAR) in a later entry expands
+        for (const std::string& variable : c.variables) {
+            const std::string entry_text = env_entry(plan_, variable);
+            const std::string name = plan_.wiring == Wiring::file ? variable + "_FILE" : variable;
+            const array* env = json::find_array(*json::at(edit_.document(), at), {"env"});
+            std::size_t i = env == nullptr ? 0 : env->size();
+            while (i > 0 && json::find_text((*env)[i - 1], {"name"}) != name) --i;
+            if (i == 0) {
+                keep_value(plan_, variable, name);
+                edit_.insert_json(at + "/env", front++, entry_text);
+                marker_.env[c.list][c.name][name] = nullptr;
+                continue;
+            }
+            const value& original = (*env)[i - 1];
+            value entry = json::bj::parse(entry_text, storage_);
+            if (json::equal(original, entry)) continue;  // wiring exec: a reference is its own placeholder
+            keep_value(plan_, variable, name);
+            value& note = marker_.env[c.list][c.name][name];
+            // A literal may be the key itself, so it is not written down anywhere: a reference and valueFrom
+            // are.
+            note = json::sorted(original);
+            if (!is_reference(json::find_text(original, {"value"}))) note.as_object().erase("value");
+            edit_.set(fmt::format("{}/env/{}", at, i - 1), std::move(entry));
+        }
+        if (c.wrap || c.mount_files) {
+            note_made(at, "volumeMounts", fmt::format("{}/{}/volumeMounts", c.list, c.name));
+            marker_.mounted.push_back(c.name);
+        }
+        if (c.wrap) {
+            edit_.append_json(at + "/volumeMounts", mount(bin_volume, bin_folder));
+            edit_.append_json(at + "/volumeMounts", mount(env_volume, env_folder));
+        }
+        if (c.mount_files) edit_.append_json(at + "/volumeMounts", mount(files_volume, files_folder));
+        if (c.wrap) {
+            array command(storage_);
+            command.emplace_back(launcher);
+            command.emplace_back("--");
+            if (const array* original = json::find_array(*json::at(edit_.document(), at), {"command"}))
+                for (const value& word : *original) command.push_back(word);
+            for (const std::string& word : c.entrypoint) command.emplace_back(word);
+            if (!c.entrypoint.empty()) note_made(at, "command", fmt::format("{}/{}/command", c.list, c.name));
+            marker_.wrapped.push_back(c.name);
+            if (!c.entrypoint.empty()) marker_.entrypoints.push_back(c.name);
+            edit_.set(at + "/command", std::move(command));
+        }
+    }
+
+    json::Editor& edit_;
+    const Plan& plan_;
+    const Settings& settings_;
+    Marker& marker_;
+    json::bj::storage_ptr storage_;
+};
+
+std::size_t bytes_of_annotations(const value& workload) {
+    std::size_t bytes = 0;
+    if (const object* annotations =
+            json::find_object(workload, {"spec", "template", "metadata", "annotations"}))
+        for (const auto& member : *annotations)
+            bytes +=
+                member.key().size() + (member.value().is_string() ? member.value().get_string().size() : 0);
+    return bytes;
+}
+
+Outcome untouched(std::string_view reason, Outcome outcome = {}) {
+    outcome.verdict = Verdict::untouched;
+    outcome.reason = reason;
+    return outcome;
+}
+
+Outcome settle(Verdict verdict, json::Editor&& edit, Outcome outcome) {
+    if (!edit.changed()) return untouched("unchanged", std::move(outcome));
+    outcome.verdict = verdict;
+    outcome.patch = std::move(edit).take();
+    return outcome;
+}
+
+Outcome deny(Outcome outcome) {
+    outcome.verdict = Verdict::denied;
+    outcome.patch.clear();
+    return outcome;
+}
+
+}  // namespace
+
+Outcome inject(json::value& workload, const Workload& about, const Catalog& catalog,
+               const Settings& settings) {
+    if (about.kind != "Deployment") return untouched("kind");
+    if (std::find(settings.own_namespaces.begin(), settings.own_namespaces.end(), about.workload_namespace) !=
+        settings.own_namespaces.end())
+        return untouched("namespace");
+    const std::optional<Marker> own_marker = marker_of(workload);
+    const std::optional<Marker> stored = about.old == nullptr ? std::nullopt : marker_of(*about.old);
+    const std::optional<Marker>& marker =
+        own_marker ? own_marker : stored;  // one that was edited away is not forgotten
+    Outcome outcome;
+    const Source source = collect(workload, &outcome.warnings);
+    if (!source.values.contains("inject") && !marker) return untouched("not-asked");
+    const value* pod = json::find(workload, {"spec", "template", "spec"});
+    const array* containers = pod == nullptr ? nullptr : json::find_array(*pod, {"containers"});
+    if (containers == nullptr || containers->empty())
+        return untouched("no-containers");  // the API server says why
+
+    std::vector<AnnotationFault> annotation_faults;
+    const Wishes wishes = read_annotations(source.values, annotation_faults);
+    const bool inject_is_wrong = std::any_of(annotation_faults.begin(), annotation_faults.end(),
+                                             [](const auto& f) { return f.name == "inject"; });
+    if (!wishes.asked && !inject_is_wrong) {
+        if (!marker) return untouched("opted-out", std::move(outcome));
+        json::Editor edit(workload);
+        strip(edit, base, *marker);
+        if (!edit.changed()) return untouched("opted-out", std::move(outcome));
+        for (const auto& [list, by_container] : marker->env)
+            for (const auto& [container, variables] : by_container)
+                for (const auto& [variable, original] : variables)
+                    if (is_forgotten(original))
+                        outcome.warnings.push_back(
+                            fmt::format("the value that {} had in container {} before the injection was "
+                                        "written down nowhere: set it again",
+                                        variable, container));
+        return settle(Verdict::removed, std::move(edit), std::move(outcome));
+    }
+    if (is_windows(*pod)) {
+        outcome.warnings.emplace_back(
+            "this is a Windows pod, and there is no agent for it: nothing was injected");
+        return untouched("windows", std::move(outcome));
+    }
+    for (const AnnotationFault& f : annotation_faults)
+        outcome.faults.push_back({source.field(f.name), f.message});
+    const value& pod_template = *json::find(workload, {"spec", "template"});
+    if (about.old != nullptr) {
+        const value* old_template = json::find(*about.old, {"spec", "template"});
+        const bool same_wishes = collect(*about.old, nullptr).values == source.values;
+        if (old_template != nullptr && same_wishes && json::equal(pod_template, *old_template))
+            return untouched("unchanged");
+        // The user changed nothing: what is stored stays, whoever injected it and however this request mixed
+        // it up.
+        if (old_template != nullptr && same_wishes && stored && holds(*old_template, *stored)) {
+            value as_given = users_template(pod_template, *marker);
+            forget(as_given, *stored);
+            if (json::equal(as_given, users_template(*old_template, *stored))) {
+                json::Editor edit(workload);
+                strip(edit, base, *marker);
+                replay(edit, base, *old_template, *stored);
+                outcome.faults.clear();
+                return settle(Verdict::injected, std::move(edit), std::move(outcome));
+            }
+        }
+        // A whole template of an earlier revision (kubectl rollout undo) is itself again, not a new one.
+        if (own_marker && holds(pod_template, *marker) &&
+            marker->inputs == fingerprint_of(users_template(pod_template, *marker), source))
+            return untouched("unchanged");
+    }
+
+    const std::size_t faults = outcome.faults.size();
+    if (check_shape(pod_template, outcome.faults); outcome.faults.size() > faults)
+        return deny(std::move(outcome));
+    const std::optional<value> before = marker ? std::optional<value>(workload) : std::nullopt;
+    json::Editor edit(workload);
+    if (marker) strip(edit, base, *marker);
+    const value& users = *json::find(workload, {"spec", "template"});
+    const Plan plan = decide(*json::find(users, {"spec"}), wishes, source, about.workload_namespace, catalog,
+                             settings, outcome);
+    if (!outcome.faults.empty()) return deny(std::move(outcome));
+    if (plan.containers.empty()) {
+        if (!marker) return untouched("nothing-to-wire", std::move(outcome));
+        return settle(Verdict::removed, std::move(edit), std::move(outcome));
+    }
+    if (json::find_text(users, {"metadata", "annotations", "vault.hashicorp.com/agent-inject"}) == "true")
+        outcome.warnings.emplace_back(
+            "vault.hashicorp.com/agent-inject asks another injector for an agent of its own; drop it to run "
+            "one agent only");
+
+    Marker fresh;
+    fresh.by = version();
+    fresh.wiring = text(plan.wiring);
+    fresh.inputs = fingerprint_of(users, source);
+    Application application(edit, plan, settings, fresh);
+    application.run();
+    const bool replaced = std::any_of(plan.containers.begin(), plan.containers.end(),
+                                      [](const ContainerPlan& c) { return !c.replaced.empty(); });
+    if (replaced)
+        fresh.inputs =
+            fingerprint_of(users_template(*json::find(workload, {"spec", "template"}), fresh), source);
+    application.annotate("injected", fresh.text());
+
+    if (bytes_of_annotations(workload) > annotation_bytes) {
+        outcome.faults.push_back(
+            {"spec.template.metadata.annotations",
+             fmt::format("would be {} bytes with the agent's configuration and CA; Kubernetes allows {}. "
+                         "Shorten templates, or name the CA with {}ca-secret",
+                         bytes_of_annotations(workload), annotation_bytes, annotation_prefix)});
+        return deny(std::move(outcome));
+    }
+    if (before && json::equal(*before, workload)) return untouched("unchanged", std::move(outcome));
+    return settle(Verdict::injected, std::move(edit), std::move(outcome));
+}
+
+}  // namespace keyshepherd::inject

@@ -1,0 +1,347 @@
+#include "marker.hpp"
+
+#include "layout.hpp"
+
+#include <keyshepherd/inject/annotations.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace keyshepherd::inject {
+
+namespace {
+
+using json::array;
+using json::object;
+using json::value;
+
+constexpr int schema = 1;
+
+value text_list(const std::vector<std::string>& words) {
+    array list;
+    for (const std::string& word : words) list.emplace_back(word);
+    return list;
+}
+
+std::vector<std::string> words_of(const value& root, std::string_view member) {
+    std::vector<std::string> words;
+    if (const array* list = json::find_array(root, {member}))
+        for (const value& word : *list)
+            if (const auto* text = word.if_string()) words.emplace_back(*text);
+    return words;
+}
+
+bool has(const std::vector<std::string>& words, std::string_view word) {
+    return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+bool reads_our_file(const value& entry) {
+    return json::find_text(entry, {"valueFrom", "fileKeyRef", "volumeName"}) == env_volume;
+}
+
+// What stood in place of the entry: nullptr where the marker says nothing about it.
+const value* original_of(const Marker& marker, const std::string& list, const std::string& container,
+                         std::string_view variable) {
+    const auto of_list = marker.env.find(list);
+    if (of_list == marker.env.end()) return nullptr;
+    const auto variables = of_list->second.find(container);
+    if (variables == of_list->second.end()) return nullptr;
+    const auto original = variables->second.find(std::string(variable));
+    return original == variables->second.end() ? nullptr : &original->second;
+}
+
+// An entry whose form a user's may have, too, is ours when the marker has it with this very value.
+bool is_ours(const value& entry, const value* original, const Marker& marker) {
+    if (reads_our_file(entry)) return true;
+    if (original == nullptr) return false;
+    const auto written = marker.values.find(std::string(json::find_text(entry, {"name"})));
+    return written != marker.values.end() && written->second == json::find_text(entry, {"value"});
+}
+
+bool is_ours(const value& mount) {
+    return json::find_text(mount, {"name"}).starts_with(name_prefix);
+}
+
+bool is_wrapped(const array* command) {
+    return command != nullptr && command->size() > 2 && (*command)[0] == value(launcher) &&
+           (*command)[1] == value("--");
+}
+
+// The index of the element of that name, or the size.
+std::size_t index_of(const array* elements, std::string_view name) {
+    std::size_t i = 0;
+    while (elements != nullptr && i < elements->size() && json::find_text((*elements)[i], {"name"}) != name)
+        ++i;
+    return i;
+}
+
+void remove_named(json::Editor& edit, const std::string& base, std::string_view list,
+                  const std::vector<std::string>& names) {
+    const std::string pointer = fmt::format("{}/spec/{}", base, list);
+    while (true) {
+        const value* spec = json::at(edit.document(), base + "/spec");
+        const array* elements = spec == nullptr ? nullptr : json::find_array(*spec, {list});
+        if (elements == nullptr) return;
+        std::size_t i = elements->size();
+        while (i > 0) {
+            const std::string_view name = json::find_text((*elements)[i - 1], {"name"});
+            if (name.starts_with(name_prefix) && has(names, name)) break;
+            --i;
+        }
+        if (i == 0) return;
+        edit.remove(fmt::format("{}/{}", pointer, i - 1));
+    }
+}
+
+void strip_container(json::Editor& edit, const std::string& pointer, const std::string& list,
+                     const Marker& marker) {
+    auto container = [&]() -> const value& { return *json::at(edit.document(), pointer); };
+    const std::string name(json::find_text(container(), {"name"}));
+
+    // Backwards, so that what is removed moves nothing that is still to come.
+    const array* env = json::find_array(container(), {"env"});
+    for (std::size_t i = env == nullptr ? 0 : env->size(); i > 0; --i) {
+        env = json::find_array(container(), {"env"});
+        const value& entry = (*env)[i - 1];
+        const value* original = original_of(marker, list, name, json::find_text(entry, {"name"}));
+        if (!is_ours(entry, original, marker)) continue;
+        const std::string at = fmt::format("{}/env/{}", pointer, i - 1);
+        const object* from = json::find_object(entry, {"valueFrom"});
+        if (from != nullptr && from->size() > 1) {
+            edit.remove(at + "/valueFrom/fileKeyRef");  // a later apply brought a source of the user's own
+        } else if (entry.get_object().contains("value") && from != nullptr) {
+            edit.remove(at + (reads_our_file(entry) ? "/valueFrom" : "/value"));  // or one beside ours
+        } else if (original == nullptr || original->is_null()) {
+            edit.remove(at);
+        } else {
+            edit.set(at, *original);
+        }
+    }
+
+    const array* mounts = json::find_array(container(), {"volumeMounts"});
+    for (std::size_t i = mounts == nullptr ? 0 : mounts->size(); i > 0; --i)
+        if (mounts = json::find_array(container(), {"volumeMounts"});
+            is_ours((*mounts)[i - 1]) && has(marker.volumes, json::find_text((*mounts)[i - 1], {"name"})))
+            edit.remove(fmt::format("{}/volumeMounts/{}", pointer, i - 1));
+
+    if (const array* command = json::find_array(container(), {"command"}); is_wrapped(command)) {
+        const std::string label = fmt::format("{}/{}/command", list, name);
+        if (has(marker.entrypoints, name) && has(marker.made, label)) {
+            edit.remove(pointer + "/command");
+        } else if (has(marker.entrypoints, name)) {
+            edit.set(pointer + "/command", has(marker.made_of_null, label) ? value(nullptr) : value(array()));
+        } else {
+            array original(command->begin() + 2, command->end(), edit.document().storage());
+            edit.set(pointer + "/command", std::move(original));
+        }
+    }
+}
+
+// Lists that became empty and were not there before go, too.
+void unmake(json::Editor& edit, const std::string& parent, std::string_view member, const std::string& label,
+            const Marker& marker) {
+    const value* root = json::at(edit.document(), parent);
+    const object* members = root == nullptr ? nullptr : root->if_object();
+    const value* made = members == nullptr ? nullptr : members->if_contains(member);
+    if (made == nullptr) return;
+    const bool empty =
+        (made->is_array() && made->get_array().empty()) || (made->is_object() && made->get_object().empty());
+    if (!empty) return;
+    const std::string pointer = fmt::format("{}/{}", parent, member);
+    if (has(marker.made_of_null, label)) {
+        edit.set(pointer, nullptr);
+    } else if (has(marker.made, label)) {
+        edit.remove(pointer);
+    }
+}
+
+}  // namespace
+
+std::string Marker::text() const {
+    object m;
+    m["v"] = schema;
+    m["by"] = by;
+    m["in"] = inputs;
+    m["wiring"] = wiring;
+    m["initContainers"] = text_list(init_containers);
+    if (!containers.empty()) m["containers"] = text_list(containers);
+    m["volumes"] = text_list(volumes);
+    if (!env.empty()) {
+        object lists;
+        for (const auto& [list, by_container] : env) {
+            object named;
+            for (const auto& [container, variables] : by_container) {
+                object entries;
+                for (const auto& [variable, original] : variables) entries[variable] = original;
+                named[container] = std::move(entries);
+            }
+            lists[list] = std::move(named);
+        }
+        m["env"] = std::move(lists);
+    }
+    if (!values.empty()) {
+        object written;
+        for (const auto& [name, given] : values) written[name] = given;
+        m["values"] = std::move(written);
+    }
+    if (!mounted.empty()) m["mounted"] = text_list(mounted);
+    if (!wrapped.empty()) m["wrapped"] = text_list(wrapped);
+    if (!entrypoints.empty()) m["entrypoints"] = text_list(entrypoints);
+    if (!made.empty()) m["made"] = text_list(made);
+    if (!made_of_null.empty()) m["madeOfNull"] = text_list(made_of_null);
+    return json::bj::serialize(m);
+}
+
+std::optional<Marker> parse_marker(std::string_view text) {
+    if (text.empty()) return std::nullopt;
+    const auto parsed = json::parse(text, {}, {.depth = 20, .nodes = 20'000});
+    if (!parsed || !parsed->is_object()) return std::nullopt;
+    const value* version = json::find(*parsed, {"v"});
+    if (version == nullptr || *version != value(schema)) return std::nullopt;
+    Marker m;
+    m.by = json::find_text(*parsed, {"by"});
+    m.inputs = json::find_text(*parsed, {"in"});
+    m.wiring = json::find_text(*parsed, {"wiring"});
+    m.init_containers = words_of(*parsed, "initContainers");
+    m.containers = words_of(*parsed, "containers");
+    m.volumes = words_of(*parsed, "volumes");
+    m.mounted = words_of(*parsed, "mounted");
+    m.wrapped = words_of(*parsed, "wrapped");
+    m.entrypoints = words_of(*parsed, "entrypoints");
+    m.made = words_of(*parsed, "made");
+    m.made_of_null = words_of(*parsed, "madeOfNull");
+    if (const object* written = json::find_object(*parsed, {"values"}))
+        for (const auto& member : *written)
+            if (const auto* was = member.value().if_string()) m.values[member.key()] = *was;
+    if (const object* lists = json::find_object(*parsed, {"env"}))
+        for (const auto& list : *lists)
+            if (const object* named = list.value().if_object())
+                for (const auto& container : *named)
+                    if (const object* entries = container.value().if_object())
+                        for (const auto& entry : *entries)
+                            if (entry.value().is_null() || entry.value().is_object())
+                                m.env[list.key()][container.key()][entry.key()] = entry.value();
+    return m;
+}
+
+void strip(json::Editor& edit, const std::string& base, const Marker& marker) {
+    remove_named(edit, base, "initContainers", marker.init_containers);
+    remove_named(edit, base, "containers", marker.containers);
+    remove_named(edit, base, "volumes", marker.volumes);
+    const std::string spec = base + "/spec";
+    for (const std::string list : {"initContainers", "containers"}) {
+        const value* pod = json::at(edit.document(), spec);
+        const array* elements = pod == nullptr ? nullptr : json::find_array(*pod, {list});
+        const std::size_t size = elements == nullptr ? 0 : elements->size();
+        for (std::size_t i = 0; i < size; ++i) {
+            const std::string pointer = fmt::format("{}/{}/{}", spec, list, i);
+            const value* container = json::at(edit.document(), pointer);
+            if (container == nullptr || !container->is_object()) continue;
+            strip_container(edit, pointer, list, marker);
+            const std::string name(json::find_text(*json::at(edit.document(), pointer), {"name"}));
+            for (const std::string_view member : {"env", "volumeMounts"})
+                unmake(edit, pointer, member, fmt::format("{}/{}/{}", list, name, member), marker);
+        }
+    }
+    for (const std::string_view member : {"initContainers", "volumes"})
+        unmake(edit, spec, member, std::string(member), marker);
+
+    const std::string annotations = base + "/metadata/annotations";
+    for (const std::string_view name : {"agent-config", "vault-ca", "injected"}) {
+        const value* all = json::at(edit.document(), annotations);
+        const std::string key = fmt::format("{}{}", annotation_prefix, name);
+        if (all != nullptr && all->is_object() && all->get_object().contains(key))
+            edit.remove(fmt::format("{}/{}", annotations, json::escape(key)));
+    }
+    unmake(edit, base + "/metadata", "annotations", "annotations", marker);
+    unmake(edit, base, "metadata", "metadata", marker);
+}
+
+void replay(json::Editor& edit, const std::string& base, const json::value& stored, const Marker& marker) {
+    const std::string spec = base + "/spec";
+    // Inserted in ascending order, every element comes to stand where it stood.
+    for (const std::string list : {"initContainers", "containers"}) {
+        const array* from = json::find_array(stored, {"spec", list});
+        for (std::size_t i = 0; from != nullptr && i < from->size(); ++i) {
+            const value& c = (*from)[i];
+            const std::string name(json::find_text(c, {"name"}));
+            if (name.starts_with(name_prefix)) continue;
+            const value* pod = json::at(edit.document(), spec);
+            const std::string at =
+                fmt::format("{}/{}/{}", spec, list, index_of(json::find_array(*pod, {list}), name));
+            if (const array* env = json::find_array(c, {"env"}))
+                for (std::size_t e = 0; e < env->size(); ++e) {
+                    const std::string_view variable = json::find_text((*env)[e], {"name"});
+                    const value* original = original_of(marker, list, name, variable);
+                    if (!is_ours((*env)[e], original, marker)) continue;
+                    const array* now = json::find_array(*json::at(edit.document(), at), {"env"});
+                    if (const std::size_t there = index_of(now, variable);
+                        now != nullptr && there < now->size()) {
+                        edit.set(fmt::format("{}/env/{}", at, there), (*env)[e]);
+                    } else {
+                        edit.insert(at + "/env", e, (*env)[e]);
+                    }
+                }
+            if (const array* mounts = json::find_array(c, {"volumeMounts"}))
+                for (std::size_t k = 0; k < mounts->size(); ++k)
+                    if (is_ours((*mounts)[k])) edit.insert(at + "/volumeMounts", k, (*mounts)[k]);
+            if (const array* command = json::find_array(c, {"command"}); is_wrapped(command))
+                edit.set(at + "/command", *command);
+        }
+    }
+    for (const std::string_view list : {"initContainers", "containers", "volumes"})
+        if (const array* from = json::find_array(stored, {"spec", list}))
+            for (std::size_t i = 0; i < from->size(); ++i)
+                if (json::find_text((*from)[i], {"name"}).starts_with(name_prefix))
+                    edit.insert(fmt::format("{}/{}", spec, list), i, (*from)[i]);
+
+    if (json::find(*json::at(edit.document(), base), {"metadata"}) == nullptr)
+        edit.set(base + "/metadata", object());
+    if (json::find(*json::at(edit.document(), base), {"metadata", "annotations"}) == nullptr)
+        edit.set(base + "/metadata/annotations", object());
+    for (const std::string_view name : {"agent-config", "vault-ca", "injected"}) {
+        const std::string key = fmt::format("{}{}", annotation_prefix, name);
+        if (const value* text = json::find(stored, {"metadata", "annotations", key}))
+            edit.set(fmt::format("{}/metadata/annotations/{}", base, json::escape(key)), *text);
+    }
+}
+
+bool is_forgotten(const json::value& original) {
+    return original.is_object() && !original.get_object().contains("value") &&
+           !original.get_object().contains("valueFrom");
+}
+
+void forget(json::value& pod_template, const Marker& marker) {
+    for (const auto& [list, by_container] : marker.env) {
+        value* elements = json::find(pod_template, {"spec", list});
+        if (elements == nullptr || !elements->is_array()) continue;
+        for (value& container : elements->get_array()) {
+            const auto variables = by_container.find(std::string(json::find_text(container, {"name"})));
+            value* env = json::find(container, {"env"});
+            if (variables == by_container.end() || env == nullptr || !env->is_array()) continue;
+            for (value& entry : env->get_array()) {
+                const auto original = variables->second.find(std::string(json::find_text(entry, {"name"})));
+                if (original == variables->second.end() || !original->second.is_object() ||
+                    original->second.get_object().contains("value"))
+                    continue;
+                if (!is_reference(json::find_text(entry, {"value"}))) entry.as_object().erase("value");
+            }
+        }
+    }
+}
+
+bool holds(const json::value& pod_template, const Marker& marker) {
+    auto all = [&](std::string_view list, const std::vector<std::string>& names) {
+        const array* elements = json::find_array(pod_template, {"spec", list});
+        return std::all_of(names.begin(), names.end(), [&](const std::string& name) {
+            return elements != nullptr &&
+                   std::any_of(elements->begin(), elements->end(),
+                               [&](const value& e) { return json::find_text(e, {"name"}) == name; });
+        });
+    };
+    return all("initContainers", marker.init_containers) && all("containers", marker.containers) &&
+           all("volumes", marker.volumes);
+}
+
+}  // namespace keyshepherd::inject

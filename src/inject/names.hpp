@@ -1,0 +1,22 @@
+// What may stand in the names that users type. Everything that ends inside an agent template is checked here,
+// so that no annotation can break out of it.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace keyshepherd::inject {
+
+bool is_dns_label(std::string_view text);      // RFC 1123, at most 63: names of containers and providers
+bool is_dns_subdomain(std::string_view text);  // RFC 1123, at most 253: names of Secrets
+bool is_variable_name(std::string_view text);  // C identifier: what kubelet's env files can carry
+bool is_file_name(std::string_view text);
+bool is_vault_name(std::string_view text);  // one path segment
+bool is_vault_path(std::string_view text);  // segments separated by single slashes
+bool is_vault_key(std::string_view text);   // a field of a secret
+
+// `text` for a message: in quotes and printable, or its length only where it is long enough to be a key that
+// was put into the wrong place: no message may carry one.
+std::string quoted(std::string_view text);
+
+}  // namespace keyshepherd::inject

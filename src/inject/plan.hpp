@@ -1,0 +1,66 @@
+// Decides: what annotations, providers, settings and the pod template add up to. Nothing is edited here.
+#pragma once
+
+#include <keyshepherd/inject/annotations.hpp>
+#include <keyshepherd/inject/injector.hpp>
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace keyshepherd::inject {
+
+// A variable of the pod: where its value is, and the rendered file that will carry it.
+struct Carried {
+    Reference reference;
+    std::string file;  // below env_folder: holysheep.env
+};
+
+// What one container gets. `list` is "containers" or "initContainers".
+struct ContainerPlan {
+    std::string list;
+    std::size_t index = 0;
+    std::string name;
+    std::vector<std::string> variables;   // to add, or to replace where they stand
+    std::vector<std::string> replaced;    // of these, the ones that stand with a value of the user's
+    bool wrap = false;                    // command through the launcher
+    std::vector<std::string> entrypoint;  // in place of an absent command
+    bool mount_files = false;
+};
+
+struct RenderedFile {
+    std::string path;         // below files_folder
+    std::string contents;     // agent template
+    std::string permissions;  // "0444"
+};
+
+struct Plan {
+    Wiring wiring = Wiring::envfile;
+    AgentMode agent = AgentMode::sidecar;
+    bool native_sidecar = true;
+    Connection vault;
+    Login login;
+    std::string ca_secret;
+    std::map<std::string, Carried> variables;  // by name: one value a pod
+    std::vector<std::string> order;            // the variables as they are added to a container
+    std::vector<RenderedFile> files;
+    std::vector<ContainerPlan> containers;
+    std::string flavor, agent_image, log_level;
+    std::string cpu_request, cpu_limit, memory_request, memory_limit;  // "none" or canonical
+    long user = 0, group = 0;
+};
+
+// Where an annotation came from, for the field of a fault.
+struct Source {
+    std::map<std::string, std::string> values;  // names behind the prefix
+    std::map<std::string, std::string> fields;  // name → metadata.annotations[…]
+    std::string field(const std::string& name) const;
+};
+
+// `pod` is the pod's spec without anything that keyshepherd injected. Every fault goes to `outcome`; the plan
+// is worth something only where there is none.
+Plan decide(const json::value& pod, const Wishes& wishes, const Source& source,
+            std::string_view workload_namespace, const Catalog& catalog, const Settings& settings,
+            Outcome& outcome);
+
+}  // namespace keyshepherd::inject

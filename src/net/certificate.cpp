@@ -1,0 +1,144 @@
+#include <keyshepherd/net/certificate.hpp>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <ctime>
+#include <fstream>
+#include <optional>
+
+namespace keyshepherd::net {
+
+namespace {
+
+namespace ssl = boost::asio::ssl;
+
+constexpr std::streamoff largest_file = 1024 * 1024;
+
+// Bytes that are wiped when done with.
+struct Wiped {
+    std::string text;
+
+    Wiped() = default;
+    Wiped(Wiped&&) = default;
+    Wiped& operator=(Wiped&&) = default;
+    ~Wiped() { OPENSSL_cleanse(text.data(), text.size()); }
+};
+
+std::optional<Wiped> read_file(const std::string& path) {
+    std::filebuf in;
+    in.pubsetbuf(nullptr, 0);  // no copy of the key in a buffer that nobody wipes
+    if (in.open(path, std::ios::in | std::ios::binary) == nullptr) return std::nullopt;
+    const std::streamoff size = in.pubseekoff(0, std::ios::end);
+    if (size < 0 || size > largest_file || in.pubseekoff(0, std::ios::beg) != 0) return std::nullopt;
+    Wiped read;
+    read.text.resize(static_cast<std::size_t>(size));
+    const std::streamsize got = in.sgetn(read.text.data(), size);
+    read.text.resize(static_cast<std::size_t>(std::max<std::streamsize>(got, 0)));
+    return read;
+}
+
+std::string openssl_error() {
+    const unsigned long code = ERR_get_error();
+    ERR_clear_error();
+    const char* reason = ERR_reason_error_string(code);
+    return reason != nullptr ? reason : "unknown TLS error";
+}
+
+int choose_protocol(SSL*, const unsigned char** out, unsigned char* length, const unsigned char* offered,
+                    unsigned offered_length, void*) {
+    static constexpr unsigned char http11[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+    unsigned char* chosen = nullptr;
+    if (SSL_select_next_proto(&chosen, length, http11, sizeof(http11), offered, offered_length) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+result<WallTime> not_after(SSL_CTX* context) {
+    const X509* leaf = SSL_CTX_get0_certificate(context);
+    std::tm time{};
+    if (leaf == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &time) != 1)
+        return fail(Errc::invalid, "the certificate's notAfter cannot be read");
+    return WallTime(std::chrono::seconds(timegm(&time)));
+}
+
+}  // namespace
+
+result<Certificate> make_certificate(std::string_view chain, std::string_view key) {
+    ERR_clear_error();
+    ssl::context context(ssl::context::tls_server);
+    SSL_CTX* const handle = context.native_handle();
+    SSL_CTX_set_min_proto_version(handle, TLS1_2_VERSION);
+    // Go's client resumes no session; a cache would only be memory that clients can fill.
+    SSL_CTX_set_options(handle, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION |
+                                    SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX_set_num_tickets(handle, 0);
+    SSL_CTX_set_session_cache_mode(handle, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(handle, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_alpn_select_cb(handle, choose_protocol, nullptr);
+
+    boost::system::error_code ec;
+    // Else OpenSSL would ask for the password of an encrypted key on the terminal.
+    context.set_password_callback([](std::size_t, ssl::context::password_purpose) { return std::string(); },
+                                  ec);
+    context.use_certificate_chain(boost::asio::buffer(chain), ec);
+    if (ec) return fail(Errc::invalid, fmt::format("no certificate in PEM: {}", ec.message()));
+    context.use_private_key(boost::asio::buffer(key), ssl::context::pem, ec);
+    if (ec) return fail(Errc::invalid, fmt::format("no private key for this certificate: {}", ec.message()));
+    if (SSL_CTX_check_private_key(handle) != 1)
+        return fail(Errc::invalid,
+                    fmt::format("the private key is not the certificate's: {}", openssl_error()));
+    KEYSHEPHERD_TRY(const WallTime until, not_after(handle));
+    return Certificate{std::move(context), until};
+}
+
+result<Certificate> load_certificate(const std::string& chain_file, const std::string& key_file) {
+    const auto chain = read_file(chain_file);
+    if (!chain) return fail(Errc::not_found, fmt::format("cannot read {}", chain_file));
+    const auto key = read_file(key_file);
+    if (!key) return fail(Errc::not_found, fmt::format("cannot read {}", key_file));
+    auto made = make_certificate(chain->text, key->text);
+    if (!made)
+        return fail(made.error().code,
+                    fmt::format("{} with {}: {}", chain_file, key_file, made.error().message));
+    return made;
+}
+
+std::string format_time(WallTime time) {
+    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
+                       fmt::gmtime(static_cast<std::time_t>(time.time_since_epoch().count())));
+}
+
+WatchedFiles::WatchedFiles(std::vector<std::string> paths) : paths_(std::move(paths)), seen_(fingerprint()) {}
+
+bool WatchedFiles::changed() {
+    std::string now = fingerprint();
+    if (now == seen_) return false;
+    seen_ = std::move(now);
+    return true;
+}
+
+std::string WatchedFiles::fingerprint() const {
+    std::string all;
+    for (const std::string& path : paths_) {
+        const auto content = read_file(path);
+        if (!content) {
+            all += "absent;";
+            continue;
+        }
+        unsigned char digest[EVP_MAX_MD_SIZE];
+        unsigned length = 0;
+        EVP_Digest(content->text.data(), content->text.size(), digest, &length, EVP_sha256(), nullptr);
+        all.append(digest, digest + length);
+    }
+    return all;
+}
+
+}  // namespace keyshepherd::net

@@ -1,0 +1,129 @@
+#include <keyshepherd/admission/review.hpp>
+#include <keyshepherd/webhook/routes.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace keyshepherd::webhook {
+
+namespace {
+
+using net::Request;
+using net::Response;
+
+std::string_view path_of(std::string_view target) {
+    return target.substr(0, target.find('?'));
+}
+
+Response text(int status, std::string body) {
+    Response response;
+    response.status = status;
+    response.body = std::move(body);
+    return response;
+}
+
+Response wrong_method(std::string_view method, std::string_view path, std::string_view allowed) {
+    Response response = text(405, fmt::format("{} takes {}, not {}\n", path, allowed, method.substr(0, 20)));
+    response.headers.emplace_back("Allow", allowed);
+    return response;
+}
+
+bool is_read(std::string_view method) {
+    return method == "GET" || method == "HEAD";
+}
+
+// RFC 9110: type and subtype in any case, parameters after a semicolon.
+bool is_json(std::string_view content_type) {
+    content_type = content_type.substr(0, content_type.find(';'));
+    while (content_type.ends_with(' ') || content_type.ends_with('\t')) content_type.remove_suffix(1);
+    constexpr std::string_view json = "application/json";
+    return std::ranges::equal(content_type, json, {},
+                              [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+}
+
+}  // namespace
+
+Routes::Routes(inject::Catalog catalog, inject::Settings settings, net::WallTime certificate_not_after,
+               telemetry::Log& log, telemetry::Metrics& metrics)
+    : catalog_(std::move(catalog)),
+      settings_(std::move(settings)),
+      not_after_(certificate_not_after),
+      log_(log),
+      metrics_(metrics) {}
+
+Response Routes::admission_port(const Request& request) {
+    const std::string_view path = path_of(request.target);
+    if (path == "/mutate") {
+        if (request.method != "POST") return wrong_method(request.method, path, "POST");
+        if (!is_json(request.content_type))
+            return text(415, "the body of an AdmissionReview is application/json\n");
+        return mutate(request);
+    }
+    if (path == "/healthz")
+        return is_read(request.method) ? text(200, "ok\n") : wrong_method(request.method, path, "GET");
+    if (path == "/readyz")
+        return is_read(request.method) ? readiness() : wrong_method(request.method, path, "GET");
+    return text(404, "there are /mutate, /healthz and /readyz\n");
+}
+
+Response Routes::metrics_port(const Request& request) {
+    const std::string_view path = path_of(request.target);
+    if (path != "/metrics" && path != "/healthz" && path != "/readyz")
+        return text(404, "there are /metrics, /healthz and /readyz\n");
+    if (!is_read(request.method)) return wrong_method(request.method, path, "GET");
+    if (path == "/healthz") return text(200, "ok\n");
+    if (path == "/readyz") return readiness();
+    Response response = text(200, metrics_.text());
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    return response;
+}
+
+Response Routes::readiness() const {
+    if (draining_) return text(503, "draining: this process is about to end\n");
+    if (std::chrono::system_clock::now() >= not_after_)
+        return text(503, fmt::format("the certificate expired at {}\n", net::format_time(not_after_)));
+    return text(200, "ok\n");
+}
+
+Response Routes::mutate(const Request& request) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto seconds = [&] {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    };
+    admission::Answer answer;
+    try {
+        answer = admission::review(request.body, catalog_, settings_);
+    } catch (...) {
+        metrics_.admission("failed", "", false, seconds());
+        throw;
+    }
+    const double took = seconds();
+    metrics_.admission(answer.outcome, answer.reason, answer.dry_run, took);
+    const auto level = answer.outcome == "malformed" ? telemetry::Level::warn
+                       : answer.outcome == "denied"  ? telemetry::Level::info
+                                                     : telemetry::Level::debug;
+    if (log_.enabled(level))
+        log_.write(level, "admission",
+                   {{"uid", answer.uid},
+                    {"kind", answer.kind},
+                    {"namespace", answer.workload_namespace},
+                    {"name", answer.name},
+                    {"operation", answer.operation},
+                    {"outcome", answer.outcome},
+                    {"reason", answer.reason},
+                    {"dryRun", answer.dry_run},
+                    {"code", answer.status},
+                    {"durationMs", static_cast<double>(static_cast<long>(took * 1e6)) / 1e3}});
+    Response response;
+    response.status = answer.status;
+    response.body = std::move(answer.body);
+    if (answer.status == 200)
+        response.content_type = "application/json";
+    else if (!response.body.ends_with('\n'))
+        response.body += '\n';
+    return response;
+}
+
+}  // namespace keyshepherd::webhook

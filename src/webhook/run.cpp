@@ -1,0 +1,207 @@
+#include <keyshepherd/core/build.hpp>
+#include <keyshepherd/webhook/routes.hpp>
+#include <keyshepherd/webhook/run.hpp>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+#include <malloc.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <sstream>
+
+namespace keyshepherd::webhook {
+
+namespace {
+
+namespace asio = boost::asio;
+
+using Executor = asio::io_context::executor_type;
+using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
+                                         asio::wait_traits<std::chrono::steady_clock>, Executor>;
+using Signals = asio::basic_signal_set<Executor>;
+constexpr asio::as_tuple_t<asio::use_awaitable_t<Executor>> no_throw{};
+
+void prepare_process(telemetry::Log& log) {
+    std::signal(SIGPIPE, SIG_IGN);
+    // The private key is in this memory.
+    prctl(PR_SET_DUMPABLE, 0);
+    const rlimit no_core{0, 0};
+    setrlimit(RLIMIT_CORE, &no_core);
+    rlimit files{};
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &files) != 0) log.warn("cannot raise the limit of open files");
+    }
+    // A body of megabytes goes back to the system when it is answered; otherwise glibc raises this threshold
+    // at the first.
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
+std::string text_of(const asio::ip::tcp::endpoint& endpoint) {
+    std::ostringstream text;
+    text << endpoint;
+    return std::move(text).str();
+}
+
+class Process {
+public:
+    Process(Options options, telemetry::Log log, net::Certificate certificate, inject::Catalog catalog,
+            net::WatchedFiles certificate_files, net::WatchedFiles catalog_files)
+        : options_(std::move(options)),
+          log_(std::move(log)),
+          certificate_(std::move(certificate)),
+          routes_(std::move(catalog), options_.settings, certificate_.not_after, log_, metrics_),
+          certificate_files_(std::move(certificate_files)),
+          catalog_files_(std::move(catalog_files)),
+          server_(
+              context_, [this](const net::Request& request) { return routes_.admission_port(request); },
+              {.limits = options_.limits, .certificate = &certificate_, .log = &log_, .metrics = &metrics_}),
+          metrics_server_(context_,
+                          [this](const net::Request& request) { return routes_.metrics_port(request); },
+                          {.limits = metrics_limits(options_.limits), .log = &log_}) {}
+
+    result<int> run() {
+        KEYSHEPHERD_TRY(const auto address, server_.listen(options_.listen));
+        KEYSHEPHERD_TRY(const auto metrics_address, metrics_server_.listen(options_.metrics_listen));
+        metrics_.certificate_loaded(seconds(certificate_.not_after), false);
+        asio::co_spawn(context_, live(), rethrow);
+        asio::co_spawn(context_, watch_files(), rethrow);
+        asio::co_spawn(context_, look_on_hangup(), rethrow);
+        log_.info("serving", {{"address", text_of(address)},
+                              {"metricsAddress", text_of(metrics_address)},
+                              {"version", version()},
+                              {"commit", commit()},
+                              {"kubernetesVersion", options_.settings.kubernetes.text()},
+                              {"lowestKubelet", options_.settings.lowest_kubelet.text()},
+                              {"certificateNotAfter", net::format_time(certificate_.not_after)}});
+        context_.run();
+        return 0;
+    }
+
+private:
+    static net::Limits metrics_limits(net::Limits limits) {
+        limits.sessions = std::min<std::size_t>(limits.sessions, 64);
+        limits.body_bytes = 16 * 1024;
+        return limits;
+    }
+    static double seconds(net::WallTime time) { return static_cast<double>(time.time_since_epoch().count()); }
+    static void rethrow(const std::exception_ptr& e) {
+        if (e) std::rethrow_exception(e);
+    }
+
+    asio::awaitable<void, Executor> live() {
+        auto [ec, signal] = co_await end_.async_wait(no_throw);
+        end_.async_wait([](const boost::system::error_code& failed, int second) {
+            if (!failed) std::_Exit(128 + second);
+        });
+        log_.info("draining", {{"signal", signal},
+                               {"sessions", server_.sessions()},
+                               {"seconds", options_.drain.count() / 1000.0}});
+        routes_.drain();
+        server_.drain();
+        Timer timer(context_, options_.drain);
+        co_await timer.async_wait(no_throw);
+
+        log_.info("stopping", {{"sessions", server_.sessions()}});
+        server_.stop();
+        const bool all = co_await server_.finished(options_.shutdown);
+        if (!all) log_.warn("sessions cut off", {{"sessions", server_.sessions()}});
+        server_.close_all();
+        metrics_server_.stop();
+        metrics_server_.close_all();
+        ended_ = true;
+        watch_timer_.cancel();
+        hangup_.cancel();
+        end_.cancel();
+        log_.info("stopped");
+    }
+
+    asio::awaitable<void, Executor> watch_files() {
+        while (!ended_) {
+            watch_timer_.expires_after(options_.poll);
+            co_await watch_timer_.async_wait(no_throw);
+            if (!ended_) look();
+        }
+    }
+
+    asio::awaitable<void, Executor> look_on_hangup() {
+        while (!ended_) {
+            auto [ec, signal] = co_await hangup_.async_wait(no_throw);
+            if (!ec) look();
+        }
+    }
+
+    void look() {
+        if (certificate_files_.changed()) reload_certificate();
+        if (catalog_files_.changed()) reload_catalog();
+    }
+
+    void reload_certificate() {
+        auto loaded = net::load_certificate(options_.certificate_file, options_.key_file);
+        if (loaded && loaded->not_after <= std::chrono::system_clock::now())
+            loaded =
+                fail(Errc::invalid, fmt::format("it expired at {}", net::format_time(loaded->not_after)));
+        if (!loaded) {
+            metrics_.certificate_reload_failed();
+            log_.error("certificate refused, the old one stays", {{"error", loaded.error().message}});
+            return;
+        }
+        certificate_ = std::move(*loaded);
+        routes_.certificate_expires(certificate_.not_after);
+        metrics_.certificate_loaded(seconds(certificate_.not_after), true);
+        log_.info("certificate loaded", {{"notAfter", net::format_time(certificate_.not_after)}});
+    }
+
+    void reload_catalog() {
+        auto loaded = options_.load_catalog();
+        if (!loaded) {
+            metrics_.provider_reload_failed();
+            log_.error("providers refused, the old ones stay", {{"error", loaded.error().message}});
+            return;
+        }
+        routes_.use(std::move(*loaded));
+        metrics_.providers_loaded(true);
+        log_.info("providers loaded");
+    }
+
+    Options options_;
+    telemetry::Log log_;
+    telemetry::Metrics metrics_;
+    net::Certificate certificate_;
+    Routes routes_;
+    net::WatchedFiles certificate_files_;
+    net::WatchedFiles catalog_files_;
+    asio::io_context context_{1};
+    Timer watch_timer_{context_};
+    // From the first: a signal that comes between the line "serving" and the loop is not lost.
+    Signals end_{context_, SIGTERM, SIGINT};
+    Signals hangup_{context_, SIGHUP};
+    net::Server server_;
+    net::Server metrics_server_;
+    bool ended_ = false;
+};
+
+}  // namespace
+
+result<int> run(Options options) {
+    telemetry::Log log(options.log_level, options.log_format);
+    prepare_process(log);
+    // Before the first load, so that a change in between is seen as one.
+    net::WatchedFiles certificate_files({options.certificate_file, options.key_file});
+    net::WatchedFiles catalog_files(options.catalog_files);
+    KEYSHEPHERD_TRY(auto certificate, net::load_certificate(options.certificate_file, options.key_file));
+    KEYSHEPHERD_TRY(auto catalog, options.load_catalog());
+    Process process(std::move(options), std::move(log), std::move(certificate), std::move(catalog),
+                    std::move(certificate_files), std::move(catalog_files));
+    return process.run();
+}
+
+}  // namespace keyshepherd::webhook

@@ -1,0 +1,412 @@
+#include "syntax.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <unordered_map>
+#include <unordered_set>
+
+namespace keyshepherd::yaml {
+
+void Budget::spend(std::size_t offset, std::size_t n) {
+    if (n > left)
+        throw Fault{Errc::too_large, offset, fmt::format("more than {} values, aliases expanded", max_nodes)};
+    left -= n;
+}
+
+std::size_t line_of(std::string_view source, std::size_t offset) {
+    const std::string_view before = source.substr(0, offset);
+    return static_cast<std::size_t>(std::ranges::count(before, '\n')) + 1;
+}
+
+Error error_of(const Fault& fault, std::string_view source, std::size_t first_line) {
+    return {fault.code,
+            fmt::format("line {}: {}", first_line + line_of(source, fault.offset) - 1, fault.message)};
+}
+
+namespace {
+
+bool is_merge(const Node* key) {
+    return key->kind == Kind::scalar && key->text == "<<" &&
+           ((key->style == Style::plain && key->tag.empty()) || key->tag == "!" ||
+            key->tag == "tag:yaml.org,2002:merge");
+}
+
+const Node& map_to_merge(const Node& node) {
+    const Node& map = node.kind == Kind::alias ? *node.target : node;
+    if (map.kind != Kind::map) throw Fault{Errc::invalid, node.start, "<< takes a map or a list of maps"};
+    return map;
+}
+
+std::string_view printable(std::string_view key) {
+    const auto control = [](char c) { return (c >= 0 && c < ' ') || c == '\x7f'; };
+    return key.size() <= 253 && std::ranges::none_of(key, control) ? key : "...";
+}
+
+}  // namespace
+
+bool has_merge(const Node& map) {
+    return map.kind == Kind::map && std::ranges::any_of(map.entries, is_merge, &Entry::key);
+}
+
+std::vector<MemberOf> members_of(const Node& map, Budget& budget, std::size_t depth) {
+    if (depth > max_depth)
+        throw Fault{Errc::too_large, map.start, fmt::format("nested deeper than {} levels", max_depth)};
+    std::vector<MemberOf> members;
+    std::unordered_map<std::string, std::size_t> index;
+    std::unordered_set<std::string> own;
+    // The last one wins, as in goyaml.v2: a merge overrides what stands above it.
+    const auto assign = [&](std::string key, const Node* value) {
+        const auto [at, added] = index.try_emplace(key, members.size());
+        if (added) {
+            members.push_back({std::move(key), value});
+        } else {
+            members[at->second].value = value;
+        }
+    };
+    const auto merge = [&](const Node& from) {
+        for (MemberOf& member : members_of(map_to_merge(from), budget, depth + 1))
+            assign(std::move(member.key), member.value);
+    };
+    for (const Entry& entry : map.entries) {
+        budget.spend(entry.begin);
+        if (is_merge(entry.key)) {
+            if (entry.value->kind == Kind::list) {
+                for (auto element = entry.value->entries.rbegin(); element != entry.value->entries.rend();
+                     ++element)
+                    merge(*element->value);
+            } else {
+                merge(*entry.value);
+            }
+            continue;
+        }
+        std::string key = key_of(*entry.key);
+        if (!own.insert(key).second)
+            throw Fault{
+                Errc::invalid, entry.begin,
+                fmt::format("the key \"{}\" is repeated: kubectl would drop the one above", printable(key))};
+        assign(std::move(key), entry.value);
+    }
+    return members;
+}
+
+namespace {
+
+// encoding/json writes a whole number below 1e21 as its shortest digits and zeros; its readers take that for
+// an integer.
+json::value number_value(double number, std::size_t offset) {
+    if (!std::isfinite(number)) throw Fault{Errc::invalid, offset, "JSON has no infinity and no .nan"};
+    if (number != std::trunc(number) || std::abs(number) >= 1e21) return number;
+    std::array<char, 32> buffer{};
+    const auto end = std::to_chars(buffer.begin(), buffer.end(), number, std::chars_format::scientific).ptr;
+    std::string digits(buffer.begin(), end);
+    const std::size_t e = digits.find('e');
+    const auto exponent = static_cast<std::size_t>(std::atoi(digits.c_str() + e + 1));
+    digits.resize(e);
+    const std::size_t sign = number < 0 ? 1 : 0;
+    std::erase(digits, '.');
+    if (std::signbit(number) && sign == 0) return 0;
+    digits.resize(sign + 1 + exponent, '0');
+    std::int64_t small = 0;
+    if (std::from_chars(digits.data(), digits.data() + digits.size(), small).ec == std::errc()) return small;
+    std::uint64_t large = 0;
+    if (sign == 0 && std::from_chars(digits.data(), digits.data() + digits.size(), large).ec == std::errc())
+        return large;
+    return number;
+}
+
+// encoding/json puts U+FFFD for what is not UTF-8; only !!binary and \x escapes can bring that.
+std::string valid_utf8(const std::string& text) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size();) {
+        const auto lead = static_cast<unsigned char>(text[i]);
+        const std::size_t length = lead < 0x80   ? 1
+                                   : lead < 0xc2 ? 0
+                                   : lead < 0xe0 ? 2
+                                   : lead < 0xf0 ? 3
+                                   : lead < 0xf5 ? 4
+                                                 : 0;
+        bool valid = length > 0 && i + length <= text.size();
+        for (std::size_t k = 1; valid && k < length; ++k)
+            valid = (static_cast<unsigned char>(text[i + k]) & 0xc0) == 0x80;
+        if (valid && length > 2) {
+            const auto next = static_cast<unsigned char>(text[i + 1]);
+            valid = !(lead == 0xe0 && next < 0xa0) && !(lead == 0xed && next >= 0xa0) &&
+                    !(lead == 0xf0 && next < 0x90) && !(lead == 0xf4 && next >= 0x90);
+        }
+        out += valid ? text.substr(i, length) : "\xef\xbf\xbd";
+        i += valid ? length : 1;
+    }
+    return out;
+}
+
+json::value convert(const Node& at, Budget& budget, std::size_t depth) {
+    const Node& node = at.kind == Kind::alias ? *at.target : at;
+    budget.spend(at.start);
+    if (depth > max_depth)
+        throw Fault{Errc::too_large, at.start, fmt::format("nested deeper than {} levels", max_depth)};
+    switch (node.kind) {
+        case Kind::map: {
+            json::object object;
+            for (const MemberOf& member : members_of(node, budget))
+                object.emplace(member.key, convert(*member.value, budget, depth + 1));
+            return object;
+        }
+        case Kind::list: {
+            json::array array;
+            array.reserve(node.entries.size());
+            for (const Entry& entry : node.entries) array.push_back(convert(*entry.value, budget, depth + 1));
+            return array;
+        }
+        default:
+            break;
+    }
+    return std::visit(
+        [&](const auto& scalar) -> json::value {
+            using T = std::decay_t<decltype(scalar)>;
+            if constexpr (std::is_same_v<T, std::monostate>) {
+                return nullptr;
+            } else if constexpr (std::is_same_v<T, double>) {
+                return number_value(scalar, at.start);
+            } else if constexpr (std::is_same_v<T, std::string>) {
+                return json::value(node.tag == "tag:yaml.org,2002:binary" ? valid_utf8(scalar) : scalar);
+            } else {
+                return scalar;
+            }
+        },
+        resolve(node));
+}
+
+// json::parse takes the last of two equal keys without a word.
+void refuse_repeated_keys(const Node& node) {
+    std::unordered_set<std::string_view> keys;
+    for (const Entry& entry : node.entries) {
+        if (entry.key != nullptr && !keys.insert(entry.key->text).second)
+            throw Fault{Errc::invalid, entry.begin,
+                        fmt::format("the key \"{}\" is repeated: kubectl would drop the one above",
+                                    printable(entry.key->text))};
+        refuse_repeated_keys(*entry.value);
+    }
+}
+
+constexpr std::string_view json_blank = " \t\r\n";
+
+bool starts_like_json(std::string_view source) {
+    const std::size_t first = source.find_first_not_of(json_blank);
+    return first != nowhere && (source[first] == '{' || source[first] == '[');
+}
+
+}  // namespace
+
+json::value value_of(const Syntax& syntax) {
+    const Node& root = *syntax.root;
+    if (syntax.format == Format::json) {
+        const std::string_view text = syntax.source.substr(root.begin, root.end - root.begin);
+        auto value = json::parse(text, {}, {.depth = max_depth, .nodes = max_nodes});
+        if (!value) throw Fault{value.error().code, root.begin, value.error().message};
+        refuse_repeated_keys(root);
+        return std::move(value).value();
+    }
+    Budget budget;
+    return convert(root, budget, 1);
+}
+
+Syntax parse_document(std::string_view source) {
+    if (starts_like_json(source)) {
+        try {
+            std::size_t at = 0;
+            Syntax syntax = parse_json(source, at);
+            if (source.find_first_not_of(json_blank, at) == nowhere &&
+                json::parse(source.substr(syntax.root->begin, at - syntax.root->begin), {},
+                            {.depth = max_depth, .nodes = max_nodes}))
+                return syntax;
+        } catch (const Fault& fault) {
+            if (fault.code == Errc::too_large) throw;
+        }
+    }
+    return parse_yaml(source);
+}
+
+namespace {
+
+bool is_separator(std::string_view line, std::string_view mark) {
+    return line.starts_with(mark) &&
+           (line.size() == mark.size() || std::string_view(" \t\r\n").contains(line[mark.size()]));
+}
+
+// Blank, or a comment.
+bool is_quiet(std::string_view text) {
+    const std::size_t first = text.find_first_not_of(json_blank);
+    return first == nowhere || text[first] == '#';
+}
+
+struct Chunk {
+    std::size_t begin;   // of the separator
+    std::size_t source;  // behind it
+    std::size_t end;
+};
+
+// `---` and `...` at the start of a line end a document wherever they stand, even in quotes and block
+// scalars.
+std::vector<Chunk> split(std::string_view stream) {
+    std::vector<Chunk> chunks{{.begin = 0, .source = 0, .end = 0}};
+    std::size_t at = stream.starts_with("\xef\xbb\xbf") ? 3 : 0;
+    chunks.back().source = at;
+    enum {
+        before,
+        within,
+        behind
+    } state = before;  // a document: only comments and directives yet; its text; after `...`
+    while (at < stream.size()) {
+        const std::size_t newline = stream.find('\n', at);
+        const std::size_t next = newline == nowhere ? stream.size() : newline + 1;
+        const std::string_view line = stream.substr(at, next - at);
+        if (line.starts_with("---")) {
+            if (!is_separator(line, "---") || !is_quiet(line.substr(3)))
+                throw Fault{Errc::invalid, at,
+                            "only a comment may follow '---' on its line, kubectl refuses the rest"};
+            if (state == within) {
+                chunks.back().end = at;
+                chunks.push_back({.begin = at, .source = next, .end = next});
+            } else {
+                chunks.back().source = next;
+            }
+            state = within;
+        } else if (is_separator(line, "...")) {
+            if (!is_quiet(line.substr(3)))
+                throw Fault{Errc::invalid, at, "only a comment may follow '...' on its line"};
+            if (state == behind) {
+                chunks.back().source = next;
+            } else {
+                chunks.back().end = at;
+                chunks.push_back({.begin = at, .source = next, .end = next});
+            }
+            state = behind;
+        } else if (state != within && line.starts_with('%')) {
+            std::string_view directive = line.substr(0, line.find('#'));
+            directive = directive.substr(0, directive.find_last_not_of(json_blank) + 1);
+            if (directive != "%YAML 1.1")
+                throw Fault{Errc::invalid, at, "this directive is not supported, only %YAML 1.1 is"};
+            if (chunks.back().source < at && state == before &&
+                !is_quiet(stream.substr(chunks.back().source, 1)))
+                throw Fault{Errc::invalid, at, "a directive must come first"};
+            chunks.back().source = next;
+        } else if (!is_quiet(line)) {
+            if (state == behind)
+                throw Fault{Errc::invalid, at,
+                            "text behind '...' needs a '---' line first, kubectl would drop it"};
+            state = within;
+        } else if (state == behind) {
+            chunks.back().source = next;
+        }
+        at = next;
+    }
+    chunks.back().end = stream.size();
+    return chunks;
+}
+
+std::size_t first_content(std::string_view source) {
+    std::size_t at = 0;
+    while (at < source.size()) {
+        const std::size_t newline = source.find('\n', at);
+        const std::size_t next = newline == nowhere ? source.size() : newline + 1;
+        if (!is_quiet(source.substr(at, next - at))) return source.find_first_not_of(json_blank, at);
+        at = next;
+    }
+    return 0;
+}
+
+// Several JSON values one after the other; nothing when this is not JSON.
+std::vector<Document> read_json(std::string_view source) {
+    std::vector<Document> documents;
+    std::size_t at = 0;
+    try {
+        while (source.find_first_not_of(json_blank, at) != nowhere) {
+            const std::size_t from = at;
+            const Syntax syntax = parse_json(source, at);
+            if (!json::parse(source.substr(syntax.root->begin, at - syntax.root->begin), {},
+                             {.depth = max_depth, .nodes = max_nodes}))
+                return {};
+            // A second value is an object or a list too: `{} foo` is no stream of JSON documents.
+            if (syntax.root->style != Style::flow) return {};
+            documents.push_back({.json = value_of(syntax),
+                                 .source = std::string(source.substr(from, at - from)),
+                                 .line = line_of(source, syntax.root->begin),
+                                 .separator = {},
+                                 .format = Format::json});
+        }
+    } catch (const Fault& fault) {
+        if (fault.code == Errc::too_large || fault.message.starts_with("the key ")) throw;
+        return {};
+    }
+    if (!documents.empty()) documents.back().source += source.substr(at);
+    return documents;
+}
+
+}  // namespace
+
+result<std::vector<Document>> read(std::string_view stream) {
+    std::vector<Document> documents;
+    std::string_view source = stream;
+    std::size_t first_line = 1;
+    std::size_t counted = 0;  // up to here, line breaks are in first_line
+    try {
+        for (const Chunk& chunk : split(stream)) {
+            first_line += line_of(stream.substr(counted, chunk.source - counted), nowhere) - 1;
+            counted = chunk.source;
+            source = stream.substr(chunk.source, chunk.end - chunk.source);
+            std::vector<Document> read;
+            if (starts_like_json(source)) read = read_json(source);
+            if (read.empty()) {
+                const Syntax syntax = parse_yaml(source);
+                read.push_back({.json = value_of(syntax),
+                                .source = std::string(source),
+                                .line = line_of(source, first_content(source)),
+                                .separator = {},
+                                .format = Format::yaml});
+            }
+            read.front().separator = stream.substr(chunk.begin, chunk.source - chunk.begin);
+            for (Document& document : read) {
+                document.line += first_line - 1;
+                documents.push_back(std::move(document));
+            }
+        }
+    } catch (const Fault& fault) {
+        return std::unexpected(error_of(fault, source, first_line));
+    }
+    return documents;
+}
+
+std::size_t line_at(const Document& document, std::string_view pointer) {
+    try {
+        const Syntax syntax = parse_document(document.source);
+        const Node* node = syntax.root;
+        std::size_t offset = node->start;
+        while (pointer.starts_with('/')) {
+            pointer.remove_prefix(1);
+            const std::size_t slash = std::min(pointer.find('/'), pointer.size());
+            const std::string_view token = pointer.substr(0, slash);
+            pointer.remove_prefix(slash);
+            if (node->kind == Kind::alias) node = node->target;
+            const auto entry = std::ranges::find_if(node->entries, [&](const Entry& candidate) {
+                if (node->kind == Kind::list)
+                    return std::to_string(&candidate - node->entries.data()) == token;
+                return json::escape(key_of(*candidate.key)) == token;
+            });
+            if (entry == node->entries.end()) return document.line;
+            offset = entry->begin;
+            node = entry->value;
+        }
+        // `document.line` is where the content starts, not the source.
+        const std::size_t content = first_content(document.source);
+        return document.line + line_of(document.source, offset) - line_of(document.source, content);
+    } catch (const Fault&) {
+        return document.line;
+    }
+}
+
+}  // namespace keyshepherd::yaml

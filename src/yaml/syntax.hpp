@@ -1,0 +1,91 @@
+// The syntax tree of one document: what stands where. Offsets are bytes of the source.
+#pragma once
+
+#include <keyshepherd/json/value.hpp>
+#include <keyshepherd/yaml/yaml.hpp>
+
+#include <deque>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace keyshepherd::yaml {
+
+constexpr std::size_t max_depth = 100;
+constexpr std::size_t max_nodes = 1'000'000;
+constexpr std::size_t nowhere = std::string_view::npos;
+
+// Thrown within the module and turned into an Error at its border.
+struct Fault {
+    Errc code;
+    std::size_t offset;
+    std::string message;
+};
+
+enum class Kind { scalar, list, map, alias };
+enum class Style { plain, quoted, block_scalar, flow, block };
+
+struct Node;
+
+struct Entry {
+    const Node* key = nullptr;  // of a map
+    const Node* value = nullptr;
+    std::size_t begin = 0;        // of the key, its `?`, the element, or its dash
+    std::size_t after = nowhere;  // just behind the `:` or the dash; nowhere if there is none
+};
+
+struct Node {
+    Kind kind = Kind::scalar;
+    Style style = Style::plain;
+    std::size_t start = 0;  // with tag and anchor
+    std::size_t begin = 0;  // of the content; an absent value has begin == end
+    std::size_t end = 0;
+    std::string text;  // of a scalar, decoded
+    std::string tag;   // as tag:yaml.org,2002:int; "!" for the non-specific one
+    bool anchored = false;
+    bool bare = false;             // a flow map without braces: [a: b]
+    const Node* target = nullptr;  // of an alias
+    std::vector<Entry> entries;
+};
+
+struct Syntax {
+    std::deque<Node> nodes;  // stable addresses
+    const Node* root = nullptr;
+    std::string_view source;
+    Format format = Format::yaml;
+};
+
+// Both throw Fault. `parse_json` reads one value from `at` on and moves `at` behind it.
+Syntax parse_yaml(std::string_view source);
+Syntax parse_json(std::string_view source, std::size_t& at);
+// JSON when it starts like JSON and is one JSON value, else YAML.
+Syntax parse_document(std::string_view source);
+
+// How many nodes a conversion may still make.
+struct Budget {
+    std::size_t left = max_nodes;
+    void spend(std::size_t offset, std::size_t n = 1);
+};
+
+struct MemberOf {
+    std::string key;
+    const Node* value;
+};
+// The members of a map as kubectl sees them, merge keys followed. Throws Fault on a repeated or an impossible
+// key.
+std::vector<MemberOf> members_of(const Node& map, Budget& budget, std::size_t depth = 0);
+bool has_merge(const Node& map);
+std::string key_of(const Node& key);
+json::value value_of(const Syntax& syntax);
+
+// What goyaml.v2 makes of a scalar. Throws Fault.
+using Scalar = std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double, std::string>;
+Scalar resolve(const Node& scalar);
+Scalar resolve_plain(std::string_view text);
+
+std::size_t line_of(std::string_view source, std::size_t offset);  // from 1
+// As Error: "line 3: ...", counting the source's first line as `first_line`.
+Error error_of(const Fault& fault, std::string_view source, std::size_t first_line);
+
+}  // namespace keyshepherd::yaml

@@ -1,0 +1,494 @@
+// One AdmissionReview in, one answer out: everything that facts of the field say a webhook is sent.
+#include "support/workload_generator.hpp"
+
+#include <keyshepherd/admission/review.hpp>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <iostream>
+#include <string>
+#include <vector>
+
+namespace keyshepherd::admission {
+namespace {
+
+using Json = nlohmann::json;
+using generate::canary;
+
+const inject::Catalog catalog = inject::Catalog::built_in("https://vault.example:8200");
+const inject::Settings settings;
+
+Answer answer_to(const std::string& body) {
+    return review(body, catalog, settings);
+}
+
+Json deployment() {
+    return Json::parse(
+        R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"shop","annotations":{"keyshepherd.dev/inject":"holysheep"}},
+        "spec":{"replicas":3,"selector":{"matchLabels":{"app":"a"}},"template":{"metadata":{"labels":{"app":"a"}},
+        "spec":{"containers":[{"name":"app","image":"i"}]}}}})");
+}
+
+Json review_of(const Json& object) {
+    Json review = Json::parse(
+        R"({"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002",
+        "kind":{"group":"apps","version":"v1","kind":"Deployment"},"resource":{"group":"apps","version":"v1","resource":"deployments"},
+        "requestKind":{"group":"apps","version":"v1","kind":"Deployment"},"name":"shop","namespace":"team","operation":"CREATE",
+        "userInfo":{"username":"admin","groups":["system:authenticated"]},"oldObject":null,"dryRun":false,"options":{"kind":"CreateOptions"}}})");
+    review["request"]["object"] = object;
+    return review;
+}
+
+Json without(Json json, const std::string& pointer) {
+    const Json::json_pointer at(pointer);
+    json.at(at.parent_pointer()).erase(at.back());
+    return json;
+}
+Json with(Json json, const std::string& pointer, const Json& value) {
+    json[Json::json_pointer(pointer)] = value;
+    return json;
+}
+
+Json response_to(const Json& review) {
+    const Answer answer = answer_to(review.dump());
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    const Json body = Json::parse(answer.body);
+    EXPECT_EQ(body.size(), 3U);
+    EXPECT_EQ(body["kind"], "AdmissionReview");
+    EXPECT_EQ(body["apiVersion"], review["apiVersion"]);
+    EXPECT_EQ(body["response"]["uid"], review["request"]["uid"]);
+    return body["response"];
+}
+
+std::string decoded(const std::string& text) {
+    const std::string alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string out;
+    unsigned bits = 0, held = 0;
+    for (const char c : text) {
+        if (c == '=') break;
+        bits = bits << 6 | static_cast<unsigned>(alphabet.find(c));
+        held += 6;
+        if (held >= 8) out += static_cast<char>(bits >> (held -= 8) & 255);
+    }
+    return out;
+}
+
+Json patch_of(const Json& response) {
+    return response.contains("patch") ? Json::parse(decoded(response["patch"])) : Json::array();
+}
+
+// ---- what is no review
+// -----------------------------------------------------------------------------------------------------
+
+struct Bad {
+    const char* name;
+    std::string body;
+    int status;
+};
+
+class MalformedReview : public testing::TestWithParam<Bad> {};
+
+TEST_P(MalformedReview, IsRefusedInOneLineThatRepeatsNothing) {
+    const Answer answer = answer_to(GetParam().body);
+    EXPECT_EQ(answer.status, GetParam().status) << answer.body;
+    EXPECT_EQ(answer.outcome, "malformed");
+    EXPECT_EQ(answer.reason, "");
+    ASSERT_FALSE(answer.body.empty());
+    EXPECT_EQ(answer.body.find('\n'), answer.body.size() - 1);
+    EXPECT_LT(answer.body.size(), 200U);
+    EXPECT_EQ(answer.body.find("sk-"), std::string::npos) << answer.body;
+    for (const std::string& text :
+         {answer.uid, answer.kind, answer.workload_namespace, answer.name, answer.operation})
+        EXPECT_EQ(text, "");
+}
+
+std::vector<Bad> malformed_reviews() {
+    const Json good = review_of(deployment());
+    const std::string text = good.dump();
+    std::vector<Bad> all = {
+        {"Empty", "", 400},
+        {"Blank", "  \n", 400},
+        {"NoJson", "sk-secret is no JSON", 400},
+        {"Form", "review=%7B%7D", 400},
+        {"Xml", "<review/>", 400},
+        {"Truncated", text.substr(0, text.size() / 2), 400},
+        {"TruncatedByOne", text.substr(0, text.size() - 1), 400},
+        {"TrailingGarbage", text + "x", 400},
+        {"TwoDocuments", text + text, 400},
+        {"ByteOrderMark", "\xef\xbb\xbf" + text, 400},
+        {"BadUtf8",
+         R"({"kind":")"
+         "\xff"
+         R"("})",
+         400},
+        {"NulByte", text + std::string(1, '\0'), 400},
+        {"Null", "null", 400},
+        {"Number", "5", 400},
+        {"Text", "\"AdmissionReview\"", 400},
+        {"List", "[" + text + "]", 400},
+        {"EmptyObject", "{}", 400},
+        {"NoKind", without(good, "/kind").dump(), 400},
+        {"AnotherKind", with(good, "/kind", "Deployment").dump(), 400},
+        {"KindIsNoText", with(good, "/kind", 5).dump(), 400},
+        {"NoVersion", without(good, "/apiVersion").dump(), 400},
+        {"UnknownVersion", with(good, "/apiVersion", "admission.k8s.io/v2").dump(), 400},
+        {"VersionOfAnotherGroup", with(good, "/apiVersion", "apps/v1").dump(), 400},
+        {"BareVersion", with(good, "/apiVersion", "v1").dump(), 400},
+        {"VersionIsNoText", with(good, "/apiVersion", Json::array({"admission.k8s.io/v1"})).dump(), 400},
+        {"NoRequest", without(good, "/request").dump(), 400},
+        {"RequestNull", with(good, "/request", nullptr).dump(), 400},
+        {"RequestText", with(good, "/request", "sk-secret").dump(), 400},
+        {"RequestList", with(good, "/request", Json::array({good["request"]})).dump(), 400},
+        {"RequestEmpty", with(good, "/request", Json::object()).dump(), 400},
+        {"NoUid", without(good, "/request/uid").dump(), 400},
+        {"UidNull", with(good, "/request/uid", nullptr).dump(), 400},
+        {"UidEmpty", with(good, "/request/uid", "").dump(), 400},
+        {"UidNumber", with(good, "/request/uid", 7).dump(), 400},
+        {"AnAnswer",
+         R"({"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"u","allowed":true}})",
+         400},
+        {"DeepNesting",
+         R"({"kind":"AdmissionReview","x":)" + std::string(200, '[') + std::string(200, ']') + "}", 413},
+        {"DeepNestingOfALot", std::string(1'000'000, '['), 413},
+        {"DeepObjects",
+         [] {
+             std::string deep;
+             for (int i = 0; i < 150; ++i) deep += "{\"a\":";
+             return deep + "1" + std::string(150, '}');
+         }(),
+         413},
+        {"TooManyNodes",
+         [] {
+             std::string list = "{\"kind\":\"AdmissionReview\",\"l\":[0";
+             for (int i = 0; i < 300'001; ++i) list += ",0";
+             return list + "]}";
+         }(),
+         413},
+        {"TooManyEmptyLists",
+         [] {
+             std::string list = "[[]";
+             for (int i = 0; i < 200'000; ++i) list += ",[]";
+             return list + "]";
+         }(),
+         413}};
+    return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Review, MalformedReview, testing::ValuesIn(malformed_reviews()),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+// ---- what is one
+// -------------------------------------------------------------------------------------------------------------
+
+TEST(Review, InjectsAndSaysHow) {
+    const Json object = deployment();
+    const Json response = response_to(review_of(object));
+    EXPECT_EQ(response["allowed"], true);
+    EXPECT_EQ(response["patchType"], "JSONPatch");
+    EXPECT_FALSE(response.contains("status"));
+    EXPECT_FALSE(response.contains("warnings"));
+
+    // The patch is the injector's own, and does what it did.
+    auto injected = json::parse(object.dump()).value();
+    const inject::Outcome outcome =
+        inject::inject(injected, {.kind = "Deployment", .workload_namespace = "team"}, catalog, settings);
+    EXPECT_EQ(decoded(response["patch"]), outcome.patch);
+    EXPECT_EQ(object.patch(patch_of(response)), Json::parse(json::bj::serialize(injected)));
+
+    const Answer answer = answer_to(review_of(object).dump());
+    EXPECT_EQ(answer.outcome, "injected");
+    EXPECT_EQ(answer.reason, "");
+    EXPECT_EQ(answer.uid, "705ab4f5-6393-11e8-b7cc-42010a800002");
+    EXPECT_EQ(answer.kind, "Deployment");
+    EXPECT_EQ(answer.workload_namespace, "team");
+    EXPECT_EQ(answer.name, "shop");
+    EXPECT_EQ(answer.operation, "CREATE");
+    EXPECT_FALSE(answer.dry_run);
+}
+
+TEST(Review, EchoesTheVersionThatItIsAskedIn) {
+    const Json v1 = review_of(deployment()), v1beta1 = with(v1, "/apiVersion", "admission.k8s.io/v1beta1");
+    EXPECT_EQ(response_to(v1), response_to(v1beta1));
+}
+
+TEST(Review, EchoesTheUidWhateverItHolds) {
+    for (const char* uid : {"u", "\"quoted\\", "ü\U0001F511", "\n\t\x01", "</script>"})
+        response_to(with(review_of(deployment()), "/request/uid", uid));
+}
+
+TEST(Review, ADryRunIsTheSame) {
+    const Json real = review_of(deployment()), dry = with(real, "/request/dryRun", true);
+    EXPECT_EQ(answer_to(real.dump()).body, answer_to(dry.dump()).body);
+    EXPECT_TRUE(answer_to(dry.dump()).dry_run);
+    for (const Json& odd : {Json(nullptr), Json("true"), Json(1)})
+        EXPECT_FALSE(answer_to(with(real, "/request/dryRun", odd).dump()).dry_run);
+}
+
+TEST(Review, TheNamespaceIsTheRequests) {
+    const Json own = with(review_of(deployment()), "/request/namespace", "kube-system");
+    EXPECT_EQ(answer_to(own.dump()).reason, "namespace");
+    const Json claims = with(review_of(deployment()), "/request/object/metadata/namespace", "kube-system");
+    EXPECT_EQ(answer_to(claims.dump()).outcome, "injected");
+}
+
+TEST(Review, AnUpdateIsHeldAgainstTheStoredObject) {
+    const Json object = deployment();
+    const Json injected = object.patch(patch_of(response_to(review_of(object))));
+    Json update =
+        with(with(review_of(injected), "/request/operation", "UPDATE"), "/request/oldObject", injected);
+    EXPECT_EQ(answer_to(update.dump()).reason, "unchanged");
+    EXPECT_FALSE(response_to(with(update, "/request/object/spec/replicas", 5)).contains("patch"));
+    // The manifest over the stored object: what is stored comes out.
+    const Json replaced = with(update, "/request/object", object);
+    EXPECT_EQ(object.patch(patch_of(response_to(replaced))), injected);
+    // Opting out.
+    update["request"]["object"]["metadata"]["annotations"]["keyshepherd.dev/inject"] = "false";
+    const Answer out = answer_to(update.dump());
+    EXPECT_EQ(out.outcome, "removed");
+    EXPECT_EQ(update["request"]["object"].patch(patch_of(response_to(update)))["spec"], object["spec"]);
+}
+
+struct Untouched {
+    const char* name;
+    Json review;
+    const char* reason;
+};
+
+class UntouchedReview : public testing::TestWithParam<Untouched> {};
+
+TEST_P(UntouchedReview, IsAllowedWithoutAPatch) {
+    const Json response = response_to(GetParam().review);
+    EXPECT_EQ(response, (Json{{"uid", GetParam().review["request"]["uid"]}, {"allowed", true}}));
+    const Answer answer = answer_to(GetParam().review.dump());
+    EXPECT_EQ(answer.outcome, "untouched");
+    EXPECT_EQ(answer.reason, GetParam().reason);
+}
+
+std::vector<Untouched> untouched_reviews() {
+    const Json good = review_of(deployment());
+    const Json gone =
+        with(with(with(good, "/request/operation", "DELETE"), "/request/oldObject", deployment()),
+             "/request/object", nullptr);
+    return {
+        {"NotAsked", without(good, "/request/object/metadata/annotations"), "not-asked"},
+        {"OptedOut", with(good, "/request/object/metadata/annotations/keyshepherd.dev~1inject", "false"),
+         "opted-out"},
+        {"OwnNamespace", with(good, "/request/namespace", "keyshepherd"), "namespace"},
+        {"ReplicaSet", with(good, "/request/kind/kind", "ReplicaSet"), "kind"},
+        {"Pod", with(good, "/request/kind", Json{{"group", ""}, {"version", "v1"}, {"kind", "Pod"}}), "kind"},
+        {"Scale",
+         with(good, "/request/kind", Json{{"group", "autoscaling"}, {"version", "v1"}, {"kind", "Scale"}}),
+         "kind"},
+        {"DeploymentOfAnotherGroup", with(good, "/request/kind/group", "example.org"), "kind"},
+        {"NoKind", without(good, "/request/kind"), "kind"},
+        {"KindIsText", with(good, "/request/kind", "Deployment"), "kind"},
+        {"Delete", gone, "no-object"},
+        {"NoObject", without(good, "/request/object"), "no-object"},
+        {"Connect", without(with(good, "/request/operation", "CONNECT"), "/request/object"), "no-object"},
+        {"NoContainers", with(good, "/request/object/spec/template/spec/containers", Json::array()),
+         "no-containers"},
+        {"ContainersNull", with(good, "/request/object/spec/template/spec/containers", nullptr),
+         "no-containers"},
+        {"NoTemplate", without(good, "/request/object/spec/template"), "no-containers"},
+        {"ObjectIsText", with(good, "/request/object", "sk-secret"), "not-asked"},
+        {"ObjectIsList", with(good, "/request/object", Json::array()), "not-asked"},
+        {"ObjectIsEmpty", with(good, "/request/object", Json::object()), "not-asked"}};
+}
+
+INSTANTIATE_TEST_SUITE_P(Review, UntouchedReview, testing::ValuesIn(untouched_reviews()),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Review, ADenialNamesEveryFaultAtOnce) {
+    Json object = deployment();
+    object["metadata"]["annotations"] = {{"keyshepherd.dev/inject", "holysheep"},
+                                         {"keyshepherd.dev/wiring", "magic"},
+                                         {"keyshepherd.dev/log-level", "loud"}};
+    object["spec"]["template"]["metadata"]["annotations"] = {{"keyshepherd.dev/wirring", "auto"}};
+    const Json response = response_to(review_of(object));
+    EXPECT_EQ(response["allowed"], false);
+    EXPECT_FALSE(response.contains("patch"));
+    EXPECT_FALSE(response.contains("patchType"));
+    const Json& status = response["status"];
+    EXPECT_EQ(status["status"], "Failure");
+    EXPECT_EQ(status["reason"], "Invalid");
+    EXPECT_EQ(status["code"], 422);
+    const Json& causes = status["details"]["causes"];
+    ASSERT_EQ(causes.size(), 3U);
+    const std::string message = status["message"];
+    EXPECT_TRUE(message.starts_with("keyshepherd cannot inject, for 3 reasons: ")) << message;
+    std::vector<std::string> fields;
+    for (const Json& cause : causes) {
+        EXPECT_EQ(cause["reason"], "FieldValueInvalid");
+        fields.push_back(cause["field"]);
+        EXPECT_NE(message.find(fmt::format("{}: {}", cause["field"].get<std::string>(),
+                                           cause["message"].get<std::string>())),
+                  std::string::npos);
+    }
+    EXPECT_EQ(fields,
+              (std::vector<std::string>{"metadata.annotations[keyshepherd.dev/log-level]",
+                                        "metadata.annotations[keyshepherd.dev/wiring]",
+                                        "spec.template.metadata.annotations[keyshepherd.dev/wirring]"}));
+    EXPECT_EQ(answer_to(review_of(object).dump()).outcome, "denied");
+}
+
+TEST(Review, ADenialForOneReasonIsOneSentence) {
+    const Json response = response_to(with(
+        review_of(deployment()), "/request/object/metadata/annotations/keyshepherd.dev~1wiring", "magic"));
+    ASSERT_EQ(response["status"]["details"]["causes"].size(), 1U);
+    const Json& cause = response["status"]["details"]["causes"][0];
+    EXPECT_EQ(response["status"]["message"].get<std::string>(),
+              fmt::format("keyshepherd cannot inject: {}: {}", cause["field"].get<std::string>(),
+                          cause["message"].get<std::string>()));
+}
+
+TEST(Review, WarningsComeAlong) {
+    Json object = deployment();
+    object["spec"]["template"]["spec"]["containers"][0]["env"] = {
+        {{"name", "HOLYSHEEP_API_KEY"}, {"value", canary}}};
+    const Json response = response_to(review_of(object));
+    EXPECT_EQ(response["allowed"], true);
+    ASSERT_EQ(response["warnings"].size(), 1U);
+    EXPECT_TRUE(response["warnings"][0].get<std::string>().starts_with(
+        "keyshepherd: container app sets HOLYSHEEP_API_KEY itself"))
+        << response["warnings"];
+    EXPECT_EQ(response.dump().find(canary), std::string::npos);
+    EXPECT_EQ(patch_of(response).dump().find(canary), std::string::npos);
+}
+
+TEST(Review, AWarningStandsBesideADenial) {
+    Json object = deployment();
+    object["metadata"]["annotations"]["keyshepherd.dev/role"] = "a";
+    object["spec"]["template"]["metadata"]["annotations"] = {{"keyshepherd.dev/role", "b"},
+                                                             {"keyshepherd.dev/wiring", "magic"}};
+    const Json response = response_to(review_of(object));
+    EXPECT_EQ(response["allowed"], false);
+    EXPECT_EQ(response["warnings"].size(), 1U);
+}
+
+// Annotations are user text: quotes, controls and other scripts come back as JSON.
+TEST(Review, OddTextInAFaultIsStillJson) {
+    for (const char* odd : {"\"", "\\", "\n", "\x01", "ü", "\u2028", "</x>", "{}"}) {
+        const Json response = response_to(with(
+            review_of(deployment()), "/request/object/metadata/annotations/keyshepherd.dev~1wiring", odd));
+        EXPECT_EQ(response["allowed"], false);
+        Json named = review_of(deployment());
+        named["request"]["object"]["metadata"]["annotations"][std::string("keyshepherd.dev/") + odd] = "x";
+        EXPECT_EQ(response_to(named)["allowed"], false);
+    }
+}
+
+// A key in the wrong place is refused without being repeated: messages end in terminals, logs and audit
+// trails.
+TEST(Review, ASecretInAnAnnotationIsNotRepeated) {
+    for (const char* name : {"inject",
+                             "wiring",
+                             "containers",
+                             "init-containers",
+                             "env-X",
+                             "secret-f",
+                             "perms-f",
+                             "role",
+                             "auth-type",
+                             "auth-path",
+                             "token-audience",
+                             "approle-secret",
+                             "vault-address",
+                             "vault-namespace",
+                             "ca-secret",
+                             "tls-server-name",
+                             "agent",
+                             "agent-flavor",
+                             "agent-image",
+                             "on-rotate",
+                             "on-conflict",
+                             "entrypoint-app",
+                             "agent-cpu-request",
+                             "agent-memory-limit",
+                             "agent-run-as-user",
+                             "log-level",
+                             "spec",
+                             "unknown"})
+        for (const std::string& value :
+             {std::string(canary), fmt::format("{}!\"", canary), fmt::format("[\"{}\"", canary)}) {
+            Json review = review_of(deployment());
+            review["request"]["object"]["metadata"]["annotations"][fmt::format("keyshepherd.dev/{}", name)] =
+                value;
+            const Json response = response_to(review);
+            if (response["allowed"] == false)
+                EXPECT_EQ(response.dump().find(canary), std::string::npos) << response.dump(1);
+        }
+}
+
+TEST(Review, AWorkloadOfAMegabyteIsNoMatter) {
+    Json object = deployment();
+    for (int i = 0; i < 200; ++i)
+        object["metadata"]["managedFields"].push_back(
+            {{"manager", "kubectl"}, {"fieldsV1", {{fmt::format("f:{}", i), std::string(5000, 'x')}}}});
+    EXPECT_EQ(
+        answer_to(
+            with(review_of(object), "/request/oldObject", without(object, "/metadata/annotations")).dump())
+            .outcome,
+        "injected");
+}
+
+// What a hostile client can send below the limits must not hold the thread: seconds here are an outage.
+TEST(Review, ManyEntriesAndManyFaultsTakeNoQuadraticTime) {
+    const auto seconds_for = [](const Json& object) {
+        const std::string body = review_of(object).dump();
+        const auto start = std::chrono::steady_clock::now();
+        EXPECT_EQ(answer_to(body).status, 200);
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    };
+    Json references = deployment(), literals = deployment(), unknown = deployment(),
+         containers = deployment(), long_name = deployment();
+    for (int i = 0; i < 20'000; ++i)
+        references["spec"]["template"]["spec"]["containers"][0]["env"].push_back(
+            {{"name", fmt::format("V{}", i)}, {"value", "vault:a#b"}});
+    for (int i = 0; i < 20'000; ++i)
+        literals["spec"]["template"]["spec"]["containers"][0]["env"].push_back(
+            {{"name", fmt::format("V{}", i)}, {"value", "x"}});
+    for (int i = 0; i < 20'000; ++i)
+        unknown["metadata"]["annotations"][fmt::format("keyshepherd.dev/unknown-{}", i)] = "x";
+    for (int i = 0; i < 5'000; ++i)
+        containers["spec"]["template"]["spec"]["containers"].push_back(
+            {{"name", fmt::format("c{}", i)}, {"image", "i"}});
+    long_name["metadata"]["annotations"]["keyshepherd.dev/" + std::string(1'000'000, 'x')] = "x";
+    // A marker is the user's to write. This one names what is there, what is not, and every container.
+    Json marked = deployment(),
+         marker = {
+             {"v", 1}, {"volumes", Json::array()}, {"mounted", Json::array()}, {"wrapped", Json::array()}};
+    for (int i = 0; i < 6'000; ++i) {
+        marker["volumes"].push_back(fmt::format("keyshepherd-{}", 2 * i));
+        marker["mounted"].push_back(fmt::format("c{}", i));
+        marker["wrapped"].push_back(fmt::format("c{}", i));
+    }
+    for (int i = 0; i < 20'000; ++i) {
+        marked["spec"]["template"]["spec"]["volumes"].push_back({{"name", fmt::format("keyshepherd-{}", i)}});
+        marked["spec"]["template"]["spec"]["containers"].push_back({{"name", fmt::format("c{}", i)}});
+    }
+    marked["spec"]["template"]["metadata"]["annotations"]["keyshepherd.dev/injected"] = marker.dump();
+    marked["metadata"]["annotations"]["keyshepherd.dev/inject"] = "false";
+    for (const auto& [what, object] :
+         std::vector<std::pair<const char*, Json>>{{"a marker that names thousands", marked},
+                                                   {"references", references},
+                                                   {"literals", literals},
+                                                   {"unknown annotations", unknown},
+                                                   {"containers", containers},
+                                                   {"a long name", long_name}}) {
+        const double seconds = seconds_for(object);
+        std::cout << fmt::format("{:.3f} s for {}\n", seconds, what);
+        EXPECT_LT(seconds, 10) << what;  // sanitizers and a busy machine included; plain it is a tenth
+    }
+}
+
+TEST(Review, TheSameBytesForTheSameReview) {
+    const std::string body = review_of(deployment()).dump();
+    const std::string first = answer_to(body).body;
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(answer_to(body).body, first);
+}
+
+}  // namespace
+}  // namespace keyshepherd::admission

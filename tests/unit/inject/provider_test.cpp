@@ -1,0 +1,236 @@
+// Provider documents: what is read out of them, who wins, and that every fault is named by its path.
+#include <keyshepherd/inject/provider.hpp>
+
+#include <gtest/gtest.h>
+
+namespace keyshepherd::inject {
+namespace {
+
+Catalog catalog() {
+    return Catalog::built_in("https://vault.example:8200", "CA");
+}
+
+result<void> add(Catalog& to, std::string_view text) {
+    return to.add(json::parse(text).value());
+}
+
+std::string refusal(std::string_view text) {
+    Catalog c = catalog();
+    const auto added = add(c, text);
+    if (added) return "taken";
+    EXPECT_EQ(added.error().code, Errc::invalid) << text;
+    return added.error().message;
+}
+
+std::string document(std::string_view spec, std::string_view kind = "ClusterAIProvider",
+                     std::string_view metadata = R"({"name":"other"})") {
+    return std::string(R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":")") + std::string(kind) +
+           R"(","metadata":)" + std::string(metadata) + R"(,"spec":)" + std::string(spec) + "}";
+}
+
+constexpr const char* minimal =
+    R"({"path":"ai-apis/data/other","variables":[{"name":"OTHER_KEY","key":"key"}]})";
+
+TEST(Provider, HolysheepIsBuiltIn) {
+    const Catalog c = catalog();
+    const Provider* p = c.find("shop", "holysheep");
+    ASSERT_NE(p, nullptr);
+    EXPECT_EQ(p->path, "ai-apis/data/holysheep");
+    ASSERT_EQ(p->variables.size(), 2U);
+    EXPECT_EQ(p->variables[0].name, "HOLYSHEEP_API_KEY");
+    EXPECT_EQ(p->variables[0].key, "api_key");
+    EXPECT_EQ(p->variables[1].name, "HOLYSHEEP_BASE_URL");
+    EXPECT_EQ(p->variables[1].key, "base_url");
+    EXPECT_EQ(p->vault.address, "https://vault.example:8200");
+    EXPECT_EQ(p->vault.ca, "CA");
+    EXPECT_EQ(c.find("shop", "openrouter"), nullptr);
+    EXPECT_EQ(c.names("shop"), std::vector<std::string>{"holysheep"});
+}
+
+TEST(Provider, ASmallDocumentTakesTheInstallationsVaultAndLogin) {
+    Catalog c = catalog();
+    ASSERT_TRUE(add(c, document(minimal)));
+    const Provider* p = c.find("shop", "other");
+    ASSERT_NE(p, nullptr);
+    EXPECT_EQ(p->vault, (Connection{.address = "https://vault.example:8200",
+                                    .vault_namespace = "",
+                                    .ca = "CA",
+                                    .tls_server_name = ""}));
+    EXPECT_EQ(p->login.type, "kubernetes");
+    EXPECT_EQ(p->login.path, "auth/kubernetes");
+    EXPECT_EQ(p->login.role, "other");
+    EXPECT_EQ(p->login.audience, "vault");
+    EXPECT_EQ(c.names("shop"), (std::vector<std::string>{"holysheep", "other"}));
+}
+
+TEST(Provider, AFullDocumentIsReadWhole) {
+    Catalog c = catalog();
+    const auto added =
+        add(c, document(R"({"path":"kv/x","variables":[{"name":"A","key":"a"},{"name":"B","key":"b"}],
+        "vault":{"address":"https://eu.example:8200","namespace":"team/ai","caBundle":"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n","tlsServerName":"vault.internal"},
+        "auth":{"type":"approle","path":"auth/machines","role":"r","audience":"bao","secretName":"x"}})"));
+    ASSERT_TRUE(added) << added.error().message;
+    const Provider* p = c.find("any", "other");
+    ASSERT_NE(p, nullptr);
+    EXPECT_EQ(p->variables[1].name, "B");
+    EXPECT_EQ(p->vault.vault_namespace, "team/ai");
+    EXPECT_EQ(p->vault.tls_server_name, "vault.internal");
+    EXPECT_NE(p->vault.ca.find("MIIB"), std::string::npos);
+    EXPECT_EQ(
+        p->login,
+        (Login{.type = "approle", .path = "auth/machines", .role = "r", .audience = "bao", .secret = "x"}));
+}
+
+TEST(Provider, ApproleHasItsOwnMountByDefault) {
+    Catalog c = catalog();
+    ASSERT_TRUE(add(
+        c,
+        document(
+            R"({"path":"kv/x","variables":[{"name":"A","key":"a"}],"auth":{"type":"approle","secretName":"x"}})")));
+    EXPECT_EQ(c.find("any", "other")->login.path, "auth/approle");
+}
+
+TEST(Provider, TheNamespacesOwnWinsAndOnlyThere) {
+    Catalog c = catalog();
+    ASSERT_TRUE(
+        add(c, document(R"({"path":"kv/staging","variables":[{"name":"HOLYSHEEP_API_KEY","key":"k"}]})",
+                        "AIProvider", R"({"name":"holysheep","namespace":"shop"})")));
+    EXPECT_EQ(c.find("shop", "holysheep")->path, "kv/staging");
+    EXPECT_EQ(c.find("blog", "holysheep")->path, "ai-apis/data/holysheep");
+    EXPECT_EQ(c.find("", "holysheep")->path, "ai-apis/data/holysheep");
+    EXPECT_EQ(c.names("shop"), std::vector<std::string>{"holysheep"});
+}
+
+TEST(Provider, ADocumentReplacesTheBuiltInOnceAndNeverAnother) {
+    Catalog c = catalog();
+    const std::string mine =
+        document(R"({"path":"kv/mine","variables":[{"name":"HOLYSHEEP_API_KEY","key":"k"}]})",
+                 "ClusterAIProvider", R"({"name":"holysheep"})");
+    ASSERT_TRUE(add(c, mine));
+    EXPECT_EQ(c.find("shop", "holysheep")->path, "kv/mine");
+    const auto again = add(c, mine);
+    ASSERT_FALSE(again);
+    EXPECT_NE(again.error().message.find("twice"), std::string::npos);
+    ASSERT_TRUE(add(c, document(minimal)));
+    EXPECT_FALSE(add(c, document(minimal)));
+    ASSERT_TRUE(add(c, document(minimal, "AIProvider", R"({"name":"other","namespace":"shop"})")));
+    EXPECT_TRUE(add(c, document(minimal, "AIProvider", R"({"name":"other","namespace":"blog"})")));
+    EXPECT_FALSE(add(c, document(minimal, "AIProvider", R"({"name":"other","namespace":"shop"})")));
+}
+
+TEST(Provider, ARefusedDocumentChangesNothing) {
+    Catalog c = catalog();
+    EXPECT_FALSE(add(c, document(R"({"path":"kv/x","variables":[{"name":"A","key":"a"}],"surprise":1})",
+                                 "ClusterAIProvider", R"({"name":"holysheep"})")));
+    EXPECT_EQ(c.find("shop", "holysheep")->path, "ai-apis/data/holysheep");
+    EXPECT_TRUE(add(c, document(R"({"path":"kv/x","variables":[{"name":"A","key":"a"}]})",
+                                "ClusterAIProvider", R"({"name":"holysheep"})")));
+}
+
+TEST(Provider, EveryFaultIsNamedByItsPath) {
+    const char* one = R"("variables":[{"name":"A","key":"a"}])";
+    for (const auto& [spec, path] : std::vector<std::pair<std::string, std::string>>{
+             {R"({"variables":[{"name":"A","key":"a"}]})", "spec.path must be given"},
+             {std::string(R"({"path":7,)") + one + "}", "spec.path must be"},
+             {std::string(R"({"path":"",)") + one + "}", "spec.path must be"},
+             {std::string(R"({"path":null,)") + one + "}", "spec.path must be"},
+             {std::string(R"({"path":"/kv/x",)") + one + "}", "spec.path must be"},
+             {std::string(R"({"path":"kv/../x",)") + one + "}", "spec.path must be"},
+             {std::string(R"({"path":"kv/{{x}}",)") + one + "}", "spec.path must be"},
+             {R"({"path":"kv/x"})", "spec.variables must be a list"},
+             {R"({"path":"kv/x","variables":[]})", "spec.variables must be a list"},
+             {R"({"path":"kv/x","variables":{}})", "spec.variables must be a list"},
+             {R"({"path":"kv/x","variables":["A"]})", "spec.variables[0] must be an object"},
+             {R"({"path":"kv/x","variables":[{"name":"A","key":"a"},{"name":"B"}]})",
+              "spec.variables[1] must have both"},
+             {R"({"path":"kv/x","variables":[{"name":"1A","key":"a"}]})", "spec.variables[0].name must be"},
+             {R"({"path":"kv/x","variables":[{"name":"A.B","key":"a"}]})", "spec.variables[0].name must be"},
+             {R"({"path":"kv/x","variables":[{"name":"A","key":""}]})", "spec.variables[0].key must be"},
+             {R"({"path":"kv/x","variables":[{"name":"A","key":null}]})", "spec.variables[0]"},
+             {R"({"path":"kv/x","variables":[{"name":"A","key":"a\"b"}]})", "spec.variables[0].key must be"},
+             {R"({"path":"kv/x","variables":[{"name":"A","key":"a"},{"name":"A","key":"b"}]})",
+              "spec.variables[1].name stands twice"},
+             {R"({"path":"kv/x","variables":[{"name":"A","key":"a","value":"x"}]})",
+              "spec.variables[0].value is unknown"},
+             {std::string(R"({"path":"kv/x",)") + one + R"(,"vault":"x"})", "spec.vault must be an object"},
+             {std::string(R"({"path":"kv/x",)") + one + R"(,"vault":{}})",
+              "spec.vault.address must be given"},
+             {std::string(R"({"path":"kv/x",)") + one + R"(,"vault":{"address":"vault:8200"}})",
+              "spec.vault.address must be an address"},
+             {std::string(R"({"path":"kv/x",)") + one + R"(,"vault":{"address":"https://u:p@x"}})",
+              "spec.vault.address must be an address"},
+             {std::string(R"({"path":"kv/x",)") + one +
+                  R"(,"vault":{"address":"https://x","namespace":"/a"}})",
+              "spec.vault.namespace must be"},
+             {std::string(R"({"path":"kv/x",)") + one +
+                  R"(,"vault":{"address":"https://x","caBundle":"bm8="}})",
+              "spec.vault.caBundle must be a PEM"},
+             {std::string(R"({"path":"kv/x",)") + one +
+                  R"(,"vault":{"address":"https://x","tlsServerName":"a b"}})",
+              "spec.vault.tlsServerName must be"},
+             {std::string(R"({"path":"kv/x",)") + one +
+                  R"(,"vault":{"address":"https://x","skipVerify":true}})",
+              "spec.vault.skipVerify is unknown"},
+             {std::string(R"({"path":"kv/x",)") + one + R"(,"auth":{"type":"jwt"}})",
+              "spec.auth.type must be"},
+             {std::string(R"({"path":"kv/x",)") + one + R"(,"auth":{"path":"/x"}})",
+              "spec.auth.path must be"},
+             {std::string(R"({"path":"kv/x",)") + one + R"(,"auth":{"role":"a/b"}})",
+              "spec.auth.role must be"},
+             {std::string(R"({"path":"kv/x",)") + one + R"(,"auth":{"audience":""}})",
+              "spec.auth.audience must be"},
+             {std::string(R"({"path":"kv/x",)") + one + R"(,"auth":{"secretName":"A B"}})",
+              "spec.auth.secretName must be"},
+             {std::string(R"({"path":"kv/x",)") + one + R"(,"auth":{"token":"x"}})",
+              "spec.auth.token is unknown"},
+             {std::string(R"({"path":"kv/x",)") + one + R"(,"paths":[]})", "spec.paths is unknown"},
+         })
+        EXPECT_NE(refusal(document(spec)).find(path), std::string::npos) << spec << "\n"
+                                                                         << refusal(document(spec));
+}
+
+TEST(Provider, AllFaultsAreSaidAtOnce) {
+    const std::string message = refusal(document(
+        R"({"path":"/x","variables":[{"name":"1","key":""}],"vault":{"address":"x","a":1},"auth":{"type":"x"},"b":2})"));
+    for (const char* part : {"spec.b", "spec.path", "spec.variables[0].name", "spec.variables[0].key",
+                             "spec.vault.address", "spec.vault.a ", "spec.auth.type"})
+        EXPECT_NE(message.find(part), std::string::npos) << part << " in " << message;
+}
+
+TEST(Provider, OneFaultIsSaidOnce) {
+    const std::string message = refusal(
+        document(R"({"path":"kv/x","variables":[{"name":"A","key":"a"}],"vault":{"address":"vault:8200"}})"));
+    EXPECT_EQ(message.find("spec.vault.address"), message.rfind("spec.vault.address")) << message;
+}
+
+TEST(Provider, ItsNameAndNamespaceAreChecked) {
+    EXPECT_NE(refusal(document(minimal, "ClusterAIProvider", R"({"name":"Other"})")).find("metadata.name"),
+              std::string::npos);
+    EXPECT_NE(refusal(document(minimal, "ClusterAIProvider", "{}")).find("metadata.name"), std::string::npos);
+    EXPECT_NE(refusal(document(minimal, "AIProvider")).find("metadata.namespace"), std::string::npos);
+    for (const char* word : {"true", "false", "t", "f", "1", "0"})
+        EXPECT_NE(refusal(document(minimal, "ClusterAIProvider", std::string(R"({"name":")") + word + "\"}"))
+                      .find("metadata.name"),
+                  std::string::npos)
+            << word << " can never be named by the annotation inject, which reads it as yes or no";
+}
+
+TEST(Provider, OtherKindsAndVersionsAreRefused) {
+    EXPECT_NE(refusal(document(minimal, "VaultPolicy")).find("AIProvider"), std::string::npos);
+    EXPECT_NE(refusal(R"({"apiVersion":"keyshepherd.dev/v2","kind":"AIProvider"})").find("v1alpha1"),
+              std::string::npos);
+    for (const char* text : {"null", "[]", "7", "\"x\"", "{}"}) EXPECT_NE(refusal(text), "taken") << text;
+    EXPECT_NE(
+        refusal(
+            R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"x"}})")
+            .find("spec must be"),
+        std::string::npos);
+    EXPECT_NE(
+        refusal(
+            R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"x"},"spec":[]})")
+            .find("spec must be"),
+        std::string::npos);
+}
+
+}  // namespace
+}  // namespace keyshepherd::inject

@@ -1,0 +1,81 @@
+#include <keyshepherd/webhook/routes.hpp>
+
+#include <gtest/gtest.h>
+
+namespace keyshepherd::webhook {
+namespace {
+
+class RoutesTest : public testing::Test {
+protected:
+    net::Response ask(std::string_view method, std::string_view target,
+                      std::string_view content_type = "application/json", std::string_view body = "{}") {
+        net::Request request;
+        request.method = method;
+        request.target = target;
+        request.content_type = content_type;
+        request.body = body;
+        return routes_.admission_port(request);
+    }
+
+    static net::WallTime tomorrow() {
+        return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()) +
+               std::chrono::hours(24);
+    }
+
+    telemetry::Log log_{telemetry::Level::error, telemetry::Format::json};
+    telemetry::Metrics metrics_;
+    Routes routes_{inject::Catalog::built_in("https://vault.example:8200"), inject::Settings{}, tomorrow(),
+                   log_, metrics_};
+};
+
+TEST_F(RoutesTest, TakesJsonInAnySpellingAndNothingElse) {
+    for (const char* good : {"application/json", "APPLICATION/Json", "application/json;charset=utf-8",
+                             "application/json \t; q=1"})
+        EXPECT_EQ(ask("POST", "/mutate", good).status, 400) << good;
+    for (const char* bad :
+         {"", "text/json", "application/json-patch+json", "application/jsonp", "json", ";application/json"})
+        EXPECT_EQ(ask("POST", "/mutate", bad).status, 415) << bad;
+}
+
+TEST_F(RoutesTest, IgnoresTheQuery) {
+    EXPECT_EQ(ask("POST", "/mutate?timeout=5s").status, 400);
+    EXPECT_EQ(ask("GET", "/healthz?verbose").status, 200);
+    EXPECT_EQ(ask("GET", "/?/healthz").status, 404);
+}
+
+TEST_F(RoutesTest, NamesTheMethodThatIsRight) {
+    const auto answer = ask("GET", "/mutate");
+    EXPECT_EQ(answer.status, 405);
+    ASSERT_EQ(answer.headers.size(), 1u);
+    EXPECT_EQ(answer.headers[0], (std::pair<std::string_view, std::string_view>("Allow", "POST")));
+    EXPECT_EQ(ask("POST", "/readyz").status, 405);
+}
+
+TEST_F(RoutesTest, IsReadyUntilItDrainsOrItsCertificateEnds) {
+    EXPECT_EQ(ask("GET", "/readyz").status, 200);
+    routes_.certificate_expires(tomorrow() - std::chrono::hours(25));
+    EXPECT_EQ(ask("GET", "/readyz").status, 503);
+    EXPECT_NE(ask("GET", "/readyz").body.find("expired"), std::string::npos);
+    routes_.certificate_expires(tomorrow());
+    EXPECT_EQ(ask("HEAD", "/readyz").status, 200);
+    routes_.drain();
+    EXPECT_EQ(ask("GET", "/readyz").status, 503);
+    EXPECT_EQ(ask("GET", "/healthz").status, 200);
+}
+
+TEST_F(RoutesTest, ServesMetricsOnTheirPortOnly) {
+    EXPECT_EQ(ask("GET", "/metrics").status, 404);
+    net::Request request;
+    request.method = "GET";
+    request.target = "/metrics";
+    const auto answer = routes_.metrics_port(request);
+    EXPECT_EQ(answer.status, 200);
+    EXPECT_TRUE(answer.content_type.starts_with("text/plain; version=0.0.4"));
+    EXPECT_NE(answer.body.find("keyshepherd_build_info"), std::string::npos);
+    request.target = "/mutate";
+    request.method = "POST";
+    EXPECT_EQ(routes_.metrics_port(request).status, 404);
+}
+
+}  // namespace
+}  // namespace keyshepherd::webhook
