@@ -1,0 +1,258 @@
+#!/usr/bin/env bash
+# A real control plane on this machine: etcd, kube-apiserver and kube-controller-manager, on loopback only.
+#
+#   hack/cluster.sh up [DIR]               starts one, waits until it works, prints its folder (default: a new temporary one)
+#   hack/cluster.sh env DIR                prints exports: eval "$(hack/cluster.sh env DIR)"
+#   hack/cluster.sh restart-apiserver DIR  ends the API server and starts it again on the same data and port
+#   hack/cluster.sh down DIR               ends it and removes DIR; works on a half-started one too
+#
+# Any number can run side by side. There is no node and no scheduler: pods are objects that stay Pending.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+
+say() { echo "cluster: $*" >&2; }
+fail() { say "$*"; exit 1; }
+usage() { sed -n '4,7s/^# *//p' "$0" >&2; exit 2; }
+
+# ---- certificates ------------------------------------------------------------------------------------------------------
+
+certificate() { # name subject extensions: pki/<name>.crt and .key, by our CA
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -config pki/openssl.cnf -extensions "$3" \
+        -CA pki/ca.crt -CAkey pki/ca.key -subj "$2" -keyout "pki/$1.key" -out "pki/$1.crt" 2>/dev/null
+}
+
+certificates() {
+    mkdir -p pki
+    cat >pki/openssl.cnf <<'CONFIG'
+[req]
+distinguished_name = empty
+[empty]
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+authorityKeyIdentifier = keyid
+subjectAltName = IP:127.0.0.1, IP:10.96.0.1, DNS:localhost, DNS:kubernetes.default.svc
+[client]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = clientAuth
+authorityKeyIdentifier = keyid
+CONFIG
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -config pki/openssl.cnf -extensions ca \
+        -subj "/CN=cluster.sh CA" -keyout pki/ca.key -out pki/ca.crt 2>/dev/null
+    certificate apiserver "/CN=kube-apiserver" server
+    certificate admin "/O=system:masters/CN=admin" client
+    certificate controller-manager "/CN=system:kube-controller-manager" client
+    openssl ecparam -name prime256v1 -genkey -noout -out pki/service-accounts.key
+    openssl ec -in pki/service-accounts.key -pubout -out pki/service-accounts.pub 2>/dev/null
+}
+
+kubeconfig() { # user file
+    cat >"$2" <<CONFIG
+apiVersion: v1
+kind: Config
+current-context: cluster
+contexts: [{name: cluster, context: {cluster: cluster, user: $1}}]
+clusters:
+- name: cluster
+  cluster: {server: "https://127.0.0.1:$(cat port)", certificate-authority-data: $(base64 -w0 pki/ca.crt)}
+users:
+- name: $1
+  user: {client-certificate-data: $(base64 -w0 "pki/$1.crt"), client-key-data: $(base64 -w0 "pki/$1.key")}
+CONFIG
+    chmod 600 "$2"
+}
+
+# ---- processes ---------------------------------------------------------------------------------------------------------
+
+# A pid alone may belong to someone else by now; with the time of its start it is one process.
+started_at() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f1,20 | sed '/^Z/d; s/.* //'; } # pid; a zombie has none
+
+start() { # name argument…: in a session of its own, so that it outlives this script and its terminal
+    local name=$1 pid
+    shift
+    rm -f "$name.pid"
+    # It puts itself on record before it becomes the program: `down` finds it wherever this script is killed.
+    (pid=$BASHPID && echo "$pid $(started_at "$pid")" >"$name.pid" && exec setsid "$@") >"$name.log" 2>&1 </dev/null &
+    latest=$name
+    wait_for 10 test -s "$name.pid"
+}
+
+alive() { # name
+    local pid time
+    read -r pid time <"$1.pid" && [ -n "$time" ] && [ "$(started_at "$pid")" = "$time" ]
+} 2>/dev/null
+
+gone() { ! alive "$1"; }
+
+stop() { # name seconds: SIGTERM, and SIGKILL when that was not enough
+    local pid
+    if alive "$1"; then
+        read -r pid _ <"$1.pid"
+        kill -TERM "$pid" 2>/dev/null || true
+        wait_for "$2" gone "$1" || { kill -KILL "$pid" 2>/dev/null || true; wait_for 10 gone "$1" || return 1; }
+    fi
+    rm -f "$1.pid"
+}
+
+wait_for() { # seconds command…
+    local end=$((SECONDS + $1))
+    until "${@:2}"; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.05
+    done
+}
+
+works_within() { # seconds name command…: fails at once when the process has ended
+    local end=$((SECONDS + $1))
+    until "${@:3}"; do
+        alive "$2" && [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.05
+    done
+}
+
+# ---- the three programs ------------------------------------------------------------------------------------------------
+
+# etcd takes port 0 and logs what it got. Its gateway would dial the literal address, so it stays off.
+start_etcd() {
+    start etcd "$tools/etcd" --data-dir "$dir/etcd" --unsafe-no-fsync --enable-grpc-gateway=false --logger=zap \
+        --listen-client-urls http://127.0.0.1:0 --advertise-client-urls http://127.0.0.1:0 \
+        --listen-peer-urls http://127.0.0.1:0 --initial-advertise-peer-urls http://127.0.0.1:0 \
+        --initial-cluster default=http://127.0.0.1:0
+    works_within 20 etcd etcd_serves || fail "etcd did not start"
+}
+
+etcd_serves() {
+    sed -n 's/.*"msg":"serving client traffic.*"address":"\([0-9.:]*\)".*/\1/p' etcd.log | tail -1 >etcd.address
+    [ -s etcd.address ]
+}
+
+# The API server wants its port by number. It keeps it over a restart, so it comes from below the range that the kernel
+# hands out to others; who loses the race for it tries another.
+free_port() {
+    local port
+    while port=$((20000 + (RANDOM * 32768 + RANDOM) % 10000)); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+    done
+    echo "$port"
+}
+
+start_apiserver() {
+    start apiserver "$tools/kube-apiserver" --etcd-servers="http://$(cat etcd.address)" --bind-address=127.0.0.1 \
+        --secure-port="$(cat port)" --advertise-address=127.0.0.1 --endpoint-reconciler-type=none --cert-dir="$dir/pki" \
+        --tls-cert-file="$dir/pki/apiserver.crt" --tls-private-key-file="$dir/pki/apiserver.key" \
+        --client-ca-file="$dir/pki/ca.crt" --authorization-mode=Node,RBAC --allow-privileged=true \
+        --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$dir/pki/service-accounts.pub" \
+        --service-account-signing-key-file="$dir/pki/service-accounts.key" --service-cluster-ip-range=10.96.0.0/16
+}
+
+start_apiserver_on_a_free_port() {
+    local attempt
+    for attempt in 1 2 3 4 5; do
+        free_port >port
+        start_apiserver
+        works_within 60 apiserver answers /readyz && return 0
+        grep -q 'address already in use' apiserver.log || fail "kube-apiserver did not get ready"
+        stop apiserver 5
+        say "attempt $attempt: port $(cat port) was taken meanwhile"
+    done
+    fail "no free port in five attempts"
+}
+
+# Without a port of its own: that it works shows in what it does.
+start_controller_manager() {
+    kubeconfig controller-manager controller-manager.kubeconfig
+    start controller-manager "$tools/kube-controller-manager" --kubeconfig="$dir/controller-manager.kubeconfig" \
+        --secure-port=0 --leader-elect=false --use-service-account-credentials --root-ca-file="$dir/pki/ca.crt" \
+        --service-account-private-key-file="$dir/pki/service-accounts.key" --kube-api-qps=500 --kube-api-burst=1000
+    works_within 60 controller-manager answers /api/v1/namespaces/default/serviceaccounts/default ||
+        fail "kube-controller-manager made no ServiceAccount"
+}
+
+answers() { # path
+    curl --noproxy '*' --silent --fail --output /dev/null --max-time 2 \
+        --cacert pki/ca.crt --cert pki/admin.crt --key pki/admin.key "https://127.0.0.1:$(cat port)$1"
+}
+
+# ---- commands ----------------------------------------------------------------------------------------------------------
+
+enter() { # the folder of an existing cluster
+    [ -n "${1:-}" ] || usage
+    [ -e "$1/.keyshepherd-cluster" ] || fail "$1 is no folder of this script"
+    dir=$(cd "$1" && pwd -P)
+    cd "$dir"
+}
+
+remove() {
+    local left=0
+    stop controller-manager 5 || left=1
+    stop apiserver 5 || left=1
+    stop etcd 5 || left=1
+    [ $left = 0 ] || fail "a process of $dir would not end"
+    cd /
+    rm -rf -- "$dir"
+}
+
+give_up() { # on the way out of a failed `up`
+    local status=$?
+    trap - EXIT
+    if [ -n "${latest:-}" ] && [ -s "$latest.log" ]; then
+        say "the end of $latest.log:"
+        tail -n 15 "$latest.log" >&2
+    fi
+    (remove) || true
+    exit "$((status ? status : 1))"
+}
+
+up() {
+    tools=$("$here/tools.sh")
+    if [ -n "${1:-}" ]; then
+        mkdir -p "$1"
+        [ -z "$(ls -A "$1")" ] || fail "$1 is not empty"
+        dir=$(cd "$1" && pwd -P)
+    else
+        dir=$(mktemp -d --tmpdir keyshepherd-cluster.XXXXXX)
+    fi
+    cd "$dir"
+    trap give_up EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    echo "$tools" >.keyshepherd-cluster
+    certificates
+    start_etcd
+    start_apiserver_on_a_free_port
+    kubeconfig admin kubeconfig
+    start_controller_manager
+    trap - EXIT
+    echo "$dir"
+}
+
+restart_apiserver() {
+    tools=$(cat .keyshepherd-cluster)
+    stop apiserver 3 || # it would drain open watches for up to a minute; the data is etcd's
+        fail "kube-apiserver would not end"
+    start_apiserver
+    works_within 60 apiserver answers /readyz || { tail -n 15 apiserver.log >&2; fail "kube-apiserver did not come back"; }
+}
+
+environment() {
+    [ -e kubeconfig ] || fail "$dir is not up"
+    tools=$(cat .keyshepherd-cluster)
+    printf 'export KUBECONFIG=%q\n' "$dir/kubeconfig"
+    printf 'export KS_API_SERVER=%q\n' "https://127.0.0.1:$(cat port)"
+    printf 'export KS_CLUSTER_DIR=%q\n' "$dir"
+    printf "export PATH=%q:\"\$PATH\"\n" "$tools"
+}
+
+case ${1:-} in
+up) up "${2:-}" ;;
+down) enter "${2:-}" && remove ;;
+env) enter "${2:-}" && environment ;;
+restart-apiserver) enter "${2:-}" && restart_apiserver ;;
+*) usage ;;
+esac

@@ -1,0 +1,644 @@
+"""What the integration tests stand on, all of it real: an API server, OpenBao, its agent and our webhook, on loopback.
+
+    Certificates  a private CA and the leaves that it signs
+    Cluster       etcd, kube-apiserver and controller-manager, by hack/cluster.sh
+    Bao           an OpenBao server with TLS, holding what the user's article sets up by hand (seed)
+    Webhook       `keyshepherd webhook`
+    Agent         `bao agent` with the configuration that a stored Deployment carries
+
+Each starts its own processes on free ports below one temporary folder, and ends what it started.
+"""
+
+import base64
+import contextlib
+import copy
+import itertools
+import json
+import os
+import random
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import hvac
+import kubernetes
+import requests
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SUPPORT = REPOSITORY / "tests" / "support"
+PREFIX = "keyshepherd.dev/"
+
+
+# ---- small things --------------------------------------------------------------------------------------------------------
+
+
+def wait_until(predicate, seconds=10, what=None, every=0.05):
+    """Calls `predicate` until it gives something true, and returns that; what it raised last goes into the failure."""
+    end = time.monotonic() + seconds
+    last = None
+    while True:
+        try:
+            if result := predicate():
+                return result
+        except Exception as error:  # not there yet, most often
+            last = error
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {seconds} s: {what or predicate}") from last
+        time.sleep(every)
+
+
+def free_port():
+    """A port below the range that the kernel hands out, so that a server which is restarted finds it free again."""
+    while True:
+        port = random.randint(20000, 29999)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+
+
+def session(ca=None, certificate=None):
+    """A requests session that trusts only `ca` and takes no proxy or certificate out of the environment."""
+    result = requests.Session()
+    result.trust_env = False
+    result.verify = str(ca) if ca else True
+    result.cert = certificate
+    return result
+
+
+def build_tools(what="all"):
+    """The folder with bao, etcd, kubectl, parseenv and the rest; built at the first use of a machine."""
+    done = subprocess.run([REPOSITORY / "hack" / "tools.sh", what], check=True, text=True, stdout=subprocess.PIPE)
+    return Path(done.stdout.strip())
+
+
+def parse_env(tools, file, key):
+    """One variable of an env file, read by kubelet's own parser; ValueError with kubelet's message when it cannot."""
+    done = subprocess.run([tools / "parseenv", file, key], capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(done.stderr.strip())
+    return done.stdout
+
+
+class Process:
+    """A program that logs into a file; `stop` is SIGTERM, a bounded wait and SIGKILL, and gives the exit code."""
+
+    all = []  # of this test run, for end_everything
+
+    def __init__(self, command, log, env=None):
+        self.command, self.log_file = [str(word) for word in command], Path(log)
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("VAULT_", "BAO_", "KEYSHEPHERD_", "SSL_CERT"))}
+        with self.log_file.open("ab") as out:
+            self.popen = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                          env=clean | (env or {}))
+        Process.all.append(self)
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    @property
+    def alive(self):
+        return self.popen.poll() is None
+
+    @property
+    def log(self):
+        return self.log_file.read_text(errors="replace")
+
+    def wait_until(self, predicate, seconds, what):
+        """As the function, but a process that has ended fails at once; either failure shows the log's end."""
+
+        def check():
+            return predicate() if self.alive else self
+
+        try:
+            if (result := wait_until(check, seconds)) is not self:
+                return result
+        except TimeoutError as error:
+            raise TimeoutError(f"{what}: not within {seconds} s\n{self.log[-3000:]}") from error.__cause__
+        raise ChildProcessError(f"{what}: ended with {self.popen.returncode}\n{self.log[-3000:]}")
+
+    def wait_ready(self, predicate, seconds, what):
+        """The wait of a start: what does not get ready is ended."""
+        try:
+            return self.wait_until(predicate, seconds, what)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self, seconds=15):
+        if self.alive:
+            self.popen.terminate()
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            return self.popen.wait()
+
+
+def retry_on_lost_port(start):
+    """`start()` picks ports; between the pick and the bind another process may have come, then it is tried again."""
+    for attempt in itertools.count():
+        try:
+            return start()
+        except ChildProcessError as error:
+            if attempt == 4 or "in use" not in str(error):
+                raise
+
+
+# ---- Certificates --------------------------------------------------------------------------------------------------------
+
+
+class Certificates:
+    """A private CA. `ca` is its PEM file; `cert` and `key` are a leaf for 127.0.0.1 and localhost."""
+
+    def __init__(self, folder, name="keyshepherd rig CA"):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.ca, self._ca_key = self.folder / "ca.pem", self.folder / "ca-key.pem"
+        self._make(self.ca, self._ca_key, name, ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign",
+                                                 "subjectKeyIdentifier=hash"])
+        self.cert, self.key = self.leaf("leaf")
+
+    def leaf(self, name, names=("IP:127.0.0.1", "DNS:localhost"), days=30):
+        """A server certificate of this CA: its two files."""
+        cert, key = self.folder / f"{name}.pem", self.folder / f"{name}-key.pem"
+        self._make(cert, key, name, ["basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature",
+                                     "extendedKeyUsage=serverAuth", "authorityKeyIdentifier=keyid",
+                                     "subjectAltName=" + ",".join(names)],
+                   "-CA", self.ca, "-CAkey", self._ca_key, days=days)
+        return cert, key
+
+    @property
+    def ca_pem(self):
+        return self.ca.read_text()
+
+    def _make(self, cert, key, name, extensions, *issuer, days=30):
+        config = self.folder / "openssl.cnf"
+        config.write_text("\n".join(["[req]", "distinguished_name=empty", "[empty]", "[extensions]", *extensions, ""]))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", str(days), "-config", config, "-extensions", "extensions", "-subj", f"/CN={name}", *issuer,
+                        "-out", cert, "-keyout", key], check=True, capture_output=True)
+
+
+# ---- Cluster -------------------------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """A control plane of its own. `core`, `apps`, `batch` and `admission` are the official client's APIs; `request` gives the
+    API server's own bytes, for what that client's models would drop."""
+
+    all = []  # of this test run, for end_everything
+
+    def __init__(self, folder, tools):
+        self.folder, self.tools = Path(folder), Path(tools)
+        Cluster.all.append(self)
+        self._run("up", self.folder)
+        exports = self._run("env", self.folder).replace("export ", "").replace(':"$PATH"', "")
+        self.env = dict(word.split("=", 1) for word in shlex.split(exports))
+        self.url, self.kubeconfig = self.env["KS_API_SERVER"], Path(self.env["KUBECONFIG"])
+        self.ca = self.folder / "pki" / "ca.crt"
+        self.http = session(self.ca, (str(self.folder / "pki" / "admin.crt"), str(self.folder / "pki" / "admin.key")))
+        self.client = kubernetes.config.new_client_from_config(str(self.kubeconfig))
+        self.core = kubernetes.client.CoreV1Api(self.client)
+        self.apps = kubernetes.client.AppsV1Api(self.client)
+        self.batch = kubernetes.client.BatchV1Api(self.client)
+        self.admission = kubernetes.client.AdmissionregistrationV1Api(self.client)
+        self._names = itertools.count(1)
+
+    def down(self):
+        """Does nothing to one that is down, or never began to come up."""
+        if (self.folder / ".keyshepherd-cluster").exists():
+            self._run("down", self.folder)
+
+    def restart_apiserver(self):
+        self._run("restart-apiserver", self.folder)
+
+    @staticmethod
+    def _run(*arguments):
+        done = subprocess.run([REPOSITORY / "hack" / "cluster.sh", *arguments], capture_output=True, text=True)
+        if done.returncode:
+            raise ChildProcessError(done.stderr)
+        return done.stdout
+
+    def kubectl(self, *arguments, input=None, check=True):
+        """kubectl as admin: its standard output; with check=False the whole CompletedProcess. `input` may be an object."""
+        if input is not None and not isinstance(input, str):
+            input = json.dumps(input)
+        done = subprocess.run([self.tools / "kubectl", f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.folder}/kubectl",
+                               *arguments], input=input, capture_output=True, text=True)
+        if not check:
+            return done
+        if done.returncode:
+            raise RuntimeError(f"kubectl {shlex.join(map(str, arguments))}: {done.stderr}")
+        return done.stdout
+
+    def request(self, method, path, body=None, content_type="application/json"):
+        """One call as admin: the requests.Response, whatever its status."""
+        data = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
+        return self.http.request(method, self.url + path, data=data, headers={"Content-Type": content_type}, timeout=30)
+
+    def get(self, path):
+        response = self.request("GET", path)
+        response.raise_for_status()
+        return response.json()
+
+    def deployment(self, namespace, name="ai-application"):
+        """The stored Deployment, every field of it."""
+        return self.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
+
+    def replicasets(self, namespace, name="ai-application"):
+        """How many ReplicaSets the Deployment has made: one for each template that was ever rolled out."""
+        items = self.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets")["items"]
+        owners = (owner for item in items for owner in item["metadata"].get("ownerReferences", []))
+        return sum(owner["kind"] == "Deployment" and owner["name"] == name for owner in owners)
+
+    def pods(self, namespace):
+        """The pods that exist and are not on their way out."""
+        items = self.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
+        return [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
+
+    def settled(self, namespace, name="ai-application", pods=3, seconds=20):
+        """Waits until the controllers are through with the Deployment's present generation; gives it."""
+
+        def done():
+            found = self.deployment(namespace, name)
+            seen = found.get("status", {})
+            if seen.get("observedGeneration") == found["metadata"]["generation"] and seen.get("replicas", 0) >= pods:
+                return found
+
+        return wait_until(done, seconds, f"{namespace}/{name} settled")
+
+    def namespace(self, prefix="test"):
+        """A new namespace with its `default` ServiceAccount and the seed's `ai-app`: its name."""
+        name = f"{prefix}-{os.getpid()}-{next(self._names)}"
+        self.core.create_namespace({"metadata": {"name": name}})
+        self.core.create_namespaced_service_account(name, {"metadata": {"name": "ai-app"}})
+        wait_until(lambda: self.get(f"/api/v1/namespaces/{name}/serviceaccounts/default"), 20, "default ServiceAccount")
+        return name
+
+    def token(self, namespace, account="ai-app", audience="vault", seconds=3600):
+        """A token of the ServiceAccount by TokenRequest, as kubelet's projected volume would hold it."""
+        audiences = {"audiences": [audience]} if audience else {}
+        body = {"spec": audiences | {"expirationSeconds": seconds}}
+        response = self.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", body)
+        response.raise_for_status()
+        return response.json()["status"]["token"]
+
+    def install_webhook(self, url, ca):
+        """manifests/webhook.yaml with `url` and the CA's PEM in place of the Service; returns when it is in force."""
+        configuration = yaml.safe_load((REPOSITORY / "manifests" / "webhook.yaml").read_text())
+        for hook in configuration["webhooks"]:
+            hook["clientConfig"] = client_config(url, ca)
+        self.kubectl("apply", "-f", "-", input=configuration)
+        self.configurations_in_force()
+
+    def remove_webhook(self):
+        self.kubectl("delete", "mutatingwebhookconfiguration", "keyshepherd", "--ignore-not-found")
+        self.configurations_in_force()
+
+    def configurations_in_force(self):
+        """Waits until the API server heeds every webhook configuration written so far.
+
+        It learns of them from one ordered watch: when a later one bites, the earlier changes are known. This one refuses
+        ConfigMaps that carry its own mark, by a webhook that is not there."""
+        mark = f"rig-probe-{os.getpid()}-{next(self._names)}"
+        hook = {"name": "probe.keyshepherd.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+                "failurePolicy": "Fail", "clientConfig": {"url": "https://127.0.0.1:1/"},
+                "objectSelector": {"matchLabels": {"rig-probe": mark}},
+                "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"]}]}
+        marked = {"metadata": {"name": mark, "labels": {"rig-probe": mark}}}
+        self.admission.create_mutating_webhook_configuration({"metadata": {"name": mark}, "webhooks": [hook]})
+        create = "/api/v1/namespaces/default/configmaps?dryRun=All"
+        try:
+            wait_until(lambda: self.request("POST", create, marked).status_code == 500, 20, "webhook configurations in force")
+        finally:
+            self.admission.delete_mutating_webhook_configuration(mark)
+
+
+def client_config(url, ca):
+    """A webhook's clientConfig outside the cluster."""
+    return {"url": url, "caBundle": base64.b64encode(ca.encode()).decode()}
+
+
+def seed_deployment(plain=False, **annotations):
+    """The user's Deployment; `plain` without its environment entry. Further annotations by name without prefix, `_` for `-`;
+    None takes one out."""
+    name = "seed-deployment-plain.yaml" if plain else "seed-deployment.yaml"
+    result = yaml.safe_load((SUPPORT / name).read_text())
+    for key, value in annotations.items():
+        key = PREFIX + key.replace("_", "-")
+        result["metadata"]["annotations"].pop(key, None)
+        if value is not None:
+            result["metadata"]["annotations"][key] = value
+    return result
+
+
+def unannotated(workload):
+    """The same with none of our annotations, on the workload and on its template."""
+    result = copy.deepcopy(workload)
+    for metadata in (result["metadata"], result["spec"]["template"]["metadata"]):
+        metadata["annotations"] = {k: v for k, v in metadata.get("annotations", {}).items() if not k.startswith(PREFIX)}
+    return result
+
+
+# ---- Bao -----------------------------------------------------------------------------------------------------------------
+
+
+class Bao:
+    """An OpenBao server with TLS from `certificates` and raft storage, initialised and unsealed: it may be stopped and started
+    again, with its data and on its port. `root` is hvac with the root token; `client()` another with none."""
+
+    def __init__(self, folder, tools, certificates):
+        self.folder, self.tools, self.certificates = Path(folder), Path(tools), certificates
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.audit_file = self.folder / "audit.log"
+        self.process = self.port = None
+        retry_on_lost_port(self._first_start)
+        init = self.client().sys.initialize(secret_shares=1, secret_threshold=1)
+        self.root_token, self._unseal_key = init["root_token"], init["keys_base64"][0]
+        self.unseal()
+        self.root = self.client(self.root_token)
+
+    def _first_start(self):
+        self.port, self._cluster_port = free_port(), free_port()
+        self.start(unseal=False)
+
+    @property
+    def address(self):
+        return f"https://127.0.0.1:{self.port}"
+
+    def client(self, token=None):
+        return hvac.Client(self.address, token=token, session=session(self.certificates.ca), verify=str(self.certificates.ca))
+
+    def start(self, unseal=True):
+        config = self.folder / "server.hcl"
+        config.write_text(f'''
+            api_addr = "{self.address}"
+            cluster_addr = "https://127.0.0.1:{self._cluster_port}"
+            storage "raft" {{
+                path = "{self.folder}"
+                node_id = "rig"
+                performance_multiplier = 1
+            }}
+            listener "tcp" {{
+                address = "127.0.0.1:{self.port}"
+                cluster_address = "127.0.0.1:{self._cluster_port}"
+                tls_cert_file = "{self.certificates.cert}"
+                tls_key_file = "{self.certificates.key}"
+            }}
+            audit "file" "rig" {{ options {{ file_path = "{self.audit_file}" }} }}
+        ''')
+        self.process = Process([self.tools / "bao", "server", f"-config={config}"], self.folder / "server.log",
+                               {"HOME": str(self.folder)})
+        self.process.wait_ready(self.health, 20, "bao server")
+        if unseal:
+            self.unseal()
+
+    def unseal(self):
+        self.client().sys.submit_unseal_key(self._unseal_key)
+        self.process.wait_ready(lambda: self.health() == 200, 20, "bao unsealed")
+
+    def health(self):
+        """200 active, 429 standby, 501 not initialised, 503 sealed."""
+        return session(self.certificates.ca).get(self.address + "/v1/sys/health", timeout=2).status_code
+
+    def seal(self):
+        self.root.sys.seal()
+
+    def stop(self):
+        return self.process.stop()
+
+    def audit(self):
+        """The audit log's entries so far."""
+        return [json.loads(line) for line in self.audit_file.read_text().splitlines()]
+
+    def write_key(self, api_key, base_url="https://api.holysheep.ai/v1"):
+        """A new version of the seed's secret."""
+        secret = {"api_key": api_key, "base_url": base_url}
+        self.root.secrets.kv.v2.create_or_update_secret("holysheep", secret, mount_point="ai-apis")
+
+    def seed(self, api_key="sk-holysheep-seed"):
+        """What the user's article types by hand: engine, key, policy and AppRole."""
+        self.root.sys.enable_secrets_engine("kv", path="ai-apis", options={"version": "2"})
+        wait_until(lambda: self.write_key(api_key) or True, 10, "kv-v2 at ai-apis")  # a new kv-v2 mount is busy for a moment
+        self.root.sys.create_or_update_policy("ai-api", '''
+            path "ai-apis/data/*" { capabilities = ["read", "list"] }
+            path "ai-apis/creds/ai-prod-role" { capabilities = ["read"] }
+        ''')
+        self.root.sys.enable_auth_method("approle")
+        self.root.auth.approle.create_or_update_approle("ai-prod-role", token_ttl="1h", token_max_ttl="24h",
+                                                        token_policies=["ai-api"])
+
+    def trust(self, cluster):
+        """Kubernetes authentication against `cluster`, and the role that the seed's workloads log in with."""
+        account = "vault-reviewer"
+        cluster.core.create_namespaced_service_account("kube-system", {"metadata": {"name": account}})
+        cluster.kubectl("create", "clusterrolebinding", account, "--clusterrole=system:auth-delegator",
+                        f"--serviceaccount=kube-system:{account}")
+        self.root.sys.enable_auth_method("kubernetes")
+        self.root.write_data("auth/kubernetes/config", data={
+            "kubernetes_host": cluster.url, "kubernetes_ca_cert": cluster.ca.read_text(), "disable_local_ca_jwt": True,
+            "token_reviewer_jwt": cluster.token("kube-system", account, audience=None, seconds=24 * 3600)})
+        self.kubernetes_role("holysheep")
+
+    def kubernetes_role(self, name, **changes):
+        self.root.write_data(f"auth/kubernetes/role/{name}", data={
+            "bound_service_account_names": ["ai-app", "default"], "bound_service_account_namespaces": ["*"], "audience": "vault",
+            "token_policies": ["ai-api"], "token_ttl": "1h"} | changes)
+
+    def approle_credentials(self, role="ai-prod-role"):
+        """role_id and a new secret_id, as the user would fetch them."""
+        return {"role_id": self.root.auth.approle.read_role_id(role)["data"]["role_id"],
+                "secret_id": self.root.auth.approle.generate_secret_id(role)["data"]["secret_id"]}
+
+    def login_kubernetes(self, token, role="holysheep"):
+        """A client that has logged in with the ServiceAccount's token."""
+        client = self.client()
+        client.auth.kubernetes.login(role=role, jwt=token)
+        return client
+
+    def login_approle(self, role_id, secret_id):
+        client = self.client()
+        client.auth.approle.login(role_id=role_id, secret_id=secret_id)
+        return client
+
+    def read_key(self, client):
+        """The seed's secret as `client` may see it."""
+        answer = client.secrets.kv.v2.read_secret_version("holysheep", mount_point="ai-apis", raise_on_deleted_version=True)
+        return answer["data"]["data"]
+
+
+# ---- Webhook -------------------------------------------------------------------------------------------------------------
+
+
+def keyshepherd():
+    """The program under test."""
+    program = REPOSITORY / "build" / os.environ.get("KEYSHEPHERD_PRESET", "dev") / "keyshepherd"
+    if not program.exists():
+        preset = program.parent.name
+        raise FileNotFoundError(f"{program.relative_to(REPOSITORY)}: cmake --preset {preset} && cmake --build --preset {preset}")
+    return [program]
+
+
+class Webhook:
+    """A running `keyshepherd webhook`. `flags` come over the defaults by name, without dashes; None takes one out, a list
+    repeats it."""
+
+    def __init__(self, folder, certificates, bao=None, flags=None, program=None):
+        self.folder, self.certificates, self._program = Path(folder), certificates, program or keyshepherd()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._flags = {
+            "tls-cert-file": certificates.cert,
+            "tls-key-file": certificates.key,
+            "kubernetes-version": "1.37",
+            "min-kubelet-version": "1.35",
+            "vault-address": bao.address if bao else None,
+            "vault-ca-file": bao.certificates.ca if bao else None,
+            "log-format": "json",
+        } | (flags or {})
+        self.http = session(certificates.ca)
+        retry_on_lost_port(self._start)
+
+    def _start(self):
+        self.port, self.metrics_port = free_port(), free_port()
+        command = [*self._program, "webhook"]
+        listen = {"listen": f"127.0.0.1:{self.port}", "metrics-listen": f"127.0.0.1:{self.metrics_port}"}
+        for name, value in (listen | self._flags).items():
+            for one in value if isinstance(value, (list, tuple)) else [] if value is None else [value]:
+                command += [f"--{name}", one]
+        self.process = Process(command, self.folder / f"webhook-{self.port}.log")
+        self.process.wait_ready(self.ready, 20, "keyshepherd webhook")
+
+    @property
+    def base(self):
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def url(self):
+        """What goes into clientConfig.url."""
+        return self.base + "/mutate"
+
+    def ready(self):
+        return self.http.get(self.base + "/readyz", timeout=2).status_code == 200
+
+    def review(self, review):
+        """Posts one AdmissionReview (object or bytes) as the API server would: the requests.Response."""
+        body = review if isinstance(review, (str, bytes)) else json.dumps(review)
+        return self.http.post(self.url, data=body, headers={"Content-Type": "application/json"}, timeout=10)
+
+    def metrics(self):
+        """The Prometheus text."""
+        return session().get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).text
+
+    @property
+    def log(self):
+        return self.process.log
+
+    def records(self):
+        """The log, a dictionary a line."""
+        return [json.loads(line) for line in self.log.splitlines()]
+
+    def stop(self):
+        """SIGTERM: the exit code, 0 when it drained."""
+        return self.process.stop()
+
+
+# ---- Agent ---------------------------------------------------------------------------------------------------------------
+
+
+class Agent:
+    """`bao agent` with the configuration that a stored, injected workload carries, in a folder that stands for /keyshepherd.
+
+    `files` go below it by name ("config/token", …); a CA in the annotation is put in place as the downward API would.
+    `rendered` are the destinations of its templates. A context manager: leaving it ends the agent."""
+
+    POD_PREFIX = "/keyshepherd/"
+
+    def __init__(self, folder, tools, workload, files=None):
+        self.folder = Path(folder)
+        template = workload["spec"]["template"]
+        annotations = template["metadata"]["annotations"]
+        self.config = self._moved(json.loads(annotations[PREFIX + "agent-config"]))
+        for part in ("config", "env", "home"):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        if ca := annotations.get(PREFIX + "vault-ca"):
+            self.put("config/ca.crt", ca)
+        for name, content in (files or {}).items():
+            self.put(name, content)
+        file = self.put("config/agent.json", json.dumps(self.config))
+        home = self.folder / "home"
+        self.process = Process([tools / "bao", "agent", f"-config={file}"], self.folder / "agent.out",
+                               {"HOME": str(home)} | self._moved(container_env(template)))
+
+    def _moved(self, value):
+        """`value` with every path below /keyshepherd/ moved into the folder."""
+        if isinstance(value, dict):
+            return {key: self._moved(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._moved(item) for item in value]
+        if isinstance(value, str) and value.startswith(self.POD_PREFIX):
+            return str(self.folder / value.removeprefix(self.POD_PREFIX))
+        return value
+
+    def put(self, name, content):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        return path
+
+    @property
+    def rendered(self):
+        templates = self.config.get("template", [])
+        return [Path(t["destination"]) for t in (templates if isinstance(templates, list) else [templates])]
+
+    def wait(self, *files, seconds=20):
+        """Until the files (default: every template's) are there and not empty: their paths."""
+        paths = [self.folder / f for f in files] or self.rendered
+        self.process.wait_until(lambda: all(p.exists() and p.stat().st_size for p in paths), seconds,
+                                "agent renders " + ", ".join(str(p.relative_to(self.folder)) for p in paths))
+        return paths
+
+    @property
+    def log(self):
+        """What the agent said: its own log file where it has one, and its output."""
+        own = self.folder / "home" / "agent.log"
+        return (own.read_text(errors="replace") if own.exists() else "") + self.process.log
+
+    def stop(self):
+        return self.process.stop()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def container_env(template, name="keyshepherd-agent"):
+    """The literal environment of the container `name` of a pod template."""
+    containers = template["spec"].get("initContainers", []) + template["spec"].get("containers", [])
+    found = next((c for c in containers if c["name"] == name), {})
+    return {entry["name"]: entry["value"] for entry in found.get("env", []) if "value" in entry}
+
+
+def end_everything():
+    """What an interrupted fixture could not end."""
+    for process in Process.all:
+        process.stop()
+    for cluster in Cluster.all:
+        cluster.down()
+
+
+def end_on_sigterm():
+    """Lets a terminated test run still take down what it started."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt("terminated")
+
+    signal.signal(signal.SIGTERM, interrupt)
