@@ -1,0 +1,331 @@
+"""`keyshepherd inject` on files: the program that $KEYSHEPHERD names, or the one of the dev build."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = pathlib.Path(os.environ.get("KEYSHEPHERD", ROOT / "build/dev/keyshepherd")).resolve()
+
+CONFIG_MAP = """\
+# not ours
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c}   # flow
+data: {a: "0.10", b: 'x'}
+"""
+
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: ai-application
+  # the line that matters
+  annotations:
+    keyshepherd.dev/inject: holysheep
+spec:
+  replicas: 3   # three
+  selector: {matchLabels: {app: ai}}
+  template:
+    metadata:
+      labels: {app: ai}
+    spec:
+      containers:
+        # the app
+        - name: app
+          image: "ai:0.10"
+          ports: [{containerPort: 0x1F90}]
+          env:
+            - {name: LOG, value: "no"}
+          resources:
+            limits: {cpu: 0.10}
+"""
+
+
+def inject(*arguments, stdin=None, cwd=None, environment=()):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("KEYSHEPHERD_")} | dict(environment)
+    if isinstance(stdin, str):
+        stdin = stdin.encode()
+    done = subprocess.run(
+        [PROGRAM, "inject", *map(str, arguments)], input=stdin if stdin is not None else b"", capture_output=True, cwd=cwd, env=env, timeout=60
+    )
+    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+    return done
+
+
+def printed(*arguments, **more):
+    done = inject(*arguments, **more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refused(*arguments, **more):
+    done = inject(*arguments, **more)
+    assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
+    assert done.stdout == "", "nothing half-done"
+    return done.stderr
+
+
+def as_json(deployment=DEPLOYMENT):
+    """The Deployment as JSON, with a number that a parser would print differently."""
+    return json.dumps(yaml.safe_load(deployment), indent=4).replace('"replicas": 3', '"replicas": 3.0e0') + "\n"
+
+
+def is_subsequence(lines, of):
+    rest = iter(of)
+    return all(line in rest for line in lines)
+
+
+# ---- what is printed -----------------------------------------------------------------------------------------------------
+
+
+def test_adds_only_lines_and_keeps_comments_and_spelling():
+    out = printed("-f", "-", stdin=DEPLOYMENT)
+    assert "initContainers:" in out and "keyshepherd.dev/injected:" in out and "HOLYSHEEP_API_KEY" in out
+    assert is_subsequence(DEPLOYMENT.splitlines(), out.splitlines())
+
+
+def test_the_seeds_vault_reference_is_wired():
+    text = DEPLOYMENT.replace('{name: LOG, value: "no"}', "name: HOLYSHEEP_API_KEY  # key\n              value: vault:ai-apis/data/holysheep#api_key")
+    out = printed("-f", "-", stdin=text)
+    assert "value: vault:" not in out
+    assert re.search(r"- name: HOLYSHEEP_API_KEY  # key\n\s+valueFrom:\n\s+fileKeyRef:", out)
+
+
+def test_is_idempotent():
+    for text in (DEPLOYMENT, CONFIG_MAP + "---\n" + DEPLOYMENT, as_json(), DEPLOYMENT.replace("\n", "\r\n"), DEPLOYMENT.rstrip("\n")):
+        once = printed("-f", "-", stdin=text)
+        assert once != text
+        assert printed("-f", "-", stdin=once) == once
+        assert printed("--diff", "-f", "-", stdin=once) == ""
+
+
+def test_other_documents_pass_byte_for_byte():
+    stream = "# top\n%YAML 1.1\n--- # one\n" + CONFIG_MAP + "\n\n---\n---\n" + CONFIG_MAP.replace("\n", "\r\n") + "...\n# rest\n---\n{\"kind\":\"X\",\"n\":1.0}\n"
+    assert printed("-f", "-", stdin=stream) == stream
+    out = printed("-f", "-", stdin=CONFIG_MAP + "---   # two\n" + DEPLOYMENT + "---\n" + CONFIG_MAP)
+    assert out.startswith(CONFIG_MAP + "---   # two\napiVersion: apps/v1\n")
+    assert out.endswith("---\n" + CONFIG_MAP)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("kind: Deployment", "kind: StatefulSet"),
+        ("apps/v1", "extensions/v1beta1"),
+        ("inject: holysheep", 'inject: "false"'),
+        ("keyshepherd.dev/inject: holysheep", "a: b"),
+    ],
+)
+def test_what_does_not_ask_is_untouched(change):
+    text = DEPLOYMENT.replace(*change)
+    assert printed("-f", "-", stdin=text) == text
+
+
+def test_json_stays_json_and_keeps_its_numbers():
+    text = as_json()
+    out = printed("-f", "-", stdin=text)
+    object = json.loads(out)
+    assert '"replicas": 3.0e0' in out
+    assert object["spec"]["template"]["spec"]["initContainers"][0]["name"].startswith("keyshepherd-")
+    assert re.search(r'\n                "initContainers": \[\n                    \{\n                        "name": ', out)
+    compact = json.dumps(json.loads(text), separators=(",", ":"))
+    out = printed("-f", "-", stdin=compact)
+    assert "\n" not in out and json.loads(out) == json.loads(printed("-f", "-", stdin=text).replace("3.0e0", "3.0"))
+
+
+def test_items_of_a_list_are_patched_in_place():
+    indented = "\n".join(("  " + line if line else line) for line in DEPLOYMENT.splitlines())
+    text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: ConfigMap # c\n-" + indented[1:] + "\n"
+    out = printed("-f", "-", stdin=text)
+    items = yaml.safe_load(out)["items"]
+    assert items[1] == yaml.safe_load(printed("-f", "-", stdin=DEPLOYMENT))
+    assert "  kind: ConfigMap # c\n" in out
+    untyped = {"apiVersion": "apps/v1", "kind": "DeploymentList", "items": [json.loads(as_json())]}
+    del untyped["items"][0]["apiVersion"], untyped["items"][0]["kind"]
+    out = json.loads(printed("-f", "-", stdin=json.dumps(untyped)))
+    assert "initContainers" in out["items"][0]["spec"]["template"]["spec"] and "kind" not in out["items"][0]
+
+
+def test_anchors_are_expanded_where_they_must():
+    text = DEPLOYMENT.replace("labels: {app: ai}", "labels: &l {app: ai}").replace("annotations:\n", "labels: &m {x: z}\n  annotations:\n")
+    text = text.replace('            - {name: LOG, value: "no"}', '            - &e {name: LOG, value: "no"}\n            - *e')
+    once = printed("-f", "-", stdin=text)
+    env = yaml.safe_load(once)["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert env.count({"name": "LOG", "value": "no"}) == 2
+    assert "# the app" in once
+    assert printed("-f", "-", stdin=once) == once
+
+
+# ---- the diff ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_diff_makes_patch_1_produce_the_output(tmp_path):
+    text = CONFIG_MAP + "---\n" + DEPLOYMENT + "---\n" + DEPLOYMENT.replace("ai-application", "second") + "---\n" + CONFIG_MAP.rstrip("\n")
+    (tmp_path / "all.yaml").write_text(text)
+    diff = printed("--diff", "-f", "all.yaml", "-n", "shop", cwd=tmp_path)
+    assert re.findall(r"^(?:---|\+\+\+) .*$", diff, re.M) == [
+        "--- a/all.yaml\tDeployment/shop/ai-application",
+        "+++ b/all.yaml\tDeployment/shop/ai-application",
+        "--- a/all.yaml\tDeployment/shop/second",
+        "+++ b/all.yaml\tDeployment/shop/second",
+    ]
+    injected = printed("-f", "all.yaml", "-n", "shop", cwd=tmp_path)
+    # Hunks number the lines of the whole file, so that one patch per object is one patch of the file.
+    hunks = "".join(re.split(r"^--- .*\n\+\+\+ .*\n", diff, flags=re.M))
+    subprocess.run(["patch", "-s", "all.yaml"], input=f"--- all.yaml\n+++ all.yaml\n{hunks}".encode(), cwd=tmp_path, check=True)
+    assert (tmp_path / "all.yaml").read_text() == injected
+
+
+def test_the_diff_is_what_diff_u_says(tmp_path):
+    (tmp_path / "a").write_text(DEPLOYMENT)
+    (tmp_path / "b").write_text(printed("-f", tmp_path / "a"))
+    theirs = subprocess.run(["diff", "-u", "--minimal", "a", "b"], cwd=tmp_path, capture_output=True, text=True).stdout
+    ours = printed("--diff", "-f", tmp_path / "a")
+    count = lambda diff: (len(re.findall(r"^\+(?!\+\+)", diff, re.M)), len(re.findall(r"^-(?!--)", diff, re.M)))  # noqa: E731
+    assert count(ours) == count(theirs)
+    assert count(ours)[1] == 0
+
+
+# ---- files ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "b.yaml").write_text(DEPLOYMENT)
+    (tmp_path / "a.yml").write_text(CONFIG_MAP.rstrip("\n"))
+    (tmp_path / "c.json").write_text('{"kind":"C"}')
+    (tmp_path / "d.json").write_text('{"kind":"D"}')
+    (tmp_path / "notes.txt").write_text("a: [")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "e.yaml").write_text(CONFIG_MAP.replace("name: c", "name: below"))
+    return tmp_path
+
+
+def test_directories_are_read_in_order_and_below_when_asked(folder):
+    out = printed("-f", folder)
+    assert out == CONFIG_MAP + "---\n" + printed("-f", folder / "b.yaml") + '---\n{"kind":"C"}\n{"kind":"D"}'
+    assert "name: below" not in out
+    out = printed("-R", "-f", folder)
+    assert out.startswith(CONFIG_MAP + "---\n") and "name: below" in out
+    assert printed("--recursive", "-f", folder) == out
+    assert printed("-f", out_file(folder, out)) == out, "what was printed can be read again"
+
+
+def out_file(folder, text):
+    path = folder / "out.txt"
+    path.write_text(text)
+    return path
+
+
+def test_files_are_joined_by_separators(folder):
+    two = printed("-f", folder / "a.yml", "-f", folder / "a.yml")
+    assert two == CONFIG_MAP + "---\n" + CONFIG_MAP.rstrip("\n")
+    assert printed("-f", folder / "a.yml", folder / "a.yml") == two
+    (folder / "f.yaml").write_text("%YAML 1.1\n---\nkind: F\n")
+    (folder / "g.yaml").write_bytes(b"\xef\xbb\xbf---\nkind: G\n")
+    out = printed("-f", folder / "f.yaml", "-f", folder / "f.yaml", "-f", folder / "g.yaml")
+    assert out == "%YAML 1.1\n---\nkind: F\n...\n%YAML 1.1\n---\nkind: F\n---\nkind: G\n"
+    assert printed("-f", "-", "-f", folder / "a.yml", stdin="kind: S\n") == "kind: S\n---\n" + CONFIG_MAP.rstrip("\n")
+
+
+def test_an_empty_input_prints_itself():
+    assert printed("-f", "-", stdin="") == ""
+    assert printed("-f", "-", stdin="# c\n---\n") == "# c\n---\n"
+
+
+# ---- errors --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("a: 1\nb: [\n", r"error: stdin line 3: .+"),
+        ("a: 1\n---\nb: 1\nb: 2\n", r'error: stdin line 4: the key "b" is repeated: .+'),
+        ('{"a": 1,\n "b": }{', r"error: stdin line 2: .+"),
+        ("just text\n", r"error: stdin line 1: a Kubernetes object is a map; this is something else"),
+        ("---\n- a\n", r"error: stdin line 2: a Kubernetes object is a map; .+"),
+        (b"a: \xff\n", r"error: stdin line 1: not UTF-8"),
+        (b"\x7fELF\0\1", r"error: stdin line 1: the control character U\+007F"),
+        ("a: \"x\n", r"error: stdin line 1: the quote is not closed"),
+    ],
+)
+def test_bad_input_names_file_and_line(text, message):
+    assert re.fullmatch(message + r"\n", refused("-f", "-", stdin=text))
+
+
+def test_a_denial_names_every_fault_and_prints_nothing(tmp_path):
+    bad = DEPLOYMENT.replace("inject: holysheep", "inject: nobody")
+    (tmp_path / "all.yaml").write_text(CONFIG_MAP + "---\n# c\n" + bad + "---\n" + DEPLOYMENT + "---\n" + bad.replace("inject: nobody", "inject: holysheep\n    keyshepherd.dev/wiring: nonsense"))
+    for flags in ((), ("--diff",)):
+        errors = refused("-f", "all.yaml", *flags, "--namespace", "shop", cwd=tmp_path).splitlines()
+        start = "error: all.yaml line {}: Deployment shop/ai-application: metadata.annotations[keyshepherd.dev/{}]: "
+        assert len(errors) == 2
+        assert errors[0].startswith(start.format(8, "inject")) and "nobody" in errors[0]
+        assert errors[1].startswith(start.format(8 + 2 * len(DEPLOYMENT.splitlines()) + 2, "wiring"))
+
+
+def test_an_object_of_the_wrong_shape_is_an_error_like_any_other():
+    text = re.sub(r"containers:\n.*", "containers: [app]\n", DEPLOYMENT, flags=re.S)
+    assert refused("-f", "-", stdin=text).startswith("error: stdin line 1: Deployment default/")
+
+
+def test_a_fault_in_a_list_names_the_items_line():
+    bad = json.loads(as_json())
+    bad["metadata"]["annotations"]["keyshepherd.dev/inject"] = "nobody"
+    text = '{"apiVersion":"v1","kind":"List","items":[\n{},\n' + json.dumps(bad) + "]}"
+    assert refused("-f", "-", stdin=text).startswith("error: stdin line 3: Deployment default/ai-application: ")
+
+
+def test_warnings_go_to_stderr_and_do_not_fail():
+    text = DEPLOYMENT.replace("labels: {app: ai}\n    spec", "labels: {app: ai}\n      annotations: {keyshepherd.dev/inject: 'true'}\n    spec")
+    done = inject("-f", "-", stdin=text)
+    assert done.returncode == 0 and "initContainers" in done.stdout
+    assert done.stderr.startswith("warning: stdin: Deployment/default/ai-application: keyshepherd.dev/inject differs")
+
+
+def test_files_that_cannot_be_read(tmp_path, folder):
+    assert refused("-f", tmp_path / "no.yaml") == f"error: {tmp_path}/no.yaml: cannot be opened: No such file or directory\n"
+    (tmp_path / "empty").mkdir()
+    assert refused("-f", tmp_path / "empty").startswith(f"error: {tmp_path}/empty: no *.yaml, *.yml or *.json in this directory; --recursive")
+    (tmp_path / "empty" / "deeper").mkdir()
+    assert refused("-R", "-f", tmp_path / "empty") == f"error: {tmp_path}/empty: no *.yaml, *.yml or *.json in this directory\n"
+    assert refused("-f", "-", "-f", "-") == "error: -f - is given twice: standard input can be read once\n"
+    assert refused("-f", folder / "a.yml", "-f", folder / "notes.txt").startswith(f"error: {folder}/notes.txt line ")
+    assert inject().returncode != 0 and "--filename is required" in inject().stderr
+
+
+def test_a_closed_output_is_an_error(tmp_path):
+    (tmp_path / "a.yaml").write_text(DEPLOYMENT)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([PROGRAM, "inject", "-f", tmp_path / "a.yaml"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr == "error: cannot write to standard output\n"
+
+
+# ---- settings ------------------------------------------------------------------------------------------------------------
+
+
+def test_settings_come_from_flags_and_environment(tmp_path):
+    out = printed("-f", "-", "--vault-address", "https://bao.example:8200", "--agent-flavor", "vault", stdin=DEPLOYMENT)
+    assert "https://bao.example:8200" in out and "hashicorp/vault:" in out
+    assert out == printed(
+        "-f", "-", stdin=DEPLOYMENT, environment={"KEYSHEPHERD_VAULT_ADDRESS": "https://bao.example:8200", "KEYSHEPHERD_AGENT_FLAVOR": "vault"}
+    )
+    # The default is a cluster of 1.35, where kubelets know fileKeyRef.
+    assert "fileKeyRef" in printed("-f", "-", stdin=DEPLOYMENT)
+    assert "app" in refused("-f", "-", "--kubernetes-version", "1.34", stdin=DEPLOYMENT)
+    assert "app" in refused("-f", "-", "--min-kubelet-version", "v1.34.2", stdin=DEPLOYMENT)
+    assert refused("-f", "-", "--kubernetes-version", "new", stdin=DEPLOYMENT).startswith("error: --kubernetes-version: ")
+
+
+def test_the_namespace_flag_is_for_objects_that_name_none():
+    own = DEPLOYMENT.replace("  name: ai-application", "  name: ai-application\n  namespace: kube-system")
+    assert printed("-f", "-", "--namespace", "shop", stdin=own) == own, "never injected there"
+    assert printed("-f", "-", "--namespace", "kube-system", stdin=DEPLOYMENT) == DEPLOYMENT
+    assert printed("-f", "-", stdin=DEPLOYMENT, environment={"KEYSHEPHERD_NAMESPACE": "kube-system"}) == DEPLOYMENT
+    assert "initContainers" in printed("-f", "-", "-n", "shop", stdin=DEPLOYMENT)
