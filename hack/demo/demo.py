@@ -1,0 +1,153 @@
+"""What hack/demo.sh shows, once everything is built."""
+
+import base64
+import contextlib
+import difflib
+import os
+import pathlib
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests/integration"), str(ROOT / "tests/support")]
+os.environ["KEYSHEPHERD_PRESET"] = "release"
+
+import jsonpatch  # noqa: E402
+import rig  # noqa: E402
+import yaml  # noqa: E402
+from ai_provider import AIProvider  # noqa: E402
+
+COLOUR = sys.stdout.isatty()
+began = time.monotonic()
+
+
+def paint(code, text):
+    return f"\033[{code}m{text}\033[0m" if COLOUR else text
+
+
+def step(text):
+    print(paint(1, f"\n== [{time.monotonic() - began:5.1f} s] {text}"), flush=True)
+
+
+def shortened(secret):
+    return f"{secret[:8]}…{secret[-4:]} ({len(secret)} characters)"
+
+
+def show_difference(before, after):
+    def lines(workload):
+        workload = {key: workload[key] for key in ("apiVersion", "kind", "metadata", "spec") if key in workload}
+        return yaml.safe_dump(workload, sort_keys=False, width=150).splitlines()
+
+    for line in difflib.unified_diff(lines(before), lines(after), "as it was applied", "as it is stored", lineterm="", n=2):
+        line = line if len(line) < 170 else line[:166] + " …"
+        print(paint(32, line) if line.startswith("+") else paint(31, line) if line.startswith("-") else line)
+
+
+def send_as_api_server(webhook, deployment):
+    """Without a cluster: the AdmissionReview that the API server would send, and its patch applied as it would."""
+    review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "demo", "kind": {"group": "apps", "version": "v1", "kind": "Deployment"}, "operation": "CREATE",
+        "namespace": "shop", "name": deployment["metadata"]["name"], "object": deployment, "dryRun": False}}
+    response = webhook.review(review).json()["response"]
+    if not response["allowed"]:
+        sys.exit(f"refused: {response['status']['message']}")
+    patch = base64.b64decode(response["patch"]).decode()
+    print(f"The webhook answers with a JSON Patch of {len(patch)} bytes; no value of the key is in it.")
+    return jsonpatch.JsonPatch.from_string(patch).apply(deployment)
+
+
+def main(with_cluster):
+    with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keyshepherd-demo.")))
+        tools = rig.build_tools("all" if with_cluster else "vault")
+        certificates = rig.Certificates(folder / "certificates")
+        key = "sk-demo-" + secrets.token_urlsafe(24)
+        provider = stack.enter_context(AIProvider(key))
+
+        cluster = None
+        if with_cluster:
+            step("Starting etcd, kube-apiserver and kube-controller-manager")
+            cluster = rig.Cluster(folder / "cluster", tools)
+            stack.callback(cluster.down)
+            print(f"kube-apiserver answers at {cluster.url}")
+
+        step("Starting OpenBao with TLS, and putting a key into ai-apis/holysheep")
+        bao = rig.Bao(folder / "bao", tools, certificates)
+        stack.callback(bao.stop)
+        bao.seed(key)
+        bao.write_key(key, provider.base_url)
+        print(f"api_key  = {shortened(key)}\nbase_url = {provider.base_url}   (a local OpenAI-compatible server)")
+
+        providers = folder / "providers.yaml"
+        flags = {"providers": str(providers), "kubernetes-version": "1.37", "min-kubelet-version": "1.34"}
+        auth = {"type": "approle", "secretName": "ai-application-approle"}
+        if cluster:
+            bao.trust(cluster)
+            auth = {"type": "kubernetes", "role": "holysheep"}
+        providers.write_text(yaml.safe_dump({
+            "apiVersion": "keyshepherd.dev/v1alpha1", "kind": "ClusterAIProvider", "metadata": {"name": "holysheep"},
+            "spec": {"path": "ai-apis/data/holysheep", "auth": auth,
+                     "variables": [{"name": "HOLYSHEEP_API_KEY", "key": "api_key"}, {"name": "HOLYSHEEP_BASE_URL", "key": "base_url"}]}}))
+
+        step("Starting the webhook")
+        webhook = rig.Webhook(folder / "webhook", certificates, bao, flags)
+        stack.callback(webhook.stop)
+        print(f"keyshepherd webhook serves {webhook.url}")
+
+        deployment = rig.seed_deployment()
+        deployment["spec"]["template"]["spec"]["containers"][0]["command"] = ["python3", str(ROOT / "hack/demo/app.py")]
+        if cluster:
+            step("kubectl apply of the Deployment, with the one annotation keyshepherd.dev/inject: holysheep")
+            cluster.install_webhook(webhook.url, certificates.ca_pem)
+            namespace = cluster.namespace("shop")
+            plain = rig.unannotated(deployment) | {"metadata": deployment["metadata"] | {"name": "without", "annotations": {}}}
+            cluster.kubectl("apply", "-n", namespace, "-f", "-", input=plain)
+            print(cluster.kubectl("apply", "-n", namespace, "-f", "-", input=deployment).strip())
+            stored = cluster.settled(namespace)
+            before = cluster.deployment(namespace, "without")
+            for workload in (before, stored):
+                for noise in ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "annotations", "name"):
+                    workload["metadata"].pop(noise, None)
+            files = {"config/token": cluster.token(namespace)}
+            show_difference(before, stored)
+        else:
+            step("Sending the Deployment, with the one annotation keyshepherd.dev/inject: holysheep")
+            stored = send_as_api_server(webhook, deployment)
+            files = {f"config/{name}": value for name, value in bao.approle_credentials().items()}
+            show_difference(deployment, stored)
+
+        step("Running the real agent with the configuration that the Deployment now carries")
+        pod = folder / "pod"
+        agent = stack.enter_context(rig.Agent(pod, tools, stored, files))
+        for path in agent.wait():
+            print(f"rendered {path.relative_to(pod)}, mode {path.stat().st_mode & 0o777:o}, into what is memory in a pod")
+
+        step("Starting the container as kubelet would: its command goes through the launcher")
+        launcher = ROOT / "build/release/keyshepherd-exec"
+        subprocess.run([launcher, "install", pod / "bin"], check=True)
+        container = stored["spec"]["template"]["spec"]["containers"][0]
+        command = [str(pod / word.removeprefix("/keyshepherd/")) if word.startswith("/keyshepherd/") else word for word in container["command"]]
+        print("command: " + " ".join(container["command"]))
+        environment = {entry["name"]: entry["value"] for entry in container["env"]}
+        for name, value in environment.items():
+            print(f"given to it: {name}={value}")
+        application = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={
+            "PATH": os.environ["PATH"], "KEYSHEPHERD_ENV_DIR": str(pod / "env")} | environment)
+        stack.callback(application.wait)
+        stack.callback(application.kill)
+        said = application.stdout.readline().strip()
+        found = dict(entry.split("=", 1) for entry in pathlib.Path(f"/proc/{application.pid}/environ").read_text().split("\0") if "=" in entry)
+        print(f"/proc/{application.pid}/environ: HOLYSHEEP_API_KEY={shortened(found.get('HOLYSHEEP_API_KEY', ''))}")
+        print(said)
+
+        good = found.get("HOLYSHEEP_API_KEY") == key and provider.served == 1 and provider.refused == 0
+        step("The provider served the call: the key in the process is the key in Vault" if good else "FAILED: the key did not arrive")
+        return 0 if good else 1
+
+
+if __name__ == "__main__":
+    rig.end_on_sigterm()
+    sys.exit(main("--cluster" in sys.argv[1:]))
