@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Everything: installs what is missing, builds every preset, runs every test. About 40 minutes cold, 12 warm.
+#
+#   hack/test.sh             all of it
+#   hack/test.sh STEP…       only these steps: lint unit asan tsan fuzz tidy integration server mutations bench
+#
+# Each step is one line at the end; the last line counts tests, and the exit code is 1 when one failed.
+# shellcheck disable=SC2317 # the steps are called by name
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+reports=$(mktemp -d)
+trap 'rm -rf "$reports"' EXIT
+failed=0
+summary=()
+
+run() { # name command…
+    local name=$1 began=$SECONDS status=0
+    shift
+    printf '\n==== %s\n' "$name"
+    "$@" || status=$?
+    summary+=("$(printf '%-14s %5d s  %s' "$name" $((SECONDS - began)) "$([ $status = 0 ] && echo passed || echo "FAILED ($status)")")")
+    [ $status = 0 ] || failed=1
+}
+
+build() { # preset target…
+    local preset=$1
+    shift
+    cmake --preset "$preset" >/dev/null && cmake --build --preset "$preset" ${@:+--target "$@"}
+}
+
+unit() { build dev && ctest --preset dev --output-junit "$reports/unit.xml"; }
+asan() { build asan && ctest --preset asan --output-junit "$reports/asan.xml"; }
+tsan() { build tsan && ctest --preset tsan -L unit --output-junit "$reports/tsan.xml"; }
+tidy() { build tidy; }
+
+lint() {
+    git ls-files '*.cpp' '*.hpp' | xargs clang-format-19 --dry-run -Werror &&
+        git ls-files '*.sh' .ci/run | xargs shellcheck &&
+        hack/generate.sh --check
+}
+
+# The corpora are replayed in `unit` and `asan`; here libFuzzer looks further for a short while.
+fuzz() {
+    build fuzz || return 1
+    local target
+    for target in build/fuzz/fuzz_*; do
+        if ! [ -f "$target" ] || ! [ -x "$target" ]; then continue; fi
+        mkdir -p "$reports/corpus"
+        "$target" -max_total_time="${KEYSHEPHERD_FUZZ_SECONDS:-20}" -max_len=20000 -print_final_stats=0 -verbosity=0 -timeout=10 \
+            "$reports/corpus" "tests/fuzz/corpus/${target##*/fuzz_}" || return 1
+        rm -rf "$reports/corpus"
+        echo "${target##*/}: nothing found"
+    done
+}
+
+pytests() { # report preset argument…
+    local report=$1 preset=$2 programs
+    shift 2
+    programs=$(hack/tools.sh) && build "$preset" keyshepherd keyshepherd-exec &&
+        env KEYSHEPHERD_PRESET="$preset" KEYSHEPHERD="$PWD/build/$preset/keyshepherd" KEYSHEPHERD_EXEC="$PWD/build/$preset/keyshepherd-exec" \
+            PARSEENV="$programs/parseenv" YAMLTOJSON="$programs/yamltojson" \
+            "$programs/python" -m pytest -q -rs -p no:cacheprovider --timeout=300 --junitxml="$reports/$report.xml" "$@"
+}
+integration() { pytests integration dev tests/integration tests/launcher; }
+server() { pytests server asan tests/integration/test_webhook_server.py; } # the server once more, with sanitizers
+mutations() { hack/mutate.sh; }
+bench() { build release && tests/bench/launcher.sh && KEYSHEPHERD_BENCH_SECONDS=2 tests/bench/admission.sh; }
+
+run deps hack/deps.sh
+run tools hack/tools.sh
+steps=("$@")
+[ $# -gt 0 ] || steps=(lint unit integration asan server tsan fuzz tidy mutations bench)
+for step in "${steps[@]}"; do run "$step" "$step"; done
+
+printf '\n'
+printf '%s\n' "${summary[@]}"
+python3 - "$reports" "$failed" <<'COUNT' || failed=1
+import pathlib, sys, xml.etree.ElementTree as xml
+passed = failed = skipped = 0
+for report in pathlib.Path(sys.argv[1]).glob("*.xml"):
+    for suite in xml.parse(report).getroot().iter("testsuite"):
+        number = lambda name: int(suite.get(name) or 0)
+        bad, left_out = number("failures") + number("errors"), number("skipped") + number("disabled")
+        passed, failed, skipped = passed + number("tests") - bad - left_out, failed + bad, skipped + left_out
+failed += int(sys.argv[2]) if not failed else 0  # a step that failed without a report counts, too
+print(f"{passed} passed, {failed} failed, {skipped} skipped")
+sys.exit(1 if failed else 0)
+COUNT
+exit $failed
