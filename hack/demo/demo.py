@@ -39,7 +39,7 @@ def shortened(secret):
 def show_difference(before, after):
     def lines(workload):
         workload = {key: workload[key] for key in ("apiVersion", "kind", "metadata", "spec") if key in workload}
-        return yaml.safe_dump(workload, sort_keys=False, width=150).splitlines()
+        return yaml.safe_dump(workload, sort_keys=False, width=1_000_000).splitlines()
 
     for line in difflib.unified_diff(lines(before), lines(after), "as it was applied", "as it is stored", lineterm="", n=2):
         line = line if len(line) < 170 else line[:166] + " …"
@@ -82,7 +82,7 @@ def main(with_cluster):
         print(f"api_key  = {shortened(key)}\nbase_url = {provider.base_url}   (a local OpenAI-compatible server)")
 
         providers = folder / "providers.yaml"
-        flags = {"providers": str(providers), "kubernetes-version": "1.37", "min-kubelet-version": "1.34"}
+        flags = {"providers": str(providers), "kubernetes-version": "1.37", "min-kubelet-version": "1.34", "drain-seconds": "0"}
         auth = {"type": "approle", "secretName": "ai-application-approle"}
         if cluster:
             bao.trust(cluster)
@@ -127,6 +127,7 @@ def main(with_cluster):
 
         step("Starting the container as kubelet would: its command goes through the launcher")
         launcher = ROOT / "build/release/keyshepherd-exec"
+        (pod / "bin").mkdir()
         subprocess.run([launcher, "install", pod / "bin"], check=True)
         container = stored["spec"]["template"]["spec"]["containers"][0]
         command = [str(pod / word.removeprefix("/keyshepherd/")) if word.startswith("/keyshepherd/") else word for word in container["command"]]

@@ -17,12 +17,7 @@ constexpr auto pairs = [] {
     return table;
 }();
 
-}  // namespace
-
-void append_base64(std::string& out, std::string_view bytes) {
-    const std::size_t start = out.size();
-    out.resize(start + (bytes.size() + 2) / 3 * 4);
-    char* to = out.data() + start;
+void encode(char* to, std::string_view bytes) {
     const auto* from = reinterpret_cast<const unsigned char*>(bytes.data());
     std::size_t left = bytes.size();
     for (; left >= 3; left -= 3, from += 3, to += 4) {
@@ -37,6 +32,17 @@ void append_base64(std::string& out, std::string_view bytes) {
     std::memcpy(to, pairs[group >> 12].data(), 2);
     to[2] = left == 2 ? alphabet[group >> 6 & 63] : '=';
     to[3] = '=';
+}
+
+}  // namespace
+
+void append_base64(std::string& out, std::string_view bytes) {
+    const std::size_t start = out.size();
+    const std::size_t end = start + (bytes.size() + 2) / 3 * 4;
+    out.resize_and_overwrite(end, [&](char* buffer, std::size_t) {
+        encode(buffer + start, bytes);
+        return end;
+    });
 }
 
 }  // namespace keyshepherd::admission

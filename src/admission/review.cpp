@@ -128,7 +128,8 @@ Answer review(std::string_view body, const inject::Catalog& catalog, const injec
                           : inject::inject(*object,
                                            {.kind = apps ? std::string_view(answer.kind) : std::string_view(),
                                             .workload_namespace = answer.workload_namespace,
-                                            .old = json::find(*parsed, {"request", "oldObject"})},
+                                            .old = json::find(*parsed, {"request", "oldObject"}),
+                                            .patch_only = true},
                                            catalog, settings);
     answer.outcome = label(outcome.verdict);
     answer.reason = outcome.reason;

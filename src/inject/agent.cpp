@@ -40,10 +40,9 @@ std::string env_file(const std::vector<std::pair<std::string, Reference>>& varia
         }
         add("{{ if not (index $d \"", key, "\") }}", missing_or_empty(key, path), "{{ end }}");
         add("{{ $v := printf \"%v\" (index $d \"", key, "\") }}");
-        add(R"({{ if regexMatch "['\r\x00]" $v }}{{ sprig_fail "keyshepherd: the field )", key, " at ", path,
-            R"( has a quote ('), a carriage return or a NUL, which an env file cannot carry; use wiring file" }}{{ end }})");
-        add(R"({{ if gt (len $v) 60000 }}{{ sprig_fail "keyshepherd: the field )", key, " at ", path,
-            R"( is longer than 60000 bytes" }}{{ end }})");
+        add(R"({{ if or (regexMatch "['\r\x00]" $v) (gt (len $v) 60000) }}{{ sprig_fail "keyshepherd: the field )",
+            key, " at ", path,
+            R"( has a quote ('), a carriage return or a NUL, or is longer than 60000 bytes: wiring file can carry it" }}{{ end }})");
         add(name, "='{{ $v }}'\n");
     }
     add("{{ end }}");

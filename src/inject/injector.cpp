@@ -359,10 +359,11 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     fresh.by = version();
     fresh.wiring = text(plan.wiring);
     fresh.inputs = fingerprint_of(users, source);
-    Application application(edit, plan, settings, fresh);
-    application.run();
     const bool replaced = std::any_of(plan.containers.begin(), plan.containers.end(),
                                       [](const ContainerPlan& c) { return !c.replaced.empty(); });
+    if (about.patch_only && !before && !replaced) edit.patch_only();
+    Application application(edit, plan, settings, fresh);
+    application.run();
     if (replaced)
         fresh.inputs =
             fingerprint_of(users_template(*json::find(workload, {"spec", "template"}), fresh), source);

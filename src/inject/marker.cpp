@@ -3,6 +3,7 @@
 #include "layout.hpp"
 
 #include <keyshepherd/inject/annotations.hpp>
+#include <keyshepherd/json/writer.hpp>
 
 #include <fmt/format.h>
 
@@ -17,12 +18,6 @@ using json::object;
 using json::value;
 
 constexpr int schema = 1;
-
-value text_list(const std::vector<std::string>& words) {
-    array list;
-    for (const std::string& word : words) list.emplace_back(word);
-    return list;
-}
 
 std::vector<std::string> words_of(const value& root, std::string_view member) {
     std::vector<std::string> words;
@@ -159,38 +154,51 @@ void unmake(json::Editor& edit, const std::string& parent, std::string_view memb
 }  // namespace
 
 std::string Marker::text() const {
-    object m;
-    m["v"] = schema;
-    m["by"] = by;
-    m["in"] = inputs;
-    m["wiring"] = wiring;
-    m["initContainers"] = text_list(init_containers);
-    if (!containers.empty()) m["containers"] = text_list(containers);
-    m["volumes"] = text_list(volumes);
+    std::string out;
+    out.reserve(1 << 10);
+    json::Writer w(out);
+    auto list = [&](std::string_view name, const std::vector<std::string>& words) {
+        if (words.empty()) return;
+        w.key(name).array();
+        for (const std::string& word : words) w.text(word);
+        w.end_array();
+    };
+    w.object().key("v").number(schema).member("by", by).member("in", inputs).member("wiring", wiring);
+    list("initContainers", init_containers);
+    list("containers", containers);
+    list("volumes", volumes);
     if (!env.empty()) {
-        object lists;
-        for (const auto& [list, by_container] : env) {
-            object named;
+        w.key("env").object();
+        for (const auto& [list_name, by_container] : env) {
+            w.name(list_name).object();
             for (const auto& [container, variables] : by_container) {
-                object entries;
-                for (const auto& [variable, original] : variables) entries[variable] = original;
-                named[container] = std::move(entries);
+                w.name(container).object();
+                for (const auto& [variable, original] : variables) {
+                    w.name(variable);
+                    if (original.is_null()) {
+                        w.null();
+                    } else {
+                        w.raw(json::bj::serialize(original));
+                    }
+                }
+                w.end_object();
             }
-            lists[list] = std::move(named);
+            w.end_object();
         }
-        m["env"] = std::move(lists);
+        w.end_object();
     }
     if (!values.empty()) {
-        object written;
-        for (const auto& [name, given] : values) written[name] = given;
-        m["values"] = std::move(written);
+        w.key("values").object();
+        for (const auto& [name, given] : values) w.name(name).text(given);
+        w.end_object();
     }
-    if (!mounted.empty()) m["mounted"] = text_list(mounted);
-    if (!wrapped.empty()) m["wrapped"] = text_list(wrapped);
-    if (!entrypoints.empty()) m["entrypoints"] = text_list(entrypoints);
-    if (!made.empty()) m["made"] = text_list(made);
-    if (!made_of_null.empty()) m["madeOfNull"] = text_list(made_of_null);
-    return json::bj::serialize(m);
+    list("mounted", mounted);
+    list("wrapped", wrapped);
+    list("entrypoints", entrypoints);
+    list("made", made);
+    list("madeOfNull", made_of_null);
+    w.end_object();
+    return out;
 }
 
 std::optional<Marker> parse_marker(std::string_view text) {

@@ -110,7 +110,7 @@ void Editor::insert_json(std::string_view pointer, std::size_t index, std::strin
     Place place = locate(document_, pointer);
     value* list = place.parent->is_object() ? place.parent->get_object().if_contains(place.token)
                                             : &place.parent->as_array().at(index_of(place.token));
-    value v = bj::parse(json, document_.storage());
+    value v = patch_only_ ? value(nullptr, document_.storage()) : bj::parse(json, document_.storage());
     if (list == nullptr || list->is_null()) {
         record(list == nullptr ? "add" : "replace", pointer, fmt::format("[{}]", json));
         array first(document_.storage());

@@ -9,45 +9,66 @@
 
 namespace keyshepherd::json {
 
-result<void> scan(std::string_view text, Limits limits) {
+namespace {
+
+// One pass over the bytes: what `scan` checks, and whether a number is there that could be too large for a
+// double.
+struct Scanned {
+    result<void> within;
+    bool large_number = false;
+};
+
+Scanned scan_bytes(std::string_view text, Limits limits) {
+    constexpr std::size_t long_number = 300;  // digits; 1e308 is the largest
     std::size_t depth = 0;
     std::size_t nodes = 1;
-    bool quoted = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        if (quoted) {
-            if (c == '\\') {
-                ++i;
-            } else if (c == '"') {
-                quoted = false;
-            }
-            continue;
-        }
-        switch (c) {
+    std::size_t began = 0;  // where what is neither a text nor punctuation began
+    Scanned out;
+    auto check_length = [&](std::size_t end) { out.large_number |= end - began > long_number; };
+    const char* const bytes = text.data();
+    const std::size_t size = text.size();
+    for (std::size_t i = 0; i < size; ++i) {
+        switch (bytes[i]) {
             case '"':
-                quoted = true;
+                for (++i; i < size && bytes[i] != '"'; ++i)
+                    if (bytes[i] == '\\') ++i;
+                began = i;
                 break;
             case '[':
             case '{':
-                if (++depth > limits.depth)
-                    return fail(Errc::too_large, fmt::format("nested deeper than {} levels", limits.depth));
+                if (++depth > limits.depth) {
+                    out.within =
+                        fail(Errc::too_large, fmt::format("nested deeper than {} levels", limits.depth));
+                    return out;
+                }
                 [[fallthrough]];
             case ',':
-                if (++nodes > limits.nodes)
-                    return fail(Errc::too_large, fmt::format("more than {} values", limits.nodes));
+                if (++nodes > limits.nodes) {
+                    out.within = fail(Errc::too_large, fmt::format("more than {} values", limits.nodes));
+                    return out;
+                }
+                [[fallthrough]];
+            case ':':
+                check_length(i);
+                began = i;
                 break;
             case ']':
             case '}':
+                check_length(i);
+                began = i;
                 if (depth > 0) --depth;
+                break;
+            case 'e':
+            case 'E':
+                out.large_number |= i > 0 && bytes[i - 1] >= '.' && bytes[i - 1] <= '9';
                 break;
             default:
                 break;
         }
     }
-    return {};
+    if (size > began) check_length(size);
+    return out;
 }
-
-namespace {
 
 // Boost.JSON reads 1e400 as an infinity, which JSON cannot say again.
 bool is_finite(const value& v) {
@@ -62,8 +83,13 @@ bool is_finite(const value& v) {
 
 }  // namespace
 
+result<void> scan(std::string_view text, Limits limits) {
+    return scan_bytes(text, limits).within;
+}
+
 result<value> parse(std::string_view text, bj::storage_ptr storage, Limits limits) {
-    if (auto within = scan(text, limits); !within) return std::unexpected(within.error());
+    const Scanned scanned = scan_bytes(text, limits);
+    if (!scanned.within) return std::unexpected(scanned.within.error());
     unsigned char stack[BOOST_JSON_STACK_BUFFER_SIZE];
     bj::parser parser({}, {.max_depth = limits.depth}, stack);
     parser.reset(std::move(storage));  // the constructor's storage is only the parser's own stack
@@ -72,7 +98,8 @@ result<value> parse(std::string_view text, bj::storage_ptr storage, Limits limit
     if (!error && read < text.size()) error = bj::error::extra_data;
     if (error) return fail(Errc::invalid, fmt::format("not JSON at byte {}: {}", read, error.message()));
     value parsed = parser.release();
-    if (!is_finite(parsed)) return fail(Errc::invalid, "not JSON: a number is too large");
+    if (scanned.large_number && !is_finite(parsed))
+        return fail(Errc::invalid, "not JSON: a number is too large");
     return parsed;
 }
 

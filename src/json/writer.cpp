@@ -6,9 +6,17 @@ namespace keyshepherd::json {
 
 namespace {
 
-constexpr auto plain = [] {
-    std::array<bool, 256> table{};
-    for (std::size_t c = 0; c < table.size(); ++c) table[c] = c >= 0x20 && c != '"' && c != '\\';
+// Behind a backslash: the letter of a short escape, 'u' for \u00XX, 0 for a byte that stands as it is.
+constexpr auto escapes = [] {
+    std::array<char, 256> table{};
+    for (std::size_t c = 0; c < 0x20; ++c) table[c] = 'u';
+    table['\b'] = 'b';
+    table['\f'] = 'f';
+    table['\n'] = 'n';
+    table['\r'] = 'r';
+    table['\t'] = 't';
+    table['"'] = '"';
+    table['\\'] = '\\';
     return table;
 }();
 
@@ -16,37 +24,28 @@ constexpr auto plain = [] {
 
 void append_text(std::string& out, std::string_view value) {
     constexpr std::string_view digits = "0123456789abcdef";
-    out += '"';
-    std::size_t from = 0;
-    for (std::size_t i = 0; i < value.size(); ++i) {
-        const auto c = static_cast<unsigned char>(value[i]);
-        if (plain[c]) continue;
-        out.append(value, from, i - from);
-        from = i + 1;
-        switch (c) {
-            case '"':
-                out += "\\\"";
-                break;
-            case '\\':
-                out += "\\\\";
-                break;
-            case '\n':
-                out += "\\n";
-                break;
-            case '\r':
-                out += "\\r";
-                break;
-            case '\t':
-                out += "\\t";
-                break;
-            default:
-                out += "\\u00";
-                out += digits[c >> 4];
-                out += digits[c & 15];
+    const std::size_t start = out.size();
+    // Room for the worst case, so that the loop only writes: it runs over every byte of a patch twice.
+    out.resize_and_overwrite(start + 2 + 6 * value.size(), [&](char* buffer, std::size_t) {
+        char* to = buffer + start;
+        *to++ = '"';
+        for (const char c : value) {
+            const char escape = escapes[static_cast<unsigned char>(c)];
+            if (escape == 0) {
+                *to++ = c;
+                continue;
+            }
+            *to++ = '\\';
+            *to++ = escape;
+            if (escape != 'u') continue;
+            *to++ = '0';
+            *to++ = '0';
+            *to++ = digits[static_cast<unsigned char>(c) >> 4];
+            *to++ = digits[c & 15];
         }
-    }
-    out.append(value, from);
-    out += '"';
+        *to++ = '"';
+        return static_cast<std::size_t>(to - buffer);
+    });
 }
 
 Writer& Writer::open(char bracket) {
@@ -67,6 +66,13 @@ Writer& Writer::key(std::string_view name) {
     out_ += '"';
     out_ += name;
     out_ += "\":";
+    comma_ = false;
+    return *this;
+}
+
+Writer& Writer::name(std::string_view name) {
+    text(name);
+    out_ += ':';
     comma_ = false;
     return *this;
 }

@@ -1,7 +1,7 @@
 // The injector: a workload, its annotations, the providers and the settings in; a patch, or every fault, out.
 //
 // Pure: same input, same bytes, in every process. `object` is edited in place and the patch says how (RFC
-// 6902).
+// 6902); with `patch_only` the object is used up.
 //
 //     auto outcome = inject(deployment, {.kind = "Deployment", .workload_namespace = "shop"}, catalog,
 //     settings);
@@ -21,6 +21,7 @@ struct Workload {
     std::string_view kind;                // "Deployment"; other kinds are left alone
     std::string_view workload_namespace;  // of the request: the object may not carry it yet
     const json::value* old = nullptr;     // the stored object, on an update
+    bool patch_only = false;              // the caller does not read the edited object: the patch is the same
 };
 
 struct Fault {

@@ -17,6 +17,10 @@ class Editor {
 public:
     explicit Editor(value& document) : document_(document) {}
 
+    // From here on, only the patch is whole: what insert_json puts into the document is null, which spares
+    // building a tree that nobody reads. Positions stay right.
+    void patch_only() { patch_only_ = true; }
+
     // Adds or replaces a member, or replaces an element. An equal value is no operation.
     void set(std::string_view pointer, value v);
     // Inserts into the list at `pointer` before `index`. An absent or null list becomes [v] in one operation.
@@ -39,6 +43,7 @@ private:
 
     value& document_;
     std::string operations_;  // separated by commas
+    bool patch_only_ = false;
 };
 
 // Records what turns `from` into `to` on top of `pointer`: members one by one, lists of one length element by

@@ -23,6 +23,7 @@ public:
     Writer& end_array() { return close(']'); }
     // A name of ours: letters and digits, nothing to escape.
     Writer& key(std::string_view name);
+    Writer& name(std::string_view name);   // any name, escaped
     Writer& text(std::string_view value);  // UTF-8
     Writer& number(std::int64_t value);
     Writer& boolean(bool value) { return raw(value ? "true" : "false"); }

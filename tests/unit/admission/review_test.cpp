@@ -439,7 +439,9 @@ TEST(Review, ManyEntriesAndManyFaultsTakeNoQuadraticTime) {
     const auto seconds_for = [](const Json& object) {
         const std::string body = review_of(object).dump();
         const auto start = std::chrono::steady_clock::now();
-        EXPECT_EQ(answer_to(body).status, 200);
+        const Answer answer = answer_to(body);
+        EXPECT_EQ(answer.status, 200);
+        EXPECT_LT(answer.body.size(), 1'000'000U);
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     };
     Json references = deployment(), literals = deployment(), unknown = deployment(),
@@ -471,8 +473,28 @@ TEST(Review, ManyEntriesAndManyFaultsTakeNoQuadraticTime) {
     }
     marked["spec"]["template"]["metadata"]["annotations"]["keyshepherd.dev/injected"] = marker.dump();
     marked["metadata"]["annotations"]["keyshepherd.dev/inject"] = "false";
+    // Names against names; a message must not list every container for every name that is none.
+    Json names = deployment(), entrypoints = deployment(), mounts = deployment();
+    std::string list = "x0";
+    Json spec;
+    for (int i = 1; i < 10'000; ++i) {
+        list += fmt::format(",x{}", i);
+        spec[fmt::format("entrypoint-y{}", i)] = "[\"a\"]";
+    }
+    for (int i = 0; i < 20'000; ++i)
+        for (Json* object : {&names, &entrypoints})
+            (*object)["spec"]["template"]["spec"]["containers"].push_back({{"name", fmt::format("c{}", i)}});
+    names["metadata"]["annotations"]["keyshepherd.dev/containers"] = list;
+    entrypoints["metadata"]["annotations"]["keyshepherd.dev/spec"] = spec.dump();
+    for (int i = 0; i < 60'000; ++i)
+        mounts["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].push_back({{"name", "keyshepherd-x"}});
+    mounts["spec"]["template"]["metadata"]["annotations"]["keyshepherd.dev/injected"] = marker.dump();
+    mounts["metadata"]["annotations"]["keyshepherd.dev/inject"] = "false";
     for (const auto& [what, object] :
-         std::vector<std::pair<const char*, Json>>{{"a marker that names thousands", marked},
+         std::vector<std::pair<const char*, Json>>{{"names of no container", names},
+             {"entrypoints of no container", entrypoints},
+             {"mounts against a marker", mounts},
+             {"a marker that names thousands", marked},
                                                    {"references", references},
                                                    {"literals", literals},
                                                    {"unknown annotations", unknown},
