@@ -6,7 +6,8 @@
 #   hack/mutate.sh NAME…      these rows
 #   hack/mutate.sh --list     names only
 #
-# Warnings are off: a fault may leave something unused. The copy is always at the same place, so that ccache knows every fault the second time; it is removed at the end.
+# The copy is always at the same place, so that ccache knows every fault the second time; it is removed at the end.
+# Warnings are off, since a fault may leave something unused.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd -P)
 [ "${1:-}" != --list ] || exec python3 "$root/tests/mutations/run.py" --list "$root"

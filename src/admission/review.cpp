@@ -23,7 +23,7 @@ Answer malformed(int status, std::string_view why) {
 using json::append_text;
 
 // Status.details of a denial: one cause a fault, as the API server's own validation does.
-void append_denial(std::string& out, const Outcome& outcome) {
+void append_denial(std::string& out, const Answer& answer, const Outcome& outcome) {
     std::string message =
         outcome.faults.size() == 1
             ? "keyshepherd cannot inject: "
@@ -33,7 +33,11 @@ void append_denial(std::string& out, const Outcome& outcome) {
             fmt::format("{}{}: {}", i == 0 ? "" : "; ", outcome.faults[i].field, outcome.faults[i].message);
     out += R"("status":{"status":"Failure","reason":"Invalid","code":422,"message":)";
     append_text(out, message);
-    out += R"(,"details":{"causes":[)";
+    out += R"(,"details":{"group":"apps","kind":)";
+    append_text(out, answer.kind);
+    out += R"(,"name":)";
+    append_text(out, answer.name);
+    out += R"(,"causes":[)";
     for (std::size_t i = 0; i < outcome.faults.size(); ++i) {
         out += i == 0 ? R"({"reason":"FieldValueInvalid","field":)"
                       : R"(,{"reason":"FieldValueInvalid","field":)";
@@ -70,7 +74,8 @@ std::string_view label(Verdict verdict) {
     return "";
 }
 
-std::string body_of(std::string_view version, std::string_view uid, const Outcome& outcome) {
+std::string body_of(std::string_view version, std::string_view uid, const Answer& answer,
+                    const Outcome& outcome) {
     std::string out;
     out.reserve(16 << 10);
     out += R"({"kind":"AdmissionReview","apiVersion":)";
@@ -79,7 +84,7 @@ std::string body_of(std::string_view version, std::string_view uid, const Outcom
     append_text(out, uid);
     if (outcome.verdict == Verdict::denied) {
         out += R"(,"allowed":false,)";
-        append_denial(out, outcome);
+        append_denial(out, answer, outcome);
     } else {
         out += R"(,"allowed":true)";
         if (!outcome.patch.empty()) {
@@ -133,7 +138,7 @@ Answer review(std::string_view body, const inject::Catalog& catalog, const injec
                                            catalog, settings);
     answer.outcome = label(outcome.verdict);
     answer.reason = outcome.reason;
-    answer.body = body_of(version, uid, outcome);
+    answer.body = body_of(version, uid, answer, outcome);
     return answer;
 }
 

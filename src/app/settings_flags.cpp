@@ -78,6 +78,11 @@ result<inject::Catalog> catalog_from(const SettingsFlags& flags) {
     std::string ca;
     if (!flags.vault_ca_file.empty()) {
         KEYSHEPHERD_TRY(ca, read_file(flags.vault_ca_file, "--vault-ca-file"));
+        if (!inject::is_certificates(ca))
+            return fail(Errc::invalid,
+                        fmt::format("--vault-ca-file: {} must hold PEM certificates and nothing else: it is "
+                                    "published with every workload",
+                                    flags.vault_ca_file));
     }
     inject::Catalog catalog = inject::Catalog::built_in(flags.vault_address, std::move(ca));
     if (flags.providers_file.empty()) return catalog;

@@ -19,6 +19,10 @@ using json::array;
 using json::object;
 using json::value;
 
+constexpr std::size_t most_containers = 100;
+constexpr std::size_t most_entries = 500;  // of a list of volumes, mounts or variables
+constexpr std::size_t most_annotations = 500;
+constexpr std::size_t most_faults = 100;  // in one answer
 constexpr std::size_t annotation_bytes =
     262'144;  // of all annotations of an object; ValidateAnnotationsSize in apimachinery
 const std::string base = "/spec/template";
@@ -29,7 +33,8 @@ std::string annotation_pointer(std::string_view name) {
 }
 
 // The workload's annotations of ours, its template's over its own.
-Source collect(const value& workload, std::vector<std::string>* warnings) {
+Source collect(const value& workload, std::vector<std::string>* warnings,
+               std::vector<Fault>* faults = nullptr) {
     Source source;
     auto take = [&](const object* annotations, std::string_view place) {
         if (annotations == nullptr) return;
@@ -38,13 +43,21 @@ Source collect(const value& workload, std::vector<std::string>* warnings) {
             if (!key.starts_with(annotation_prefix)) continue;
             const std::string name(key.substr(annotation_prefix.size()));
             const auto* text = member.value().if_string();
-            if (text == nullptr || is_output_annotation(name)) continue;
+            if (is_output_annotation(name)) continue;
+            if (text == nullptr) {
+                if (faults != nullptr)
+                    faults->push_back({fmt::format("{}[{}]", place, key.substr(0, 100)),
+                                       "must be a text: put it in quotes, as \"true\""});
+                continue;
+            }
             const auto known = source.values.find(name);
             if (known != source.values.end() && known->second != *text && warnings != nullptr)
                 warnings->push_back(fmt::format(
                     "{} differs between the workload and its pod template; the template's is taken", key));
             source.values[name] = *text;
-            source.fields[name] = fmt::format("{}[{}]", place, key);
+            // The API server, which checks names after us, allows 63 characters behind the prefix.
+            source.fields[name] = key.size() <= 100 ? fmt::format("{}[{}]", place, key)
+                                                    : fmt::format("{}[{}…]", place, key.substr(0, 100));
         }
     };
     take(json::find_object(workload, {"metadata", "annotations"}), "metadata.annotations");
@@ -77,7 +90,8 @@ std::string fingerprint_of(const value& users, const Source& source) {
     return text + json::fingerprint(asked);
 }
 
-// What the API server would refuse, and the editor could not work on, in a review made by hand.
+// What the API server would refuse, and the editor could not work on, in a review made by hand; and what is
+// so large that names against names would hold the thread. No real pod comes near these limits.
 void check_shape(const value& pod_template, std::vector<Fault>& faults) {
     auto expect = [&](const value& parent, std::string_view member, bool list, const std::string& at) {
         const value* v = json::find(parent, {member});
@@ -85,6 +99,19 @@ void check_shape(const value& pod_template, std::vector<Fault>& faults) {
             faults.push_back(
                 {fmt::format("{}.{}", at, member), list ? "must be a list" : "must be an object"});
     };
+    const std::string spec_at = "spec.template.spec";
+    auto bound = [&](const value& parent, std::string_view member, std::size_t most, const std::string& at) {
+        const array* list = json::find_array(parent, {member});
+        if (list != nullptr && list->size() > most)
+            faults.push_back(
+                {fmt::format("{}.{}", at, member),
+                 fmt::format("has {} elements; a pod that is injected may have {}", list->size(), most)});
+    };
+    if (json::find(pod_template, {"spec"}) == nullptr) return;
+    bound(*json::find(pod_template, {"spec"}), "containers", most_containers, spec_at);
+    bound(*json::find(pod_template, {"spec"}), "initContainers", most_containers, spec_at);
+    bound(*json::find(pod_template, {"spec"}), "volumes", most_entries, spec_at);
+    if (!faults.empty()) return;
     expect(pod_template, "metadata", false, "spec.template");
     if (const value* metadata = json::find(pod_template, {"metadata"}))
         expect(*metadata, "annotations", false, "spec.template.metadata");
@@ -99,6 +126,8 @@ void check_shape(const value& pod_template, std::vector<Fault>& faults) {
             }
             for (const std::string_view member : {"env", "volumeMounts", "command"})
                 expect((*elements)[i], member, true, at);
+            bound((*elements)[i], "env", most_entries, at);
+            bound((*elements)[i], "volumeMounts", most_entries, at);
         }
     }
     expect(spec, "initContainers", true, "spec.template.spec");
@@ -260,6 +289,10 @@ Outcome settle(Verdict verdict, json::Editor&& edit, Outcome outcome) {
 }
 
 Outcome deny(Outcome outcome) {
+    if (const std::size_t faults = outcome.faults.size(); faults > most_faults) {
+        outcome.faults.erase(outcome.faults.begin() + most_faults, outcome.faults.end());
+        outcome.faults.push_back({"metadata", fmt::format("has {} faults more", faults - most_faults)});
+    }
     outcome.verdict = Verdict::denied;
     outcome.patch.clear();
     return outcome;
@@ -278,19 +311,39 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     const std::optional<Marker>& marker =
         own_marker ? own_marker : stored;  // one that was edited away is not forgotten
     Outcome outcome;
-    const Source source = collect(workload, &outcome.warnings);
+    const Source source = collect(workload, &outcome.warnings, &outcome.faults);
+    if (!outcome.faults.empty()) return deny(std::move(outcome));
     if (!source.values.contains("inject") && !marker) return untouched("not-asked");
     const value* pod = json::find(workload, {"spec", "template", "spec"});
     const array* containers = pod == nullptr ? nullptr : json::find_array(*pod, {"containers"});
     if (containers == nullptr || containers->empty())
         return untouched("no-containers");  // the API server says why
 
+    if (source.values.size() > most_annotations) {
+        outcome.faults.push_back(
+            {"metadata.annotations", fmt::format("has {} of {}*; {} are the most", source.values.size(),
+                                                 annotation_prefix, most_annotations)});
+        return deny(std::move(outcome));
+    }
     std::vector<AnnotationFault> annotation_faults;
     const Wishes wishes = read_annotations(source.values, annotation_faults);
     const bool inject_is_wrong = std::any_of(annotation_faults.begin(), annotation_faults.end(),
                                              [](const auto& f) { return f.name == "inject"; });
-    if (!wishes.asked && !inject_is_wrong) {
-        if (!marker) return untouched("opted-out", std::move(outcome));
+    const bool asked = wishes.asked || inject_is_wrong;
+    if (!asked && !marker) return untouched("opted-out", std::move(outcome));
+    if (asked && is_windows(*pod)) {
+        outcome.warnings.emplace_back(
+            "this is a Windows pod, and there is no agent for it: nothing was injected");
+        return untouched("windows", std::move(outcome));
+    }
+    const value& pod_template = *json::find(workload, {"spec", "template"});
+    const value* old_template = about.old == nullptr ? nullptr : json::find(*about.old, {"spec", "template"});
+    const bool same_wishes = old_template != nullptr && collect(*about.old, nullptr).values == source.values;
+    if (asked && same_wishes && json::equal(pod_template, *old_template)) return untouched("unchanged");
+    check_shape(pod_template, outcome.faults);
+    if (outcome.faults.empty() && old_template != nullptr) check_shape(*old_template, outcome.faults);
+    if (!outcome.faults.empty()) return deny(std::move(outcome));
+    if (!asked) {
         json::Editor edit(workload);
         strip(edit, base, *marker);
         if (!edit.changed()) return untouched("opted-out", std::move(outcome));
@@ -304,22 +357,12 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
                                         variable, container));
         return settle(Verdict::removed, std::move(edit), std::move(outcome));
     }
-    if (is_windows(*pod)) {
-        outcome.warnings.emplace_back(
-            "this is a Windows pod, and there is no agent for it: nothing was injected");
-        return untouched("windows", std::move(outcome));
-    }
     for (const AnnotationFault& f : annotation_faults)
         outcome.faults.push_back({source.field(f.name), f.message});
-    const value& pod_template = *json::find(workload, {"spec", "template"});
     if (about.old != nullptr) {
-        const value* old_template = json::find(*about.old, {"spec", "template"});
-        const bool same_wishes = collect(*about.old, nullptr).values == source.values;
-        if (old_template != nullptr && same_wishes && json::equal(pod_template, *old_template))
-            return untouched("unchanged");
         // The user changed nothing: what is stored stays, whoever injected it and however this request mixed
         // it up.
-        if (old_template != nullptr && same_wishes && stored && holds(*old_template, *stored)) {
+        if (same_wishes && stored && holds(*old_template, *stored)) {
             value as_given = users_template(pod_template, *marker);
             forget(as_given, *stored);
             if (json::equal(as_given, users_template(*old_template, *stored))) {
@@ -336,9 +379,6 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
             return untouched("unchanged");
     }
 
-    const std::size_t faults = outcome.faults.size();
-    if (check_shape(pod_template, outcome.faults); outcome.faults.size() > faults)
-        return deny(std::move(outcome));
     const std::optional<value> before = marker ? std::optional<value>(workload) : std::nullopt;
     json::Editor edit(workload);
     if (marker) strip(edit, base, *marker);

@@ -38,6 +38,15 @@ inline constexpr std::string_view token_file = "/keyshepherd/config/token";
 inline constexpr std::string_view role_id_file = "/keyshepherd/config/role_id";
 inline constexpr std::string_view secret_id_file = "/keyshepherd/config/secret_id";
 
+// Every name above; a pod's own containers and volumes never have one (plan.cpp refuses them).
+inline bool is_own_name(std::string_view name) {
+    for (const std::string_view own :
+         {install_container, agent_container, first_render_container, check_container, bin_volume, env_volume,
+          files_volume, home_volume, config_volume})
+        if (name == own) return true;
+    return false;
+}
+
 // Values out of references (annotations env-<VAR> and vault:… entries) that no provider's file holds.
 inline constexpr std::string_view references_file = "references.env";
 

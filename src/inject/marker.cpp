@@ -18,12 +18,14 @@ using json::object;
 using json::value;
 
 constexpr int schema = 1;
+constexpr std::size_t longest_list = 1000;  // five times what the injector itself writes at its own limits
 
 std::vector<std::string> words_of(const value& root, std::string_view member) {
     std::vector<std::string> words;
     if (const array* list = json::find_array(root, {member}))
         for (const value& word : *list)
-            if (const auto* text = word.if_string()) words.emplace_back(*text);
+            if (const auto* text = word.if_string(); text != nullptr && words.size() < longest_list)
+                words.emplace_back(*text);
     return words;
 }
 
@@ -71,21 +73,14 @@ std::size_t index_of(const array* elements, std::string_view name) {
     return i;
 }
 
-void remove_named(json::Editor& edit, const std::string& base, std::string_view list,
-                  const std::vector<std::string>& names) {
+// By name alone, whatever the marker lists: two injections may have been merged into one object.
+void remove_own(json::Editor& edit, const std::string& base, std::string_view list) {
     const std::string pointer = fmt::format("{}/spec/{}", base, list);
-    while (true) {
-        const value* spec = json::at(edit.document(), base + "/spec");
-        const array* elements = spec == nullptr ? nullptr : json::find_array(*spec, {list});
-        if (elements == nullptr) return;
-        std::size_t i = elements->size();
-        while (i > 0) {
-            const std::string_view name = json::find_text((*elements)[i - 1], {"name"});
-            if (name.starts_with(name_prefix) && has(names, name)) break;
-            --i;
-        }
-        if (i == 0) return;
-        edit.remove(fmt::format("{}/{}", pointer, i - 1));
+    const value* found = json::at(edit.document(), pointer);
+    for (std::size_t i = found == nullptr || !found->is_array() ? 0 : found->get_array().size(); i > 0; --i) {
+        found = json::at(edit.document(), pointer);
+        if (is_own_name(json::find_text(found->get_array()[i - 1], {"name"})))
+            edit.remove(fmt::format("{}/{}", pointer, i - 1));
     }
 }
 
@@ -116,8 +111,7 @@ void strip_container(json::Editor& edit, const std::string& pointer, const std::
 
     const array* mounts = json::find_array(container(), {"volumeMounts"});
     for (std::size_t i = mounts == nullptr ? 0 : mounts->size(); i > 0; --i)
-        if (mounts = json::find_array(container(), {"volumeMounts"});
-            is_ours((*mounts)[i - 1]) && has(marker.volumes, json::find_text((*mounts)[i - 1], {"name"})))
+        if (mounts = json::find_array(container(), {"volumeMounts"}); is_ours((*mounts)[i - 1]))
             edit.remove(fmt::format("{}/volumeMounts/{}", pointer, i - 1));
 
     if (const array* command = json::find_array(container(), {"command"}); is_wrapped(command)) {
@@ -234,9 +228,9 @@ std::optional<Marker> parse_marker(std::string_view text) {
 }
 
 void strip(json::Editor& edit, const std::string& base, const Marker& marker) {
-    remove_named(edit, base, "initContainers", marker.init_containers);
-    remove_named(edit, base, "containers", marker.containers);
-    remove_named(edit, base, "volumes", marker.volumes);
+    remove_own(edit, base, "initContainers");
+    remove_own(edit, base, "containers");
+    remove_own(edit, base, "volumes");
     const std::string spec = base + "/spec";
     for (const std::string list : {"initContainers", "containers"}) {
         const value* pod = json::at(edit.document(), spec);
@@ -284,9 +278,11 @@ void replay(json::Editor& edit, const std::string& base, const json::value& stor
                     const value* original = original_of(marker, list, name, variable);
                     if (!is_ours((*env)[e], original, marker)) continue;
                     const array* now = json::find_array(*json::at(edit.document(), at), {"env"});
-                    if (const std::size_t there = index_of(now, variable);
-                        now != nullptr && there < now->size()) {
-                        edit.set(fmt::format("{}/env/{}", at, there), (*env)[e]);
+                    // The last one of a name: the one that kubelet takes, and that was wired.
+                    std::size_t there = now == nullptr ? 0 : now->size();
+                    while (there > 0 && json::find_text((*now)[there - 1], {"name"}) != variable) --there;
+                    if (there > 0) {
+                        edit.set(fmt::format("{}/env/{}", at, there - 1), (*env)[e]);
                     } else {
                         edit.insert(at + "/env", e, (*env)[e]);
                     }
@@ -348,8 +344,36 @@ bool holds(const json::value& pod_template, const Marker& marker) {
                                [&](const value& e) { return json::find_text(e, {"name"}) == name; });
         });
     };
-    return all("initContainers", marker.init_containers) && all("containers", marker.containers) &&
-           all("volumes", marker.volumes);
+    if (!all("initContainers", marker.init_containers) || !all("containers", marker.containers) ||
+        !all("volumes", marker.volumes))
+        return false;
+    if (json::find_text(pod_template, {"metadata", "annotations", "keyshepherd.dev/agent-config"}).empty())
+        return false;
+    std::size_t wired = 0, wrapped = 0, mounted = 0;
+    for (const std::string list : {"initContainers", "containers"}) {
+        const array* elements = json::find_array(pod_template, {"spec", list});
+        for (std::size_t i = 0; elements != nullptr && i < elements->size(); ++i) {
+            const value& c = (*elements)[i];
+            const std::string name(json::find_text(c, {"name"}));
+            if (is_own_name(name)) continue;
+            wrapped += is_wrapped(json::find_array(c, {"command"})) ? 1 : 0;
+            if (const array* mounts = json::find_array(c, {"volumeMounts"}))
+                mounted +=
+                    std::any_of(mounts->begin(), mounts->end(), [](const value& m) { return is_ours(m); })
+                        ? 1
+                        : 0;
+            if (const array* env = json::find_array(c, {"env"}))
+                for (const value& entry : *env)
+                    wired += is_ours(entry, original_of(marker, list, name, json::find_text(entry, {"name"})),
+                                     marker)
+                                 ? 1
+                                 : 0;
+        }
+    }
+    std::size_t entries = 0;
+    for (const auto& [list, by_container] : marker.env)
+        for (const auto& [container, variables] : by_container) entries += variables.size();
+    return wired >= entries && wrapped >= marker.wrapped.size() && mounted >= marker.mounted.size();
 }
 
 }  // namespace keyshepherd::inject

@@ -378,7 +378,8 @@ private:
                 .mount_files = c.selected && (!wishes_.files.empty() || plan_.wiring == Wiring::file)};
             std::vector<std::string> wanted;
             if (c.selected) wanted = plan_.order;
-            for (const std::string& v : referred_) wanted.push_back(v);
+            for (const std::string& v : referred_)
+                if (std::find(wanted.begin(), wanted.end(), v) == wanted.end()) wanted.push_back(v);
             for (const auto& [v, reference] : references_)
                 if (std::find(wanted.begin(), wanted.end(), v) == wanted.end()) wanted.push_back(v);
             for (const std::string& v : wanted) {
@@ -397,7 +398,11 @@ private:
                                          v));
                     continue;
                 }
-                if (entry != nullptr && !reference) {
+                // An empty entry sets nothing: what a replaced literal leaves behind is one.
+                const bool empty = entry != nullptr && json::find_text(*entry, {"value"}).empty() &&
+                                   json::find(*entry, {"valueFrom"}) == nullptr;
+                if (empty) p.replaced.push_back(v);
+                if (entry != nullptr && !reference && !empty) {
                     if (wishes_.on_conflict == OnConflict::deny) {
                         fault_at(c, fmt::format(".env[{}]", at),
                                  fmt::format("sets {} itself and {}on-conflict is deny; remove the entry",
@@ -506,6 +511,14 @@ private:
     // What the API server would answer with a bare "must be unique" is said here in full.
     void check_collisions() {
         for (const Container& c : containers_) {
+            if (const json::array* env = json::find_array(*c.spec, {"env"}))
+                for (std::size_t i = 0; i < env->size(); ++i)
+                    if (is_own_name(json::find_text((*env)[i], {"valueFrom", "fileKeyRef", "volumeName"})))
+                        fault_at(
+                            c, fmt::format(".env[{}].valueFrom.fileKeyRef.volumeName", i),
+                            fmt::format(
+                                "is keyshepherd's own volume; ask for the variable with {}env-{}: path#key",
+                                annotation_prefix, json::find_text((*env)[i], {"name"})));
             if (c.name.starts_with(name_prefix))
                 fault_at(
                     c, ".name",
@@ -514,6 +527,11 @@ private:
             if (const json::array* mounts = json::find_array(*c.spec, {"volumeMounts"}))
                 for (std::size_t i = 0; i < mounts->size(); ++i) {
                     const std::string_view path = json::find_text((*mounts)[i], {"mountPath"});
+                    if (is_own_name(json::find_text((*mounts)[i], {"name"})))
+                        fault_at(
+                            c, fmt::format(".volumeMounts[{}].name", i),
+                            fmt::format("is keyshepherd's own volume; ask for a file with {}secret-<file>",
+                                        annotation_prefix));
                     if (path == root_folder || path.starts_with("/keyshepherd/"))
                         fault_at(c, fmt::format(".volumeMounts[{}].mountPath", i),
                                  fmt::format("is \"{}\"; {} is keyshepherd's own, so mount it elsewhere",

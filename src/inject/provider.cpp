@@ -58,9 +58,6 @@ private:
 
 constexpr std::string_view built_in_name = "holysheep";
 
-bool is_pem(std::string_view text) {
-    return text.find("-----BEGIN CERTIFICATE-----") != std::string_view::npos;
-}
 bool is_login(std::string_view text) {
     return text == "kubernetes" || text == "approle";
 }
@@ -73,6 +70,25 @@ bool is_address(std::string_view text) {
 }
 
 }  // namespace
+
+// One or more certificates and nothing else: what stands here is published in an annotation of every
+// workload.
+bool is_certificates(std::string_view text) {
+    constexpr std::string_view begin = "-----BEGIN CERTIFICATE-----", end = "-----END CERTIFICATE-----";
+    std::size_t certificates = 0;
+    while (true) {
+        while (!text.empty() && (text.front() == '\n' || text.front() == '\r' || text.front() == ' '))
+            text.remove_prefix(1);
+        if (text.empty()) return certificates > 0;
+        if (!text.starts_with(begin)) return false;
+        const std::size_t close = text.find(end);
+        if (close == std::string_view::npos) return false;
+        const std::string_view body = text.substr(begin.size(), close - begin.size());
+        if (body.find('-') != std::string_view::npos) return false;
+        text.remove_prefix(close + end.size());
+        ++certificates;
+    }
+}
 
 Catalog Catalog::built_in(std::string vault_address, std::string vault_ca) {
     Catalog catalog;
@@ -157,7 +173,9 @@ result<void> Catalog::add(const json::value& document) {
                                            "an address such as https://vault.example:8200");
         provider.vault.vault_namespace =
             read.text(*vault, "spec.vault", "namespace", is_vault_path, "a Vault namespace such as team/ai");
-        provider.vault.ca = read.text(*vault, "spec.vault", "caBundle", is_pem, "a PEM certificate");
+        provider.vault.ca =
+            read.text(*vault, "spec.vault", "caBundle", is_certificates,
+                      "a PEM certificate, or several, and nothing else: it is published with every workload");
         provider.vault.tls_server_name =
             read.text(*vault, "spec.vault", "tlsServerName", is_dns_subdomain, "a host name");
         if (Reader::absent(*vault, "address")) read.fault("spec.vault", "address", "must be given");

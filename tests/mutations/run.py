@@ -21,6 +21,7 @@ import sys
 import time
 
 FAILED = re.compile(r"^\[  FAILED  \] ([^\s,(]+)|^FAILED (\S+)", re.M)  # of GoogleTest, of pytest
+RUNNING = re.compile(r"^\[ RUN      \] (\S+)", re.M)
 LIMIT = 180  # seconds for the tests of one fault; a fault that hangs them is noticed, too
 
 
@@ -67,7 +68,7 @@ def build(tree, targets):
 
 # What failed first; "" where everything passed.
 def run(tree, table, test):
-    commands = [test] if test else [f"./{target} --gtest_brief=1 --gtest_fail_fast" for target in table.targets]
+    commands = [test] if test else [f"./{target} --gtest_fail_fast" for target in table.targets]
     for command in commands:
         try:
             done = subprocess.run(["bash", "-c", command], cwd=tree / "build", capture_output=True, text=True, errors="replace",
@@ -76,7 +77,10 @@ def run(tree, table, test):
             return f"{command.split()[0]} takes more than {LIMIT} s"
         if done.returncode != 0:
             first = FAILED.search(done.stdout + done.stderr)
-            return (first[1] or first[2]) if first else f"{command.split()[0]} ends with {done.returncode}"
+            if first:
+                return first[1] or first[2]
+            last = RUNNING.findall(done.stdout)  # a library's assertion or a crash ends the program inside a test
+            return f"{last[-1] if last else command} ends with {done.returncode}"
     return ""
 
 

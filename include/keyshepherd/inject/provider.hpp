@@ -41,6 +41,10 @@ struct Provider {
     Login login;
 };
 
+// Whether `text` is PEM certificates and nothing else: a CA is published in an annotation of every workload,
+// so that a private key beside it must not pass.
+bool is_certificates(std::string_view text);
+
 // Every provider a workload can name. Immutable once built, so it may be read from any thread.
 class Catalog {
 public:

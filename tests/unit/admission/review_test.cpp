@@ -244,6 +244,12 @@ TEST(Review, AnUpdateIsHeldAgainstTheStoredObject) {
     // The manifest over the stored object: what is stored comes out.
     const Json replaced = with(update, "/request/object", object);
     EXPECT_EQ(object.patch(patch_of(response_to(replaced))), injected);
+    // So it is when a later release of the webhook is asked, which would inject something else by now.
+    inject::Settings later = settings;
+    later.image = "ghcr.io/keyshepherd/keyshepherd:9.9.9";
+    const Answer sticky = review(replaced.dump(), catalog, later);
+    EXPECT_EQ(object.patch(patch_of(Json::parse(sticky.body)["response"])), injected);
+    EXPECT_EQ(review(update.dump(), catalog, later).reason, "unchanged");
     // Opting out.
     update["request"]["object"]["metadata"]["annotations"]["keyshepherd.dev/inject"] = "false";
     const Answer out = answer_to(update.dump());
@@ -487,14 +493,15 @@ TEST(Review, ManyEntriesAndManyFaultsTakeNoQuadraticTime) {
     names["metadata"]["annotations"]["keyshepherd.dev/containers"] = list;
     entrypoints["metadata"]["annotations"]["keyshepherd.dev/spec"] = spec.dump();
     for (int i = 0; i < 60'000; ++i)
-        mounts["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].push_back({{"name", "keyshepherd-x"}});
+        mounts["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].push_back(
+            {{"name", "keyshepherd-x"}});
     mounts["spec"]["template"]["metadata"]["annotations"]["keyshepherd.dev/injected"] = marker.dump();
     mounts["metadata"]["annotations"]["keyshepherd.dev/inject"] = "false";
     for (const auto& [what, object] :
          std::vector<std::pair<const char*, Json>>{{"names of no container", names},
-             {"entrypoints of no container", entrypoints},
-             {"mounts against a marker", mounts},
-             {"a marker that names thousands", marked},
+                                                   {"entrypoints of no container", entrypoints},
+                                                   {"mounts against a marker", mounts},
+                                                   {"a marker that names thousands", marked},
                                                    {"references", references},
                                                    {"literals", literals},
                                                    {"unknown annotations", unknown},

@@ -3,9 +3,18 @@
 //     KEYSHEPHERD_SEED=7 KEYSHEPHERD_CASES=100000 inject_test --gtest_filter='Laws.*'
 //     KEYSHEPHERD_CASE=123 …       only that workload, printed
 //
-// Law 3 holds every answer against laws.digest: KEYSHEPHERD_UPDATE_GOLDEN=1 writes it anew after an intended change.
+// Law 3 holds every answer against laws.digest: KEYSHEPHERD_UPDATE_GOLDEN=1 writes it anew after an intended
+// change.
+#include "support/workload_generator.hpp"
+
+#include <keyshepherd/admission/review.hpp>
+#include <keyshepherd/core/build.hpp>
+#include <keyshepherd/inject/annotations.hpp>
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -16,16 +25,9 @@
 #include <functional>
 #include <iostream>
 #include <iterator>
-#include <keyshepherd/admission/review.hpp>
-#include <keyshepherd/core/build.hpp>
-#include <keyshepherd/inject/annotations.hpp>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
-#include <unistd.h>
-
-#include "support/workload_generator.hpp"
 
 namespace keyshepherd {
 namespace {
@@ -34,7 +36,7 @@ using generate::canary;
 using generate::Random;
 using generate::Workload;
 using inject::Verdict;
-using Json = nlohmann::json;           // members sorted: canonical
+using Json = nlohmann::json;  // members sorted: canonical
 using Ordered = nlohmann::ordered_json;
 
 constexpr std::uint64_t default_seed = 20261124;
@@ -45,9 +47,15 @@ std::uint64_t number_of(const char* variable, std::uint64_t fallback) {
     return text == nullptr ? fallback : std::strtoull(text, nullptr, 10);
 }
 
-std::uint64_t seed() { return number_of("KEYSHEPHERD_SEED", default_seed); }
-std::size_t count() { return number_of("KEYSHEPHERD_CASES", default_cases); }
-bool is_default() { return seed() == default_seed && count() == default_cases && std::getenv("KEYSHEPHERD_CASE") == nullptr; }
+std::uint64_t seed() {
+    return number_of("KEYSHEPHERD_SEED", default_seed);
+}
+std::size_t count() {
+    return number_of("KEYSHEPHERD_CASES", default_cases);
+}
+bool is_default() {
+    return seed() == default_seed && count() == default_cases && std::getenv("KEYSHEPHERD_CASE") == nullptr;
+}
 
 const std::vector<Workload>& workloads() {
     static const std::vector<Workload> all = [] {
@@ -64,7 +72,8 @@ const std::vector<Workload>& workloads() {
     return all;
 }
 
-// ---- JSON in the hands of another library ------------------------------------------------------------------------------
+// ---- JSON in the hands of another library
+// ------------------------------------------------------------------------------
 
 // Parses with every number kept as it is spelled, as a text that starts with \u0001.
 template <class Tree = Json>
@@ -94,9 +103,15 @@ std::string text_of(const Tree& tree) {
     return generate::unquote_numbers(tree.dump());
 }
 
-json::value parsed(std::string_view text) { return json::parse(text).value(); }
-std::string text_of(const json::value& v) { return json::bj::serialize(v); }
-Json by_nlohmann(const json::value& v) { return spelled(text_of(v)); }
+json::value parsed(std::string_view text) {
+    return json::parse(text).value();
+}
+std::string text_of(const json::value& v) {
+    return json::bj::serialize(v);
+}
+Json by_nlohmann(const json::value& v) {
+    return spelled(text_of(v));
+}
 
 // Two long texts; where they differ is what one wants to read.
 testing::AssertionResult same(const std::string& got, const std::string& want) {
@@ -104,7 +119,8 @@ testing::AssertionResult same(const std::string& got, const std::string& want) {
     std::size_t at = 0;
     while (at < std::min(got.size(), want.size()) && got[at] == want[at]) ++at;
     const std::size_t from = at < 120 ? 0 : at - 120;
-    return testing::AssertionFailure() << "\n got …" << got.substr(from, 300) << "\nwant …" << want.substr(from, 300);
+    return testing::AssertionFailure()
+           << "\n got …" << got.substr(from, 300) << "\nwant …" << want.substr(from, 300);
 }
 
 testing::AssertionResult equal(const json::value& got, const json::value& want) {
@@ -112,7 +128,8 @@ testing::AssertionResult equal(const json::value& got, const json::value& want) 
     return same(by_nlohmann(got).dump(), by_nlohmann(want).dump());
 }
 
-// ---- running the injector ----------------------------------------------------------------------------------------------
+// ---- running the injector
+// ----------------------------------------------------------------------------------------------
 
 struct Injection {
     inject::Outcome outcome;
@@ -122,20 +139,28 @@ struct Injection {
 
     // The object as an API server makes it of the patch, numbers as they were spelled.
     const std::string& text() const {
-        if (after.empty()) after = outcome.patch.empty() ? before : text_of(spelled<Ordered>(before).patch(spelled<Ordered>(patch)));
+        if (after.empty())
+            after = outcome.patch.empty() ? before
+                                          : text_of(spelled<Ordered>(before).patch(spelled<Ordered>(patch)));
         return after;
     }
     mutable std::string after;  // what text() gave
 };
 
-Injection run(const Workload& w, const std::string& object, const std::string& old = {}, const inject::Settings* settings = nullptr) {
+Injection run(const Workload& w, const std::string& object, const std::string& old = {},
+              const inject::Settings* settings = nullptr) {
     json::value given = parsed(object), stored;
     if (!old.empty()) stored = parsed(old);
-    inject::Outcome outcome =
-        inject::inject(given, {.kind = w.kind, .workload_namespace = w.workload_namespace, .old = old.empty() ? nullptr : &stored},
-                       generate::catalog(), settings == nullptr ? w.settings : *settings);
+    inject::Outcome outcome = inject::inject(
+        given,
+        {.kind = w.kind, .workload_namespace = w.workload_namespace, .old = old.empty() ? nullptr : &stored},
+        generate::catalog(), settings == nullptr ? w.settings : *settings);
     std::string patch = outcome.patch.empty() ? "[]" : outcome.patch;
-    return {.outcome = std::move(outcome), .object = std::move(given), .patch = std::move(patch), .before = object, .after = {}};
+    return {.outcome = std::move(outcome),
+            .object = std::move(given),
+            .patch = std::move(patch),
+            .before = object,
+            .after = {}};
 }
 
 // The next release of the webhook: another image everywhere, other resources and users.
@@ -156,7 +181,8 @@ std::string name_of(Verdict verdict) {
     return names.at(static_cast<std::size_t>(verdict));
 }
 
-// ---- parts of a workload ------------------------------------------------------------------------------------------------
+// ---- parts of a workload
+// ------------------------------------------------------------------------------------------------
 
 template <class Tree>
 Tree* find(Tree& tree, std::initializer_list<const char*> path) {
@@ -170,21 +196,29 @@ Tree* find(Tree& tree, std::initializer_list<const char*> path) {
 
 template <class Tree>
 std::string name_in(const Tree& element) {
-    return element.is_object() && element.contains("name") && element["name"].is_string() ? element["name"].template get<std::string>() : "";
+    return element.is_object() && element.contains("name") && element["name"].is_string()
+               ? element["name"].template get<std::string>()
+               : "";
 }
 
-bool is_our_name(const std::string& name) { return name.starts_with("keyshepherd-"); }
+bool is_our_name(const std::string& name) {
+    return name.starts_with("keyshepherd-");
+}
 
 bool is_our_entry(const Json& entry) {
-    if (entry.contains("valueFrom") && entry["valueFrom"].is_object() && entry["valueFrom"].contains("fileKeyRef")) return true;
-    const std::string value = entry.contains("value") && entry["value"].is_string() ? entry["value"].get<std::string>() : "";
+    if (entry.contains("valueFrom") && entry["valueFrom"].is_object() &&
+        entry["valueFrom"].contains("fileKeyRef"))
+        return true;
+    const std::string value =
+        entry.contains("value") && entry["value"].is_string() ? entry["value"].get<std::string>() : "";
     return inject::is_reference(value) || value.starts_with("/keyshepherd/files/");
 }
 
 template <class Tree, class Visit>
 void each_container(Tree& workload, Visit visit) {
     for (const char* list : {"initContainers", "containers"})
-        if (Tree* elements = find(workload, {"spec", "template", "spec", list}); elements != nullptr && elements->is_array())
+        if (Tree* elements = find(workload, {"spec", "template", "spec", list});
+            elements != nullptr && elements->is_array())
             for (auto& element : *elements)
                 if (element.is_object()) visit(list, element);
 }
@@ -193,7 +227,8 @@ void each_container(Tree& workload, Visit visit) {
 std::string opted_out(const std::string& text) {
     Ordered workload = spelled<Ordered>(text);
     for (auto path : {std::initializer_list<const char*>{"metadata", "annotations", "keyshepherd.dev/inject"},
-                      std::initializer_list<const char*>{"spec", "template", "metadata", "annotations", "keyshepherd.dev/inject"}})
+                      std::initializer_list<const char*>{"spec", "template", "metadata", "annotations",
+                                                         "keyshepherd.dev/inject"}})
         if (Ordered* ask = find(workload, path)) *ask = "false";
     return text_of(workload);
 }
@@ -218,8 +253,9 @@ Json without_replaced_literals(const std::string& text, const Json& injected) {
         if (!container.contains("env") || !container["env"].is_array()) return;
         std::set<std::string> seen;  // of one name it is the last entry that counts
         for (auto entry = container["env"].rbegin(); entry != container["env"].rend(); ++entry)
-            if (const std::string name = name_in(*entry); seen.insert(name).second && ours.contains(list + "/" + name_in(container) + "/" + name) &&
-                                                          !is_our_entry(*entry))
+            if (const std::string name = name_in(*entry);
+                seen.insert(name).second && ours.contains(list + "/" + name_in(container) + "/" + name) &&
+                !is_our_entry(*entry))
                 entry->erase("value");
     });
     return workload;
@@ -227,15 +263,16 @@ Json without_replaced_literals(const std::string& text, const Json& injected) {
 
 class Laws : public testing::Test {
 protected:
-    // Calls `law` with every workload, or with one of `every` where a law is costly and nobody asked for a seed or a
-    // count. The first ten that break it are printed.
+    // Calls `law` with every workload, or with one of `every` where a law is costly and nobody asked for a
+    // seed or a count. The first ten that break it are printed.
     template <class Law>
     void all(Law law, std::size_t every = 1) {
         const testing::TestResult& result = *testing::UnitTest::GetInstance()->current_test_info()->result();
         std::size_t broken = 0;
         for (const Workload& w : workloads()) {
             if (is_default() && w.number % every != 0) continue;
-            SCOPED_TRACE(fmt::format("workload {} of seed {} (KEYSHEPHERD_CASE={})", w.number, seed(), w.number));
+            SCOPED_TRACE(
+                fmt::format("workload {} of seed {} (KEYSHEPHERD_CASE={})", w.number, seed(), w.number));
             const int before = result.total_part_count();
             try {
                 law(w);
@@ -250,7 +287,8 @@ protected:
     }
 };
 
-// ---- coverage ------------------------------------------------------------------------------------------------------------
+// ---- coverage
+// ------------------------------------------------------------------------------------------------------------
 
 TEST_F(Laws, TheGeneratorCoversWhatItPromises) {
     std::map<std::string, std::size_t> features, verdicts;
@@ -259,35 +297,42 @@ TEST_F(Laws, TheGeneratorCoversWhatItPromises) {
     for (const Workload& w : workloads()) {
         for (const std::string& feature : w.features) ++features[feature];
         const Injection r = run(w, w.object);
-        ++verdicts[fmt::format("{}{}{}", name_of(r.outcome.verdict), r.outcome.reason.empty() ? "" : " ", r.outcome.reason)];
+        ++verdicts[fmt::format("{}{}{}", name_of(r.outcome.verdict), r.outcome.reason.empty() ? "" : " ",
+                               r.outcome.reason)];
         if (r.outcome.verdict == Verdict::injected) {
             const Json marker = Json::parse(
-                spelled(r.text())["spec"]["template"]["metadata"]["annotations"]["keyshepherd.dev/injected"].get<std::string>());
+                spelled(r.text())["spec"]["template"]["metadata"]["annotations"]["keyshepherd.dev/injected"]
+                    .get<std::string>());
             ++verdicts["injected by " + marker["wiring"].get<std::string>()];
             if (marker.contains("made")) ++verdicts["injected and made a list"];
             if (marker.contains("madeOfNull")) ++verdicts["injected and made a list of null"];
             if (marker.contains("entrypoints")) ++verdicts["injected and wrapped an entrypoint"];
             if (marker.contains("containers")) ++verdicts["injected with a plain sidecar"];
         }
-        for (const std::string& warning : r.outcome.warnings) longest_warning = std::max(longest_warning, warning.size());
+        for (const std::string& warning : r.outcome.warnings)
+            longest_warning = std::max(longest_warning, warning.size());
     }
     for (const auto& [feature, times] : features) {
         std::cout << fmt::format("{:7} {}\n", times, feature);
-        if (count() >= default_cases && is_default()) EXPECT_GT(times, 0U) << feature << " is never generated";
+        if (count() >= default_cases && is_default())
+            EXPECT_GT(times, 0U) << feature << " is never generated";
     }
     for (const auto& [verdict, times] : verdicts) std::cout << fmt::format("{:7} {}\n", times, verdict);
     std::cout << fmt::format("{:7} bytes in the longest warning\n", longest_warning);
     if (!is_default()) return;
-    for (const char* verdict : {"untouched kind", "untouched namespace", "untouched not-asked", "untouched opted-out", "untouched no-containers",
-                                "untouched windows", "untouched nothing-to-wire", "injected", "denied", "injected by envfile", "injected by exec",
-                                "injected by file", "injected and made a list", "injected and made a list of null",
-                                "injected and wrapped an entrypoint", "injected with a plain sidecar"})
+    for (const char* verdict :
+         {"untouched kind", "untouched namespace", "untouched not-asked", "untouched opted-out",
+          "untouched no-containers", "untouched windows", "untouched nothing-to-wire", "injected", "denied",
+          "injected by envfile", "injected by exec", "injected by file", "injected and made a list",
+          "injected and made a list of null", "injected and wrapped an entrypoint",
+          "injected with a plain sidecar"})
         EXPECT_GT(verdicts[verdict], 0U) << verdict << " never happens";
     EXPECT_GT(verdicts["injected"], workloads().size() / 3) << "too few workloads reach the laws";
     EXPECT_LE(longest_warning, 256U) << "the API server cuts a warning there";
 }
 
-// ---- law 1 ---------------------------------------------------------------------------------------------------------------
+// ---- law 1
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST_F(Laws, Law1_InjectedTwiceIsInjectedOnce) {
     all([](const Workload& w) {
@@ -311,7 +356,8 @@ TEST_F(Laws, Law1_AskingLaterIsAskingAtOnce) {
     });
 }
 
-// ---- law 2 ---------------------------------------------------------------------------------------------------------------
+// ---- law 2
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST_F(Laws, Law2_OptingOutGivesTheWorkloadBack) {
     all([](const Workload& w) {
@@ -327,24 +373,32 @@ TEST_F(Laws, Law2_OptingOutGivesTheWorkloadBack) {
 }
 
 TEST_F(Laws, Law2_DroppingTheAnnotationIsOptingOut) {
-    all([](const Workload& w) {
-        const Injection in = run(w, w.object);
-        if (in.outcome.verdict != Verdict::injected) return;
-        auto drop = [](Ordered& workload) {
-            for (auto path : {std::initializer_list<const char*>{"metadata", "annotations"},
-                              std::initializer_list<const char*>{"spec", "template", "metadata", "annotations"}})
-                if (Ordered* all = find(workload, path); all != nullptr && all->is_object()) all->erase("keyshepherd.dev/inject");
-        };
-        const Injection out = run(w, edited(in.text(), drop), in.text());
-        EXPECT_EQ(name_of(out.outcome.verdict), name_of(Verdict::removed));
-        // An annotations object that holds the marker alone went with it when it was ours, so only lists are compared here.
-        Json got = spelled(out.text()), want = without_replaced_literals(edited(w.object, drop), spelled(in.text()));
-        EXPECT_TRUE(same(got["spec"]["template"]["spec"].dump(), want["spec"]["template"]["spec"].dump()));
-        EXPECT_TRUE(same(run(w, out.text(), in.text()).patch, "[]"));
-    }, 3);
+    all(
+        [](const Workload& w) {
+            const Injection in = run(w, w.object);
+            if (in.outcome.verdict != Verdict::injected) return;
+            auto drop = [](Ordered& workload) {
+                for (auto path :
+                     {std::initializer_list<const char*>{"metadata", "annotations"},
+                      std::initializer_list<const char*>{"spec", "template", "metadata", "annotations"}})
+                    if (Ordered* all = find(workload, path); all != nullptr && all->is_object())
+                        all->erase("keyshepherd.dev/inject");
+            };
+            const Injection out = run(w, edited(in.text(), drop), in.text());
+            EXPECT_EQ(name_of(out.outcome.verdict), name_of(Verdict::removed));
+            // An annotations object that holds the marker alone went with it when it was ours, so only lists
+            // are compared here.
+            Json got = spelled(out.text()),
+                 want = without_replaced_literals(edited(w.object, drop), spelled(in.text()));
+            EXPECT_TRUE(
+                same(got["spec"]["template"]["spec"].dump(), want["spec"]["template"]["spec"].dump()));
+            EXPECT_TRUE(same(run(w, out.text(), in.text()).patch, "[]"));
+        },
+        3);
 }
 
-// ---- law 3 ---------------------------------------------------------------------------------------------------------------
+// ---- law 3
+// ---------------------------------------------------------------------------------------------------------------
 
 // FNV-1a twice over, 128 bits: enough to see a difference.
 class Digest {
@@ -374,7 +428,8 @@ std::string digest_of_everything() {
         Digest& d = digests[name_of(r.outcome.verdict)];
         ++counts[name_of(r.outcome.verdict)];
         std::string patch = r.patch;
-        if (const std::size_t at = patch.find(by); at != std::string::npos) patch.replace(at, by.size(), "by");
+        if (const std::size_t at = patch.find(by); at != std::string::npos)
+            patch.replace(at, by.size(), "by");
         d.add(std::to_string(w.number));
         d.add(r.outcome.reason);
         d.add(patch);
@@ -382,7 +437,8 @@ std::string digest_of_everything() {
         for (const inject::Fault& fault : r.outcome.faults) d.add(fault.field + ": " + fault.message);
     }
     std::string text;
-    for (const auto& [verdict, digest] : digests) text += fmt::format("{} {} {}\n", verdict, counts[verdict], digest.text());
+    for (const auto& [verdict, digest] : digests)
+        text += fmt::format("{} {} {}\n", verdict, counts[verdict], digest.text());
     return text;
 }
 
@@ -405,8 +461,10 @@ TEST_F(Laws, Law3_SameInputSameBytesInEveryProcess) {
     std::filesystem::remove(path);
 
     if (!is_default()) return;
-    const std::filesystem::path committed = std::filesystem::path(KEYSHEPHERD_TESTS) / "unit/inject/laws.digest";
-    if (std::getenv("KEYSHEPHERD_UPDATE_GOLDEN") != nullptr) std::ofstream(committed, std::ios::binary) << digest;
+    const std::filesystem::path committed =
+        std::filesystem::path(KEYSHEPHERD_TESTS) / "unit/inject/laws.digest";
+    if (std::getenv("KEYSHEPHERD_UPDATE_GOLDEN") != nullptr)
+        std::ofstream(committed, std::ios::binary) << digest;
     std::ifstream in(committed, std::ios::binary);
     EXPECT_EQ(digest, std::string(std::istreambuf_iterator<char>(in), {}))
         << "answers changed: see the golden cases for how, then KEYSHEPHERD_UPDATE_GOLDEN=1";
@@ -434,36 +492,49 @@ TEST_F(Laws, Law3_TheOrderOfMembersDoesNotMatter) {
     });
 }
 
-// ---- law 4 ---------------------------------------------------------------------------------------------------------------
+// ---- law 4
+// ---------------------------------------------------------------------------------------------------------------
 
 // What a first injection may do, operation by operation.
 void expect_ours(const Json& operation) {
     const std::string op = operation["op"], path = operation["path"];
     const Json value = operation.value("value", Json());
-    auto named_ours = [](const Json& element) { return element.is_object() && is_our_name(name_in(element)); };
-    auto all_of = [](const Json& list, auto good) { return list.is_array() && std::all_of(list.begin(), list.end(), good); };
+    auto named_ours = [](const Json& element) {
+        return element.is_object() && is_our_name(name_in(element));
+    };
+    auto all_of = [](const Json& list, auto good) {
+        return list.is_array() && std::all_of(list.begin(), list.end(), good);
+    };
     struct Rule {
         const char* op;
         std::regex path;
         std::function<bool(const Json&)> good;
     };
-    static const std::string pod = "/spec/template/spec/", annotation = "keyshepherd\\.dev~1(injected|agent-config|vault-ca)";
+    static const std::string pod = "/spec/template/spec/",
+                             annotation = "keyshepherd\\.dev~1(injected|agent-config|vault-ca)";
     static const std::vector<Rule> rules = [&] {
         const std::string container = pod + "(initContainers|containers)/\\d+/";
         auto empty = [](const Json& v) { return v.is_object() && v.empty(); };
         auto entry = [](const Json& v) { return v.is_object() && is_our_entry(v); };
         auto mount = [=](const Json& v) { return named_ours(v) && v["readOnly"] == true; };
-        auto annotations = [](const Json& v) { return v.size() == 1 && v.contains("keyshepherd.dev/agent-config"); };
+        auto annotations = [](const Json& v) {
+            return v.size() == 1 && v.contains("keyshepherd.dev/agent-config");
+        };
         auto text = [](const Json& v) { return v.is_string(); };
-        auto command = [](const Json& v) { return v.size() > 2 && v[0] == "/keyshepherd/bin/keyshepherd-exec" && v[1] == "--"; };
+        auto command = [](const Json& v) {
+            return v.size() > 2 && v[0] == "/keyshepherd/bin/keyshepherd-exec" && v[1] == "--";
+        };
         std::vector<Rule> all;
         for (const char* both : {"add", "replace"}) {  // replace: of null
             all.push_back({both, std::regex("/spec/template/metadata"), empty});
             all.push_back({both, std::regex("/spec/template/metadata/annotations"), annotations});
             all.push_back({both, std::regex("/spec/template/metadata/annotations/" + annotation), text});
-            all.push_back({both, std::regex(pod + "(initContainers|volumes)"), [=](const Json& v) { return all_of(v, named_ours); }});
-            all.push_back({both, std::regex(container + "env"), [=](const Json& v) { return all_of(v, entry); }});
-            all.push_back({both, std::regex(container + "volumeMounts"), [=](const Json& v) { return all_of(v, mount); }});
+            all.push_back({both, std::regex(pod + "(initContainers|volumes)"),
+                           [=](const Json& v) { return all_of(v, named_ours); }});
+            all.push_back(
+                {both, std::regex(container + "env"), [=](const Json& v) { return all_of(v, entry); }});
+            all.push_back({both, std::regex(container + "volumeMounts"),
+                           [=](const Json& v) { return all_of(v, mount); }});
             all.push_back({both, std::regex(container + "command"), command});
             all.push_back({both, std::regex(container + "env/\\d+"), entry});
         }
@@ -471,12 +542,13 @@ void expect_ours(const Json& operation) {
         all.push_back({"add", std::regex(container + "volumeMounts/\\d+"), mount});
         return all;
     }();
-    EXPECT_TRUE(std::any_of(rules.begin(), rules.end(),
-                            [&](const Rule& rule) { return rule.op == op && std::regex_match(path, rule.path) && rule.good(value); }))
-        << operation.dump();
+    EXPECT_TRUE(std::any_of(rules.begin(), rules.end(), [&](const Rule& rule) {
+        return rule.op == op && std::regex_match(path, rule.path) && rule.good(value);
+    })) << operation.dump();
 }
 
-// A workload without what is ours by name, and without lists that are empty: what must be the same before and after.
+// A workload without what is ours by name, and without lists that are empty: what must be the same before and
+// after.
 Json without_ours(Json workload, const Json& injected) {
     std::map<std::string, std::set<std::string>> wired;  // by container
     std::map<std::string, bool> launched;
@@ -484,14 +556,16 @@ Json without_ours(Json workload, const Json& injected) {
         if (container.contains("env") && container["env"].is_array())
             for (const Json& entry : container["env"])
                 if (is_our_entry(entry)) wired[name_in(container)].insert(name_in(entry));
-        launched[name_in(container)] = container.contains("command") && container["command"].is_array() && !container["command"].empty() &&
+        launched[name_in(container)] = container.contains("command") && container["command"].is_array() &&
+                                       !container["command"].empty() &&
                                        container["command"][0] == "/keyshepherd/bin/keyshepherd-exec";
     });
     auto drop = [](Json& list, auto ours) {
         if (list.is_array()) list.erase(std::remove_if(list.begin(), list.end(), ours), list.end());
     };
     auto prune = [](Json& object, const char* member) {
-        if (object.contains(member) && (object[member].is_null() || object[member].empty())) object.erase(member);
+        if (object.contains(member) && (object[member].is_null() || object[member].empty()))
+            object.erase(member);
     };
     Json& pod_template = workload["spec"]["template"];
     Json& pod = pod_template["spec"];
@@ -499,20 +573,26 @@ Json without_ours(Json workload, const Json& injected) {
         if (pod.contains(list)) drop(pod[list], [](const Json& e) { return is_our_name(name_in(e)); });
     each_container(workload, [&](const std::string&, Json& container) {
         const std::string name = name_in(container);
-        if (container.contains("env")) drop(container["env"], [&](const Json& e) { return wired[name].contains(name_in(e)); });
-        if (container.contains("volumeMounts")) drop(container["volumeMounts"], [](const Json& e) { return is_our_name(name_in(e)); });
+        if (container.contains("env"))
+            drop(container["env"], [&](const Json& e) { return wired[name].contains(name_in(e)); });
+        if (container.contains("volumeMounts"))
+            drop(container["volumeMounts"], [](const Json& e) { return is_our_name(name_in(e)); });
         for (const char* list : {"env", "volumeMounts"}) prune(container, list);
         if (!launched[name]) return;
         prune(container, "command");  // the entrypoint's place
         if (container.contains("command") && container["command"][0] == "/keyshepherd/bin/keyshepherd-exec") {
             container["command"].erase(container["command"].begin(), container["command"].begin() + 2);
-            if (container["command"] == Json::array({"/usr/bin/entry", "a b", "ü"})) container.erase("command");
+            if (container["command"] == Json::array({"/usr/bin/entry", "a b", "ü"}))
+                container.erase("command");
         }
     });
     for (const char* list : {"initContainers", "volumes"}) prune(pod, list);
-    if (Json* annotations = find(pod_template, {"metadata", "annotations"}); annotations != nullptr && annotations->is_object())
-        for (const char* name : {"injected", "agent-config", "vault-ca"}) annotations->erase(fmt::format("keyshepherd.dev/{}", name));
-    if (pod_template.contains("metadata") && pod_template["metadata"].is_object()) prune(pod_template["metadata"], "annotations");
+    if (Json* annotations = find(pod_template, {"metadata", "annotations"});
+        annotations != nullptr && annotations->is_object())
+        for (const char* name : {"injected", "agent-config", "vault-ca"})
+            annotations->erase(fmt::format("keyshepherd.dev/{}", name));
+    if (pod_template.contains("metadata") && pod_template["metadata"].is_object())
+        prune(pod_template["metadata"], "annotations");
     prune(pod_template, "metadata");
     return workload;
 }
@@ -543,42 +623,92 @@ TEST_F(Laws, Law4_AnEditOfTheInjectedObjectIsAnEditOfTheUsers) {
                     c["env"].push_back({{"name", "ADDED"}, {"value", "x"}});
                 }
         }};
-    all([&](const Workload& w) {
-        const Injection in = run(w, w.object);
-        if (in.outcome.verdict != Verdict::injected) return;
-        for (std::size_t i = 0; i < edits.size(); ++i) {
-            const bool makes_env = i == 3 && (w.has("env=absent") || w.has("env=null"));
-            if (makes_env) continue;  // the list that was ours is the user's now
-            if (i == 2 && (w.has("workload-annotations=null") || w.has("spec-annotation"))) continue;
-            const Injection fresh = run(w, edited(w.object, edits[i]));
-            const Injection update = run(w, edited(in.text(), edits[i]), in.text());
-            ASSERT_EQ(fresh.outcome.verdict == Verdict::denied, update.outcome.verdict == Verdict::denied) << i;
-            if (fresh.outcome.verdict == Verdict::denied) continue;
-            EXPECT_TRUE(same(spelled(update.text()).dump(), spelled(fresh.text()).dump())) << "edit " << i;
-        }
-    }, 4);
+    all(
+        [&](const Workload& w) {
+            const Injection in = run(w, w.object);
+            if (in.outcome.verdict != Verdict::injected) return;
+            for (std::size_t i = 0; i < edits.size(); ++i) {
+                const bool makes_env = i == 3 && (w.has("env=absent") || w.has("env=null"));
+                if (makes_env) continue;  // the list that was ours is the user's now
+                if (i == 2 && (w.has("workload-annotations=null") || w.has("spec-annotation"))) continue;
+                const Injection fresh = run(w, edited(w.object, edits[i]));
+                const Injection update = run(w, edited(in.text(), edits[i]), in.text());
+                ASSERT_EQ(fresh.outcome.verdict == Verdict::denied, update.outcome.verdict == Verdict::denied)
+                    << i;
+                if (fresh.outcome.verdict == Verdict::denied) continue;
+                EXPECT_TRUE(same(spelled(update.text()).dump(), spelled(fresh.text()).dump()))
+                    << "edit " << i;
+            }
+        },
+        4);
 }
 
-// ---- law 5 ---------------------------------------------------------------------------------------------------------------
+// ---- law 5
+// ---------------------------------------------------------------------------------------------------------------
 
-void expect_patch_makes_object(const Injection& r) { EXPECT_TRUE(equal(parsed(r.text()), r.object)); }
+void expect_patch_makes_object(const Injection& r) {
+    EXPECT_TRUE(equal(parsed(r.text()), r.object));
+}
 
 TEST_F(Laws, Law5_ThePatchMakesTheObject) {
-    all([](const Workload& w) {
-        const Injection in = run(w, w.object);
-        if (in.outcome.verdict == Verdict::denied) return;
-        expect_patch_makes_object(in);
-        if (in.outcome.verdict != Verdict::injected) return;
-        const inject::Settings next = upgraded(w.settings);
-        expect_patch_makes_object(run(w, opted_out(in.text()), in.text()));
-        expect_patch_makes_object(run(w, w.object, in.text(), &next));
-        const std::string moved = edited(in.text(), [](Ordered& o) { o["spec"]["template"]["spec"]["serviceAccountName"] = "x"; });
-        expect_patch_makes_object(run(w, moved, in.text(), &next));
-        expect_patch_makes_object(run(w, in.text(), {}, &next));
-    }, 3);
+    all(
+        [](const Workload& w) {
+            const Injection in = run(w, w.object);
+            if (in.outcome.verdict == Verdict::denied) return;
+            expect_patch_makes_object(in);
+            if (in.outcome.verdict != Verdict::injected) return;
+            const inject::Settings next = upgraded(w.settings);
+            expect_patch_makes_object(run(w, opted_out(in.text()), in.text()));
+            expect_patch_makes_object(run(w, w.object, in.text(), &next));
+            const std::string moved = edited(
+                in.text(), [](Ordered& o) { o["spec"]["template"]["spec"]["serviceAccountName"] = "x"; });
+            expect_patch_makes_object(run(w, moved, in.text(), &next));
+            expect_patch_makes_object(run(w, in.text(), {}, &next));
+        },
+        3);
 }
 
-// ---- law 6 ---------------------------------------------------------------------------------------------------------------
+// The webhook does not read the edited object, and is spared its making.
+TEST_F(Laws, Law5_PatchOnlyGivesTheSamePatch) {
+    all(
+        [](const Workload& w) {
+            const auto patch_only = [&](const std::string& object, const std::string& old,
+                                        const inject::Settings& settings) {
+                json::value given = parsed(object), stored;
+                if (!old.empty()) stored = parsed(old);
+                return inject::inject(given,
+                                      {.kind = w.kind,
+                                       .workload_namespace = w.workload_namespace,
+                                       .old = old.empty() ? nullptr : &stored,
+                                       .patch_only = true},
+                                      generate::catalog(), settings);
+            };
+            const auto expect_same = [&](const std::string& object, const std::string& old,
+                                         const inject::Settings& settings) {
+                const Injection whole = run(w, object, old, &settings);
+                const inject::Outcome lean = patch_only(object, old, settings);
+                EXPECT_TRUE(same(lean.patch, whole.outcome.patch));
+                EXPECT_EQ(name_of(lean.verdict), name_of(whole.outcome.verdict));
+                EXPECT_EQ(lean.reason, whole.outcome.reason);
+                EXPECT_EQ(lean.warnings, whole.outcome.warnings);
+                EXPECT_EQ(lean.faults.size(), whole.outcome.faults.size());
+            };
+            expect_same(w.object, {}, w.settings);
+            const Injection in = run(w, w.object);
+            if (in.outcome.verdict != Verdict::injected) return;
+            const inject::Settings next = upgraded(w.settings);
+            expect_same(in.text(), {}, next);
+            expect_same(opted_out(in.text()), in.text(), next);
+            expect_same(w.object, in.text(), next);
+            expect_same(edited(in.text(),
+                               [](Ordered& o) { o["spec"]["template"]["spec"]["serviceAccountName"] = "x"; }),
+                        in.text(), next);
+        },
+        2);
+}
+
+// ---- law 6
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST_F(Laws, Law6_AnUpdateThatLeavesTheTemplateAloneGetsNoPatch) {
     const std::vector<std::function<void(Ordered&)>> edits = {
@@ -588,93 +718,120 @@ TEST_F(Laws, Law6_AnUpdateThatLeavesTheTemplateAloneGetsNoPatch) {
         [](Ordered& w) { w["status"]["observedGeneration"] = 3; },
         [](Ordered& w) { w["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "4"; },
         [](Ordered&) {}};
-    all([&](const Workload& w) {
-        const Injection in = run(w, w.object);
-        if (in.outcome.verdict == Verdict::denied) return;
-        const inject::Settings next = upgraded(w.settings);
-        for (const auto& edit : edits)
-            for (const inject::Settings* settings : {&w.settings, &next}) {
-                const Injection r = run(w, edited(in.text(), edit), in.text(), settings);
-                EXPECT_TRUE(same(r.patch, "[]"));
-                EXPECT_EQ(name_of(r.outcome.verdict), name_of(Verdict::untouched));
-            }
-    }, 4);
+    all(
+        [&](const Workload& w) {
+            const Injection in = run(w, w.object);
+            if (in.outcome.verdict == Verdict::denied) return;
+            const inject::Settings next = upgraded(w.settings);
+            for (const auto& edit : edits)
+                for (const inject::Settings* settings : {&w.settings, &next}) {
+                    const Injection r = run(w, edited(in.text(), edit), in.text(), settings);
+                    EXPECT_TRUE(same(r.patch, "[]"));
+                    EXPECT_EQ(name_of(r.outcome.verdict), name_of(Verdict::untouched));
+                }
+        },
+        4);
 }
 
-// What client-side and server-side apply make of a manifest and the stored object, and what `kubectl replace` sends.
+// What client-side and server-side apply make of a manifest and the stored object, and what `kubectl replace`
+// sends.
 TEST_F(Laws, Law6_AnApplyOfTheSameManifestGivesTheStoredBytes) {
-    all([](const Workload& w) {
-        const Injection in = run(w, w.object);
-        if (in.outcome.verdict != Verdict::injected) return;
-        const inject::Settings next = upgraded(w.settings);
-        const Ordered user = spelled<Ordered>(w.object);
-        std::map<std::string, Ordered> containers;
-        each_container(user, [&](const std::string& list, const Ordered& c) { containers[list + "/" + name_in(c)] = c; });
-        // `value` of the manifest lands beside our `valueFrom`; `command` comes as the manifest has it.
-        const std::string merged = edited(in.text(), [&](Ordered& o) {
-            each_container(o, [&](const std::string& list, Ordered& c) {
-                const auto known = containers.find(list + "/" + name_in(c));
-                if (known == containers.end()) return;
-                const Ordered& manifest = known->second;
-                if (manifest.contains("command") && manifest["command"].is_array() && !manifest["command"].empty()) c["command"] = manifest["command"];
-                if (!manifest.contains("env") || !manifest["env"].is_array()) return;
-                for (const Ordered& theirs : manifest["env"])
-                    for (Ordered& ours : c["env"])
-                        if (name_in(ours) == name_in(theirs))
-                            for (const auto& [member, value] : theirs.items()) {
-                                if (member == "valueFrom" && ours.contains("valueFrom")) {
-                                    for (const auto& [source, reference] : value.items()) ours["valueFrom"][source] = reference;
-                                } else {
-                                    ours[member] = value;
-                                }
-                            }
+    all(
+        [](const Workload& w) {
+            const Injection in = run(w, w.object);
+            if (in.outcome.verdict != Verdict::injected) return;
+            const inject::Settings next = upgraded(w.settings);
+            const Ordered user = spelled<Ordered>(w.object);
+            std::map<std::string, Ordered> containers;
+            each_container(user, [&](const std::string& list, const Ordered& c) {
+                containers[list + "/" + name_in(c)] = c;
             });
-        });
-        // $setElementOrder of a client-side apply: what the manifest lists comes first.
-        const std::string reordered = edited(in.text(), [&](Ordered& o) {
-            for (const char* list : {"initContainers", "containers"})
-                if (Ordered* elements = find(o, {"spec", "template", "spec", list}); elements != nullptr && elements->is_array()) {
-                    Ordered sorted = Ordered::array();
-                    for (const bool ours : {false, true})
-                        for (const Ordered& e : *elements)
-                            if (is_our_name(name_in(e)) == ours) sorted.push_back(e);
-                    *elements = std::move(sorted);
+            // `value` of the manifest lands beside our `valueFrom`; `command` comes as the manifest has it.
+            const std::string merged = edited(in.text(), [&](Ordered& o) {
+                each_container(o, [&](const std::string& list, Ordered& c) {
+                    const auto known = containers.find(list + "/" + name_in(c));
+                    if (known == containers.end()) return;
+                    const Ordered& manifest = known->second;
+                    if (manifest.contains("command") && manifest["command"].is_array() &&
+                        !manifest["command"].empty())
+                        c["command"] = manifest["command"];
+                    if (!manifest.contains("env") || !manifest["env"].is_array()) return;
+                    for (const Ordered& theirs : manifest["env"])
+                        for (Ordered& ours : c["env"])
+                            if (name_in(ours) == name_in(theirs))
+                                for (const auto& [member, value] : theirs.items()) {
+                                    if (member == "valueFrom" && ours.contains("valueFrom")) {
+                                        for (const auto& [source, reference] : value.items())
+                                            ours["valueFrom"][source] = reference;
+                                    } else {
+                                        ours[member] = value;
+                                    }
+                                }
+                });
+            });
+            // $setElementOrder of a client-side apply: what the manifest lists comes first.
+            const std::string reordered = edited(in.text(), [&](Ordered& o) {
+                for (const char* list : {"initContainers", "containers"})
+                    if (Ordered* elements = find(o, {"spec", "template", "spec", list});
+                        elements != nullptr && elements->is_array()) {
+                        Ordered sorted = Ordered::array();
+                        for (const bool ours : {false, true})
+                            for (const Ordered& e : *elements)
+                                if (is_our_name(name_in(e)) == ours) sorted.push_back(e);
+                        *elements = std::move(sorted);
+                    }
+            });
+            for (const auto& [how, text] : std::map<std::string, std::string>{
+                     {"merge", merged}, {"replace", w.object}, {"order", reordered}})
+                for (const inject::Settings* settings : {&w.settings, &next}) {
+                    const Injection r = run(w, text, in.text(), settings);
+                    ASSERT_NE(name_of(r.outcome.verdict), name_of(Verdict::denied))
+                        << how << ": " << r.outcome.faults[0].field << r.outcome.faults[0].message;
+                    EXPECT_TRUE(equal(*json::find(r.object, {"spec", "template"}),
+                                      *json::find(in.object, {"spec", "template"})))
+                        << how << (settings == &next ? " after an upgrade" : "");
                 }
-        });
-        for (const auto& [how, text] : std::map<std::string, std::string>{{"merge", merged}, {"replace", w.object}, {"order", reordered}})
-            for (const inject::Settings* settings : {&w.settings, &next}) {
-                const Injection r = run(w, text, in.text(), settings);
-                ASSERT_NE(name_of(r.outcome.verdict), name_of(Verdict::denied)) << how << ": " << r.outcome.faults[0].field << r.outcome.faults[0].message;
-                EXPECT_TRUE(equal(*json::find(r.object, {"spec", "template"}), *json::find(in.object, {"spec", "template"}))) << how << (settings == &next ? " after an upgrade" : "");
-            }
-    }, 3);
+        },
+        3);
 }
 
 TEST_F(Laws, Law6_AnEarlierRevisionIsItselfAgain) {
-    all([](const Workload& w) {
-        const Injection first = run(w, w.object);
-        if (first.outcome.verdict != Verdict::injected) return;
-        const auto change = [](Ordered& o) { o["spec"]["template"]["spec"]["containers"][0]["image"] = "another:2"; };
-        const inject::Settings next = upgraded(w.settings);
-        const std::string changed = edited(first.text(), change);
-        const Injection second = run(w, changed, first.text(), &next);
-        if (second.outcome.verdict != Verdict::injected) return;
-        const std::string undone = edited(second.text(), [&](Ordered& o) { o["spec"]["template"] = spelled<Ordered>(first.text())["spec"]["template"]; });
-        EXPECT_TRUE(same(run(w, undone, second.text(), &next).patch, "[]"));
-    }, 3);
+    all(
+        [](const Workload& w) {
+            const Injection first = run(w, w.object);
+            if (first.outcome.verdict != Verdict::injected) return;
+            const auto change = [](Ordered& o) {
+                o["spec"]["template"]["spec"]["containers"][0]["image"] = "another:2";
+            };
+            const inject::Settings next = upgraded(w.settings);
+            const std::string changed = edited(first.text(), change);
+            const Injection second = run(w, changed, first.text(), &next);
+            if (second.outcome.verdict != Verdict::injected) return;
+            const std::string undone = edited(second.text(), [&](Ordered& o) {
+                o["spec"]["template"] = spelled<Ordered>(first.text())["spec"]["template"];
+            });
+            EXPECT_TRUE(same(run(w, undone, second.text(), &next).patch, "[]"));
+        },
+        3);
 }
 
-// ---- laws 7 and 8 ----------------------------------------------------------------------------------------------------------
+// ---- laws 7 and 8
+// ----------------------------------------------------------------------------------------------------------
 
-std::string review_of(const Workload& w, const std::string& object, const std::string& old, const char* dry_run) {
-    return fmt::format(R"({{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"uid":"u","kind":{{"group":"apps",)"
-                       R"("version":"v1","kind":"{}"}},"namespace":"{}","name":"shop","operation":"{}","dryRun":{},"object":{},"oldObject":{}}}}})",
-                       w.kind, w.workload_namespace, old.empty() ? "CREATE" : "UPDATE", dry_run, object, old.empty() ? "null" : old);
+std::string review_of(const Workload& w, const std::string& object, const std::string& old,
+                      const char* dry_run) {
+    return fmt::format(
+        R"({{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"uid":"u","kind":{{"group":"apps",)"
+        R"("version":"v1","kind":"{}"}},"namespace":"{}","name":"shop","operation":"{}","dryRun":{},"object":{},"oldObject":{}}}}})",
+        w.kind, w.workload_namespace, old.empty() ? "CREATE" : "UPDATE", dry_run, object,
+        old.empty() ? "null" : old);
 }
 
 TEST_F(Laws, Law7_DryRunGivesTheSameBytes) {
     all([](const Workload& w) {
-        const auto answer = [&](const char* dry_run) { return admission::review(review_of(w, w.object, {}, dry_run), generate::catalog(), w.settings); };
+        const auto answer = [&](const char* dry_run) {
+            return admission::review(review_of(w, w.object, {}, dry_run), generate::catalog(), w.settings);
+        };
         const admission::Answer real = answer("false"), dry = answer("true");
         EXPECT_EQ(real.status, 200);
         EXPECT_EQ(real.body, dry.body);
@@ -693,7 +850,8 @@ std::size_t times(const std::string& text) {
 // A secret value may be put back where it is (a list that is written whole), never anywhere else.
 void expect_no_secret(const Workload&, const std::string& before, const Injection& r) {
     for (const std::string& warning : r.outcome.warnings) EXPECT_EQ(times(warning), 0U) << warning;
-    for (const inject::Fault& fault : r.outcome.faults) EXPECT_EQ(times(fault.field + fault.message), 0U) << fault.field << ": " << fault.message;
+    for (const inject::Fault& fault : r.outcome.faults)
+        EXPECT_EQ(times(fault.field + fault.message), 0U) << fault.field << ": " << fault.message;
     if (times(r.patch) == 0) return;
     Json document = spelled(before);
     for (const Json& operation : spelled(r.patch)) {
@@ -711,9 +869,12 @@ TEST_F(Laws, Law8_NoSecretValueLeavesItsPlace) {
     all([](const Workload& w) {
         const Injection in = run(w, w.object);
         expect_no_secret(w, w.object, in);
-        const admission::Answer answer = admission::review(review_of(w, w.object, {}, "false"), generate::catalog(), w.settings);
+        const admission::Answer answer =
+            admission::review(review_of(w, w.object, {}, "false"), generate::catalog(), w.settings);
         EXPECT_EQ(times(answer.body), 0U);
-        for (const std::string& text : {answer.uid, answer.kind, answer.workload_namespace, answer.name, answer.operation}) EXPECT_EQ(times(text), 0U);
+        for (const std::string& text :
+             {answer.uid, answer.kind, answer.workload_namespace, answer.name, answer.operation})
+            EXPECT_EQ(times(text), 0U);
         if (in.outcome.verdict != Verdict::injected) return;
         EXPECT_LE(times(in.text()), times(w.object));
         const inject::Settings next = upgraded(w.settings);
@@ -724,7 +885,8 @@ TEST_F(Laws, Law8_NoSecretValueLeavesItsPlace) {
             each_container(o, [&](const std::string&, Ordered& c) {
                 if (!is_our_name(name_in(c)) && c.contains("env") && c["env"].is_array())
                     for (Ordered& entry : c["env"])
-                        if (is_our_entry(Json::parse(entry.dump())) && entry.contains("valueFrom")) entry["value"] = canary;
+                        if (is_our_entry(Json::parse(entry.dump())) && entry.contains("valueFrom"))
+                            entry["value"] = canary;
             });
         });
         expect_no_secret(w, mixed, run(w, mixed, in.text()));
@@ -733,13 +895,17 @@ TEST_F(Laws, Law8_NoSecretValueLeavesItsPlace) {
     });
 }
 
-// ---- what an injected pod is -----------------------------------------------------------------------------------------------
+// ---- what an injected pod is
+// -----------------------------------------------------------------------------------------------
 
-bool contains(const Json& list, const std::string& text) { return std::find(list.begin(), list.end(), text) != list.end(); }
+bool contains(const Json& list, const std::string& text) {
+    return std::find(list.begin(), list.end(), text) != list.end();
+}
 
 const Json& named(const Json& list, const std::string& name) {
     static const Json nothing = Json::object();
-    const auto found = std::find_if(list.begin(), list.end(), [&](const Json& e) { return name_in(e) == name; });
+    const auto found =
+        std::find_if(list.begin(), list.end(), [&](const Json& e) { return name_in(e) == name; });
     return found == list.end() ? nothing : *found;
 }
 
@@ -760,7 +926,8 @@ void expect_restricted(const Json& container, bool all_amounts) {
     EXPECT_GT(context["runAsGroup"].get<int>(), 0);
     if (all_amounts)
         for (const char* side : {"requests", "limits"})
-            for (const char* what : {"cpu", "memory"}) EXPECT_TRUE(container["resources"][side].contains(what)) << side << ' ' << what;
+            for (const char* what : {"cpu", "memory"})
+                EXPECT_TRUE(container["resources"][side].contains(what)) << side << ' ' << what;
 }
 
 TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
@@ -776,10 +943,12 @@ TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
         const KubernetesVersion oldest = std::min(w.settings.kubernetes, w.settings.lowest_kubelet);
         const bool native = oldest >= KubernetesVersion{1, 29} && !w.has("agent=init");
         if (wiring == "envfile") EXPECT_GE(oldest, (KubernetesVersion{1, 35}));
-        if (w.has("wiring=default") || w.has("wiring=auto")) EXPECT_EQ(wiring == "envfile", oldest >= (KubernetesVersion{1, 35}));
+        if (w.has("wiring=default") || w.has("wiring=auto"))
+            EXPECT_EQ(wiring == "envfile", oldest >= (KubernetesVersion{1, 35}));
 
         // The agent outlives an outage of Vault, and logs in with what is in its own volume.
-        EXPECT_EQ(config["template_config"]["exit_on_retry_failure"], w.has("agent=init"));  // which has no other way to say why
+        EXPECT_EQ(config["template_config"]["exit_on_retry_failure"],
+                  w.has("agent=init"));  // which has no other way to say why
         EXPECT_FALSE(config.dump().find("exit_on_err") != std::string::npos);
         const Json& methods = config["auto_auth"]["method"];
         const Json& method = methods.is_array() ? methods.at(0) : methods;
@@ -792,7 +961,8 @@ TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
             EXPECT_EQ(method["config"]["token_path"], "/keyshepherd/config/token");
             std::string audience;
             for (const Json& source : config_volume["sources"])
-                if (source.contains("serviceAccountToken")) audience = source["serviceAccountToken"].value("audience", "");
+                if (source.contains("serviceAccountToken"))
+                    audience = source["serviceAccountToken"].value("audience", "");
             EXPECT_EQ(audience, w.has("login=audience") ? "https://vault.example \"x\"" : "vault");
         } else {
             EXPECT_EQ(method["config"]["remove_secret_id_file_after_reading"], false);
@@ -800,16 +970,20 @@ TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
             EXPECT_EQ(sources.find("serviceAccountToken"), std::string::npos);
         }
         EXPECT_EQ(config["vault"].contains("ca_cert"), sources.find("\"ca.crt\"") != std::string::npos);
-        EXPECT_EQ(annotations.contains("keyshepherd.dev/vault-ca"), sources.find("vault-ca']") != std::string::npos);
+        EXPECT_EQ(annotations.contains("keyshepherd.dev/vault-ca"),
+                  sources.find("vault-ca']") != std::string::npos);
 
-        // Rendered files: a secret fails when it is absent, and nobody but the agent writes or, with envfile, reads it.
+        // Rendered files: a secret fails when it is absent, and nobody but the agent writes or, with envfile,
+        // reads it.
         std::set<std::string> rendered;
         for (const Json& t : config["template"]) {
             EXPECT_EQ(t["error_on_missing_key"], true);
             const std::string destination = t["destination"];
             rendered.insert(destination);
-            if (destination.starts_with("/keyshepherd/env/")) EXPECT_EQ(t["perms"], wiring == "envfile" ? "0400" : "0444") << destination;
-            if (destination.starts_with("/keyshepherd/files/HOLYSHEEP")) EXPECT_EQ(t["perms"], "0444") << destination;
+            if (destination.starts_with("/keyshepherd/env/"))
+                EXPECT_EQ(t["perms"], wiring == "envfile" ? "0400" : "0444") << destination;
+            if (destination.starts_with("/keyshepherd/files/HOLYSHEEP"))
+                EXPECT_EQ(t["perms"], "0444") << destination;
         }
         for (const char* volume : {"keyshepherd-home", "keyshepherd-env", "keyshepherd-files"})
             if (const Json& v = named(pod["volumes"], volume); !v.empty()) {
@@ -818,7 +992,9 @@ TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
             }
 
         // Install, agent, check; then whatever the user has.
-        std::vector<std::string> want = {"keyshepherd-install", native || w.has("agent=init") ? "keyshepherd-agent" : "keyshepherd-agent-init"};
+        std::vector<std::string> want = {"keyshepherd-install", native || w.has("agent=init")
+                                                                    ? "keyshepherd-agent"
+                                                                    : "keyshepherd-agent-init"};
         std::set<std::string> variables;
         each_container(after, [&](const std::string&, const Json& c) {
             if (!is_our_name(name_in(c)) && c.contains("env") && c["env"].is_array())
@@ -842,7 +1018,9 @@ TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
             EXPECT_EQ(probe.back(), "/keyshepherd/home/agent.log");
         }
         EXPECT_EQ(named(pod["containers"], "keyshepherd-agent").empty(), native || w.has("agent=init"));
-        if (!native && !w.has("agent=init")) EXPECT_FALSE(contains(named(pod["containers"], "keyshepherd-agent")["command"], "-exit-after-auth"));
+        if (!native && !w.has("agent=init"))
+            EXPECT_FALSE(
+                contains(named(pod["containers"], "keyshepherd-agent")["command"], "-exit-after-auth"));
         EXPECT_EQ(named(pod["initContainers"], "keyshepherd-install")["image"], w.settings.image);
         if (const Json& check = named(pod["initContainers"], "keyshepherd-check"); !check.empty()) {
             const std::vector<std::string> checked = names_of(check["env"]);
@@ -873,16 +1051,22 @@ TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
                     EXPECT_EQ(ref["optional"], false);
                     EXPECT_EQ(ref["volumeName"], "keyshepherd-env");
                     EXPECT_EQ(ref["key"], name_in(entry));
-                    EXPECT_TRUE(rendered.contains("/keyshepherd/env/" + ref["path"].get<std::string>())) << ref;
+                    EXPECT_TRUE(rendered.contains("/keyshepherd/env/" + ref["path"].get<std::string>()))
+                        << ref;
                     EXPECT_EQ(entry.size(), 2U);
                 } else if (wiring == "file") {
                     EXPECT_TRUE(rendered.contains(entry["value"])) << entry;
                     EXPECT_TRUE(name_in(entry).ends_with("_FILE"));
                 }
-                if (wiring != "file") EXPECT_NE(config["template"].dump().find(name_in(entry) + "='{{ $v }}'"), std::string::npos) << name_in(entry);
+                if (wiring != "file")
+                    EXPECT_NE(config["template"].dump().find(name_in(entry) + "='{{ $v }}'"),
+                              std::string::npos)
+                        << name_in(entry);
             }
             std::map<std::string, Json> mounts;
-            for (const Json& m : c.contains("volumeMounts") && c["volumeMounts"].is_array() ? c["volumeMounts"] : Json::array())
+            for (const Json& m : c.contains("volumeMounts") && c["volumeMounts"].is_array()
+                                     ? c["volumeMounts"]
+                                     : Json::array())
                 if (is_our_name(name_in(m))) mounts[name_in(m)] = m;
             for (const auto& [name, mount] : mounts) EXPECT_EQ(mount["readOnly"], true) << name;
             EXPECT_FALSE(mounts.contains("keyshepherd-home"));
@@ -894,42 +1078,53 @@ TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
                 return;
             }
             Json command = Json::array({"/keyshepherd/bin/keyshepherd-exec", "--"});
-            const bool known = original.contains("command") && original["command"].is_array() && !original["command"].empty();
-            for (const Json& word : known ? original["command"] : Json::array({"/usr/bin/entry", "a b", "ü"})) command.push_back(word);
+            const bool known = original.contains("command") && original["command"].is_array() &&
+                               !original["command"].empty();
+            for (const Json& word : known ? original["command"] : Json::array({"/usr/bin/entry", "a b", "ü"}))
+                command.push_back(word);
             EXPECT_EQ(c["command"], command);
             EXPECT_EQ(c.value("args", Json()), original.value("args", Json()));
         });
     });
 }
 
-// ---- whatever arrives ----------------------------------------------------------------------------------------------------
+// ---- whatever arrives
+// ----------------------------------------------------------------------------------------------------
 
 // One value anywhere in the workload becomes something else. The API server would never send most of these.
 TEST_F(Laws, AWorkloadOfAnyShapeGetsAnAnswer) {
     Random random(seed() + 1);
-    const std::array shapes = {"null", "true", "0", "1.5", "\"\"", "\"x\"", "[]", "{}", "[null]", "[[]]", "[0]", "[\"x\"]", "[{}]", "{\"a\":null}", "{\"name\":1}"};
+    const std::array shapes = {"null",  "true",    "0",    "1.5",          "\"\"",
+                               "\"x\"", "[]",      "{}",   "[null]",       "[[]]",
+                               "[0]",   "[\"x\"]", "[{}]", "{\"a\":null}", "{\"name\":1}"};
     auto bend = [&](Ordered& root) {
         Ordered* at = &root["spec"]["template"];
         if (random.chance(10)) at = &root;
-        while (at->is_structured() && !at->empty() && !random.chance(at == &root["spec"]["template"] ? 5 : 20))
+        while (at->is_structured() && !at->empty() &&
+               !random.chance(at == &root["spec"]["template"] ? 5 : 20))
             at = &*std::next(at->begin(), static_cast<std::ptrdiff_t>(random.below(at->size())));
         *at = Ordered::parse(random.pick(shapes));
     };
-    all([&](const Workload& w) {
-        for (int i = 0; i < 3; ++i) {
-            std::string object = edited(w.object, bend);
-            std::string old;
-            if (i == 1) object = edited(run(w, w.object).text(), bend);  // what was injected, bent
-            if (i == 2) old = object, object = w.object;
-            try {
-                const Injection r = run(w, object, old);
-                if (r.outcome.verdict != Verdict::denied) expect_patch_makes_object(r);
-                EXPECT_EQ(admission::review(review_of(w, object, old, "null"), generate::catalog(), w.settings).status, 200);
-            } catch (const std::exception& e) {
-                ADD_FAILURE() << e.what() << " for " << object;
+    all(
+        [&](const Workload& w) {
+            for (int i = 0; i < 3; ++i) {
+                std::string object = edited(w.object, bend);
+                std::string old;
+                if (i == 1) object = edited(run(w, w.object).text(), bend);  // what was injected, bent
+                if (i == 2) old = object, object = w.object;
+                try {
+                    const Injection r = run(w, object, old);
+                    if (r.outcome.verdict != Verdict::denied) expect_patch_makes_object(r);
+                    EXPECT_EQ(
+                        admission::review(review_of(w, object, old, "null"), generate::catalog(), w.settings)
+                            .status,
+                        200);
+                } catch (const std::exception& e) {
+                    ADD_FAILURE() << e.what() << " for " << object;
+                }
             }
-        }
-    }, 2);
+        },
+        2);
 }
 
 }  // namespace
