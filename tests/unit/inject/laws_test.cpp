@@ -740,6 +740,7 @@ TEST_F(Laws, Law6_AnApplyOfTheSameManifestGivesTheStoredBytes) {
         [](const Workload& w) {
             const Injection in = run(w, w.object);
             if (in.outcome.verdict != Verdict::injected) return;
+            if (w.has("entry=duplicate")) return;  // an apply refuses two entries of one name
             const inject::Settings next = upgraded(w.settings);
             const Ordered user = spelled<Ordered>(w.object);
             std::map<std::string, Ordered> containers;
