@@ -57,7 +57,7 @@ bool is_ours(const value& entry, const value* original, const Marker& marker) {
 }
 
 bool is_ours(const value& mount) {
-    return json::find_text(mount, {"name"}).starts_with(name_prefix);
+    return is_own_name(json::find_text(mount, {"name"}));
 }
 
 bool is_wrapped(const array* command) {
@@ -268,7 +268,7 @@ void replay(json::Editor& edit, const std::string& base, const json::value& stor
         for (std::size_t i = 0; from != nullptr && i < from->size(); ++i) {
             const value& c = (*from)[i];
             const std::string name(json::find_text(c, {"name"}));
-            if (name.starts_with(name_prefix)) continue;
+            if (is_own_name(name)) continue;
             const value* pod = json::at(edit.document(), spec);
             const std::string at =
                 fmt::format("{}/{}/{}", spec, list, index_of(json::find_array(*pod, {list}), name));
@@ -297,7 +297,7 @@ void replay(json::Editor& edit, const std::string& base, const json::value& stor
     for (const std::string_view list : {"initContainers", "containers", "volumes"})
         if (const array* from = json::find_array(stored, {"spec", list}))
             for (std::size_t i = 0; i < from->size(); ++i)
-                if (json::find_text((*from)[i], {"name"}).starts_with(name_prefix))
+                if (is_own_name(json::find_text((*from)[i], {"name"})))
                     edit.insert(fmt::format("{}/{}", spec, list), i, (*from)[i]);
 
     if (json::find(*json::at(edit.document(), base), {"metadata"}) == nullptr)
