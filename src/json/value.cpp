@@ -11,65 +11,6 @@ namespace keyshepherd::json {
 
 namespace {
 
-// One pass over the bytes: what `scan` checks, and whether a number is there that could be too large for a
-// double.
-struct Scanned {
-    result<void> within;
-    bool large_number = false;
-};
-
-Scanned scan_bytes(std::string_view text, Limits limits) {
-    constexpr std::size_t long_number = 300;  // digits; 1e308 is the largest
-    std::size_t depth = 0;
-    std::size_t nodes = 1;
-    std::size_t began = 0;  // where what is neither a text nor punctuation began
-    Scanned out;
-    auto check_length = [&](std::size_t end) { out.large_number |= end - began > long_number; };
-    const char* const bytes = text.data();
-    const std::size_t size = text.size();
-    for (std::size_t i = 0; i < size; ++i) {
-        switch (bytes[i]) {
-            case '"':
-                for (++i; i < size && bytes[i] != '"'; ++i)
-                    if (bytes[i] == '\\') ++i;
-                began = i;
-                break;
-            case '[':
-            case '{':
-                if (++depth > limits.depth) {
-                    out.within =
-                        fail(Errc::too_large, fmt::format("nested deeper than {} levels", limits.depth));
-                    return out;
-                }
-                [[fallthrough]];
-            case ',':
-                if (++nodes > limits.nodes) {
-                    out.within = fail(Errc::too_large, fmt::format("more than {} values", limits.nodes));
-                    return out;
-                }
-                [[fallthrough]];
-            case ':':
-                check_length(i);
-                began = i;
-                break;
-            case ']':
-            case '}':
-                check_length(i);
-                began = i;
-                if (depth > 0) --depth;
-                break;
-            case 'e':
-            case 'E':
-                out.large_number |= i > 0 && bytes[i - 1] >= '.' && bytes[i - 1] <= '9';
-                break;
-            default:
-                break;
-        }
-    }
-    if (size > began) check_length(size);
-    return out;
-}
-
 // Boost.JSON reads 1e400 as an infinity, which JSON cannot say again.
 bool is_finite(const value& v) {
     if (const double* number = v.if_double()) return std::isfinite(*number);
@@ -84,22 +25,54 @@ bool is_finite(const value& v) {
 }  // namespace
 
 result<void> scan(std::string_view text, Limits limits) {
-    return scan_bytes(text, limits).within;
+    std::size_t depth = 0;
+    std::size_t nodes = 1;
+    const char* const bytes = text.data();
+    const std::size_t size = text.size();
+    for (std::size_t i = 0; i < size; ++i) {
+        switch (bytes[i]) {
+            case '"':
+                for (++i; i < size && bytes[i] != '"'; ++i)
+                    if (bytes[i] == '\\') ++i;
+                break;
+            case '[':
+            case '{':
+                if (++depth > limits.depth)
+                    return fail(Errc::too_large, fmt::format("nested deeper than {} levels", limits.depth));
+                [[fallthrough]];
+            case ',':
+                if (++nodes > limits.nodes)
+                    return fail(Errc::too_large, fmt::format("more than {} values", limits.nodes));
+                break;
+            case ']':
+            case '}':
+                if (depth > 0) --depth;
+                break;
+            default:
+                break;
+        }
+    }
+    return {};
 }
 
 result<value> parse(std::string_view text, bj::storage_ptr storage, Limits limits) {
-    const Scanned scanned = scan_bytes(text, limits);
-    if (!scanned.within) return std::unexpected(scanned.within.error());
+    // Every value takes a byte, so that a short text cannot hold too many; its depth the parser counts, too.
+    const bool may_be_too_large = text.size() >= limits.nodes;
+    if (may_be_too_large)
+        if (const auto within = scan(text, limits); !within) return std::unexpected(within.error());
     unsigned char stack[BOOST_JSON_STACK_BUFFER_SIZE];
     bj::parser parser({}, {.max_depth = limits.depth}, stack);
     parser.reset(std::move(storage));  // the constructor's storage is only the parser's own stack
     bj::error_code error;
     const std::size_t read = parser.write_some(text.data(), text.size(), error);
     if (!error && read < text.size()) error = bj::error::extra_data;
-    if (error) return fail(Errc::invalid, fmt::format("not JSON at byte {}: {}", read, error.message()));
+    if (error) {
+        // A limit that the text passes anywhere is named before what makes it no JSON.
+        if (const auto within = scan(text, limits); !within) return std::unexpected(within.error());
+        return fail(Errc::invalid, fmt::format("not JSON at byte {}: {}", read, error.message()));
+    }
     value parsed = parser.release();
-    if (scanned.large_number && !is_finite(parsed))
-        return fail(Errc::invalid, "not JSON: a number is too large");
+    if (!is_finite(parsed)) return fail(Errc::invalid, "not JSON: a number is too large");
     return parsed;
 }
 
