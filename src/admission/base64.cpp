@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
 namespace keyshepherd::admission {
 
 namespace {
@@ -17,9 +21,49 @@ constexpr auto pairs = [] {
     return table;
 }();
 
+#ifdef __x86_64__
+// 24 bytes become 32 characters at a time: https://arxiv.org/abs/1704.00605 (Muła and Lemire). A twelfth of
+// the instructions of the loop below. Gives how many bytes are done; the rest is the loop's.
+[[gnu::target("avx2")]] std::size_t encode_avx2(char* to, const unsigned char* from, std::size_t size) {
+    const __m256i spread = _mm256_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10,  //
+                                            1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
+    // What to add to six bits for their character: 0 for 26…51, 1…10 for a digit each, 11 and 12 for '+' and
+    // '/', 13 for 0…25.
+    const __m256i distance = _mm256_setr_epi8(71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 65, 0, 0,
+                                              71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 65, 0, 0);
+    std::size_t done = 0;
+    for (; size - done >= 28; done += 24, to += 32) {  // the second half reads four bytes past its twelve
+        auto half = [&](std::size_t at) {
+            return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + done + at));
+        };
+        const __m256i in = _mm256_shuffle_epi8(_mm256_set_m128i(half(12), half(0)), spread);
+        const __m256i odd = _mm256_mulhi_epu16(_mm256_and_si256(in, _mm256_set1_epi32(0x0fc0fc00)),
+                                               _mm256_set1_epi32(0x04000040));
+        const __m256i even = _mm256_mullo_epi16(_mm256_and_si256(in, _mm256_set1_epi32(0x003f03f0)),
+                                                _mm256_set1_epi32(0x01000010));
+        const __m256i six_bits = _mm256_or_si256(odd, even);
+        const __m256i upper =
+            _mm256_and_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(26), six_bits), _mm256_set1_epi8(13));
+        const __m256i kind = _mm256_or_si256(_mm256_subs_epu8(six_bits, _mm256_set1_epi8(51)), upper);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                            _mm256_add_epi8(six_bits, _mm256_shuffle_epi8(distance, kind)));
+    }
+    return done;
+}
+#endif
+
 void encode(char* to, std::string_view bytes) {
     const auto* from = reinterpret_cast<const unsigned char*>(bytes.data());
     std::size_t left = bytes.size();
+#ifdef __x86_64__
+    static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+    if (has_avx2 && left >= 28) {
+        const std::size_t done = encode_avx2(to, from, left);
+        from += done;
+        to += done / 3 * 4;
+        left -= done;
+    }
+#endif
     for (; left >= 3; left -= 3, from += 3, to += 4) {
         const std::uint32_t group =
             static_cast<std::uint32_t>(from[0]) << 16 | static_cast<std::uint32_t>(from[1]) << 8 | from[2];
