@@ -11,7 +11,7 @@ namespace {
 
 struct Place {
     value* parent;
-    std::string token;  // unescaped
+    std::string_view token;  // as it stands in the pointer
 };
 
 std::string unescape(std::string_view token) {
@@ -38,6 +38,18 @@ std::size_t index_of(std::string_view token) {
     return index;
 }
 
+// The member's name that a token stands for; `buffer` holds it where the token is escaped.
+std::string_view name_of(std::string_view token, std::string& buffer) {
+    if (token.find('~') == std::string_view::npos) return token;
+    buffer = unescape(token);
+    return buffer;
+}
+
+value* member_of(object& members, std::string_view token) {
+    std::string buffer;
+    return members.if_contains(name_of(token, buffer));
+}
+
 Place locate(value& document, std::string_view pointer) {
     value* at = &document;
     std::string_view rest = pointer;
@@ -45,10 +57,10 @@ Place locate(value& document, std::string_view pointer) {
         if (!rest.starts_with('/')) throw std::logic_error(fmt::format("no pointer: {}", pointer));
         rest.remove_prefix(1);
         const std::size_t slash = rest.find('/');
-        std::string token = unescape(rest.substr(0, slash));
-        if (slash == std::string_view::npos) return {at, std::move(token)};
+        const std::string_view token = rest.substr(0, slash);
+        if (slash == std::string_view::npos) return {at, token};
         rest.remove_prefix(slash);
-        value* next = at->is_object()  ? at->get_object().if_contains(token)
+        value* next = at->is_object()  ? member_of(at->get_object(), token)
                       : at->is_array() ? at->get_array().if_contains(index_of(token))
                                        : nullptr;
         if (next == nullptr) throw std::logic_error(fmt::format("nothing at '{}' of {}", token, pointer));
@@ -56,112 +68,108 @@ Place locate(value& document, std::string_view pointer) {
     }
 }
 
-std::string text_of(const value& v) {
-    const bj::string* text = v.if_string();
-    if (text == nullptr) return bj::serialize(v);
-    std::string out;
-    out.reserve(text->size() + text->size() / 8 + 2);
-    append_text(out, *text);
-    return out;
+// What stands at `place`; nullptr for a member that is not there.
+value* at_place(Place place) {
+    if (object* members = place.parent->if_object()) return member_of(*members, place.token);
+    return &place.parent->as_array().at(index_of(place.token));
 }
 
 }  // namespace
 
-void Editor::record(std::string_view op, std::string_view pointer, std::string_view json) {
+std::string& Editor::begin(std::string_view op, std::string_view pointer) {
     if (operations_.empty()) {
-        operations_.reserve(12 << 10);
+        operations_.reserve(24 << 10);
+        write(operations_, R"([{"op":")", op, R"(","path":")", Inside{pointer});
     } else {
-        operations_ += ',';
+        write(operations_, R"(,{"op":")", op, R"(","path":")", Inside{pointer});
     }
-    operations_ += R"({"op":")";
-    operations_ += op;
-    operations_ += R"(","path":)";
-    append_text(operations_, pointer);
-    if (!json.empty()) {
-        operations_ += R"(,"value":)";
-        operations_ += json;
-    }
-    operations_ += '}';
+    return operations_;
+}
+
+void Editor::record(std::string_view op, std::string_view pointer, const value& v) {
+    write(begin(op, pointer), R"(","value":)");
+    append_value(operations_, v);
+    write(operations_, "}");
 }
 
 std::string Editor::take() && {
-    operations_.insert(operations_.begin(), '[');
-    operations_ += ']';
+    operations_ += operations_.empty() ? "[]" : "]";
     return std::move(operations_);
 }
 
 void Editor::set(std::string_view pointer, value v) {
-    Place place = locate(document_, pointer);
-    if (array* list = place.parent->if_array()) {
-        value& element = list->at(index_of(place.token));
-        if (equal(element, v)) return;
-        record("replace", pointer, text_of(v));
-        element = std::move(v);
-        return;
+    const Place place = locate(document_, pointer);
+    value* there = at_place(place);
+    if (there != nullptr && equal(*there, v)) return;
+    record(there == nullptr ? "add" : "replace", pointer, v);
+    if (there != nullptr) {
+        *there = std::move(v);
+    } else {
+        std::string buffer;
+        place.parent->as_object()[name_of(place.token, buffer)] = std::move(v);
     }
-    object& members = place.parent->as_object();
-    value* member = members.if_contains(place.token);
-    if (member != nullptr && equal(*member, v)) return;
-    record(member == nullptr ? "add" : "replace", pointer, text_of(v));
-    members[place.token] = std::move(v);
 }
 
 void Editor::insert_json(std::string_view pointer, std::size_t index, std::string_view json) {
-    Place place = locate(document_, pointer);
-    value* list = place.parent->is_object() ? place.parent->get_object().if_contains(place.token)
-                                            : &place.parent->as_array().at(index_of(place.token));
+    insert_at(pointer, index, json);
+}
+
+void Editor::append_json(std::string_view pointer, std::string_view json) {
+    insert_at(pointer, std::nullopt, json);
+}
+
+void Editor::insert_at(std::string_view pointer, std::optional<std::size_t> index, std::string_view json) {
+    const Place place = locate(document_, pointer);
+    value* list = at_place(place);
     value v = patch_only_ ? value(nullptr, document_.storage()) : bj::parse(json, document_.storage());
     if (list == nullptr || list->is_null()) {
-        record(list == nullptr ? "add" : "replace", pointer, fmt::format("[{}]", json));
+        write(begin(list == nullptr ? "add" : "replace", pointer), R"(","value":[)", json, "]}");
         array first(document_.storage());
         first.push_back(std::move(v));
         if (list != nullptr) {
             *list = std::move(first);
         } else {
-            place.parent->as_object()[place.token] = std::move(first);
+            std::string buffer;
+            place.parent->as_object()[name_of(place.token, buffer)] = std::move(first);
         }
         return;
     }
     array& elements = list->as_array();
-    if (index > elements.size()) throw std::logic_error("insert past the end");
-    record("add", fmt::format("{}/{}", pointer, index), json);
-    elements.insert(elements.begin() + index, std::move(v));
-}
-
-void Editor::append_json(std::string_view pointer, std::string_view json) {
-    Place place = locate(document_, pointer);
-    const value* list = place.parent->is_object() ? place.parent->get_object().if_contains(place.token)
-                                                  : &place.parent->as_array().at(index_of(place.token));
-    insert_json(pointer, list == nullptr || list->is_null() ? 0 : list->as_array().size(), json);
+    const std::size_t before = index.value_or(elements.size());
+    if (before > elements.size()) throw std::logic_error("insert past the end");
+    write(begin("add", pointer), "/", before, R"(","value":)", json, "}");
+    elements.insert(elements.begin() + before, std::move(v));
 }
 
 void Editor::remove(std::string_view pointer) {
-    Place place = locate(document_, pointer);
+    const Place place = locate(document_, pointer);
     if (array* list = place.parent->if_array()) {
         const std::size_t index = index_of(place.token);
         if (index >= list->size()) throw std::logic_error("remove past the end");
-        record("remove", pointer, "");
+        write(begin("remove", pointer), "\"}");
         list->erase(list->begin() + index);
         return;
     }
     object& members = place.parent->as_object();
-    const auto member = members.find(place.token);
+    std::string buffer;
+    const std::string_view name = name_of(place.token, buffer);
+    const auto member = members.find(name);
     if (member == members.end()) throw std::logic_error("remove of an absent member");
-    record("remove", pointer, "");
+    write(begin("remove", pointer), "\"}");
     // A stable erase: the order of the other members is the user's.
     object kept(members.storage());
     kept.reserve(members.size());
     for (auto& other : members)
-        if (other.key() != place.token) kept.emplace(other.key(), std::move(other.value()));
+        if (other.key() != name) kept.emplace(other.key(), std::move(other.value()));
     members = std::move(kept);
 }
 
 namespace {
 
 const value& at_pointer(value& document, const std::string& pointer) {
-    Place place = locate(document, pointer);
-    return place.parent->is_object() ? place.parent->get_object().at(place.token)
-                                     : place.parent->as_array().at(index_of(place.token));
+    const value* there = at_place(locate(document, pointer));
+    if (there == nullptr) throw std::logic_error(fmt::format("nothing at {}", pointer));
+    return *there;
 }
 
 }  // namespace

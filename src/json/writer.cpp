@@ -1,6 +1,11 @@
 #include <keyshepherd/json/writer.hpp>
 
+#include <boost/json/serialize.hpp>
+
 #include <array>
+#include <bit>
+#include <cstring>
+#include <utility>
 
 namespace keyshepherd::json {
 
@@ -20,32 +25,102 @@ constexpr auto escapes = [] {
     return table;
 }();
 
+char* put_escaped(char* to, char c) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    const char escape = escapes[static_cast<unsigned char>(c)];
+    if (escape == 0) {
+        *to++ = c;
+        return to;
+    }
+    *to++ = '\\';
+    *to++ = escape;
+    if (escape != 'u') return to;
+    *to++ = '0';
+    *to++ = '0';
+    *to++ = digits[static_cast<unsigned char>(c) >> 4];
+    *to++ = digits[c & 15];
+    return to;
+}
+
+using Block = unsigned char __attribute__((vector_size(16)));
+
+// How many bytes of `block` stand as they are, before the first that does not.
+std::size_t plain_bytes(Block block) {
+    static_assert(std::endian::native == std::endian::little);
+    const auto escaped =
+        std::bit_cast<std::array<std::uint64_t, 2>>((block < 0x20) | (block == '"') | (block == '\\'));
+    const int bits = escaped[0] != 0 ? std::countr_zero(escaped[0]) : 64 + std::countr_zero(escaped[1]);
+    return static_cast<std::size_t>(bits) / 8;
+}
+
 }  // namespace
 
+namespace pieces {
+
+char* put(char* to, Inside inside) {
+    const char* from = inside.value.data();
+    const char* const end = from + inside.value.size();
+    while (static_cast<std::size_t>(end - from) >= sizeof(Block)) {
+        Block block;
+        std::memcpy(&block, from, sizeof block);
+        std::memcpy(to, &block, sizeof block);  // what is behind the plain bytes is written over
+        const std::size_t plain = plain_bytes(block);
+        from += plain;
+        to += plain;
+        if (plain < sizeof block) to = put_escaped(to, *from++);
+    }
+    while (from != end) to = put_escaped(to, *from++);
+    return to;
+}
+
+char* put(char* to, std::int64_t number) {
+    return std::to_chars(to, to + 20, number).ptr;
+}
+
+char* put(char* to, std::size_t number) {
+    return std::to_chars(to, to + 20, number).ptr;
+}
+
+}  // namespace pieces
+
 void append_text(std::string& out, std::string_view value) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    const std::size_t start = out.size();
-    // Room for the worst case, so that the loop only writes: it runs over every byte of a patch twice.
-    out.resize_and_overwrite(start + 2 + 6 * value.size(), [&](char* buffer, std::size_t) {
-        char* to = buffer + start;
-        *to++ = '"';
-        for (const char c : value) {
-            const char escape = escapes[static_cast<unsigned char>(c)];
-            if (escape == 0) {
-                *to++ = c;
-                continue;
+    write(out, Text{value});
+}
+
+void append_value(std::string& out, const boost::json::value& value) {
+    switch (value.kind()) {
+        case boost::json::kind::null:
+            return write(out, "null");
+        case boost::json::kind::bool_:
+            return value.get_bool() ? write(out, "true") : write(out, "false");
+        case boost::json::kind::int64:
+            return write(out, value.get_int64());
+        case boost::json::kind::uint64:
+            return write(out, static_cast<std::size_t>(value.get_uint64()));
+        case boost::json::kind::double_:
+            return write(out, std::string_view(boost::json::serialize(value)));
+        case boost::json::kind::string:
+            return write(out, Text{value.get_string()});
+        case boost::json::kind::array: {
+            write(out, "[");
+            bool first = true;
+            for (const auto& element : value.get_array()) {
+                if (!std::exchange(first, false)) write(out, ",");
+                append_value(out, element);
             }
-            *to++ = '\\';
-            *to++ = escape;
-            if (escape != 'u') continue;
-            *to++ = '0';
-            *to++ = '0';
-            *to++ = digits[static_cast<unsigned char>(c) >> 4];
-            *to++ = digits[c & 15];
+            return write(out, "]");
         }
-        *to++ = '"';
-        return static_cast<std::size_t>(to - buffer);
-    });
+        case boost::json::kind::object: {
+            write(out, "{");
+            bool first = true;
+            for (const auto& member : value.get_object()) {
+                if (!std::exchange(first, false)) write(out, ",");
+                write(out, Text{member.key()}, ":");
+                append_value(out, member.value());
+            }
+            return write(out, "}");
+        }
+    }
 }
 
 Writer& Writer::open(char bracket) {
@@ -62,10 +137,7 @@ Writer& Writer::close(char bracket) {
 }
 
 Writer& Writer::key(std::string_view name) {
-    separate();
-    out_ += '"';
-    out_ += name;
-    out_ += "\":";
+    comma_ ? write(out_, ",\"", name, "\":") : write(out_, "\"", name, "\":");
     comma_ = false;
     return *this;
 }
@@ -84,9 +156,9 @@ Writer& Writer::text(std::string_view value) {
 }
 
 Writer& Writer::number(std::int64_t value) {
-    std::array<char, 24> buffer{};
-    const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
-    return raw({buffer.data(), end});
+    separate();
+    write(out_, value);
+    return *this;
 }
 
 Writer& Writer::raw(std::string_view json) {

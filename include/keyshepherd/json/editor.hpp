@@ -11,6 +11,8 @@
 
 #include <keyshepherd/json/value.hpp>
 
+#include <optional>
+
 namespace keyshepherd::json {
 
 class Editor {
@@ -39,10 +41,13 @@ public:
     std::string take() &&;
 
 private:
-    void record(std::string_view op, std::string_view pointer, std::string_view json);
+    // Begins one operation, up to and with its pointer.
+    std::string& begin(std::string_view op, std::string_view pointer);
+    void record(std::string_view op, std::string_view pointer, const value& v);
+    void insert_at(std::string_view pointer, std::optional<std::size_t> index, std::string_view json);
 
     value& document_;
-    std::string operations_;  // separated by commas
+    std::string operations_;  // the patch, but for its last bracket
     bool patch_only_ = false;
 };
 

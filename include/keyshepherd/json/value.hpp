@@ -18,8 +18,8 @@ using bj::object;
 using bj::value;
 
 // What a parser may be made to hold. Where a text is long enough to pass the number of nodes, the scan runs
-// over the raw bytes before any tree is built, since a tree of 7 MiB of `[],` takes some 200 MB and blocks its
-// thread for hundreds of milliseconds.
+// over the raw bytes before any tree is built, since a tree of 7 MiB of `[],` takes some 200 MB and blocks
+// its thread for hundreds of milliseconds.
 struct Limits {
     std::size_t depth = 100;
     std::size_t nodes = 300'000;
@@ -29,7 +29,8 @@ struct Limits {
 // Says nothing about whether the text is JSON.
 result<void> scan(std::string_view text, Limits limits = {});
 
-// Parses within `limits`, as scan() has them. Errc::invalid gives the byte offset and never repeats the text: it may hold a secret.
+// Parses within `limits`, as scan() has them. Errc::invalid gives the byte offset and never repeats the text:
+// it may hold a secret.
 result<value> parse(std::string_view text, bj::storage_ptr storage = {}, Limits limits = {});
 
 // RFC 6901: escapes one reference token.

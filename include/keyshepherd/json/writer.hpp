@@ -6,8 +6,12 @@
 // Commas are put in; that every open has its end is the caller's part.
 #pragma once
 
+#include <boost/json/value.hpp>
+
 #include <charconv>
+#include <concepts>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -46,5 +50,72 @@ private:
 
 // `value` as a JSON string, appended with its quotes.
 void append_text(std::string& out, std::string_view value);
+
+// The JSON of `value`, as boost::json::serialize gives it.
+void append_value(std::string& out, const boost::json::value& value);
+
+// Pieces of write(): a JSON string, and what stands between the quotes of one.
+struct Text {
+    std::string_view value;
+};
+struct Inside {
+    std::string_view value;
+};
+
+// Each piece has the room that it may take at most, and what writes it and gives the end of what is written.
+namespace pieces {
+
+template <std::size_t N>
+constexpr std::size_t room(const char (&)[N]) {
+    return N - 1;
+}
+constexpr std::size_t room(std::string_view json) {
+    return json.size();
+}
+constexpr std::size_t room(Inside inside) {
+    return 6 * inside.value.size();
+}
+constexpr std::size_t room(Text text) {
+    return 2 + room(Inside{text.value});
+}
+constexpr std::size_t room(std::integral auto) {
+    return 20;
+}
+
+template <std::size_t N>
+char* put(char* to, const char (&json)[N]) {
+    std::memcpy(to, json, N - 1);
+    return to + N - 1;
+}
+inline char* put(char* to, std::string_view json) {
+    std::memcpy(to, json.data(), json.size());
+    return to + json.size();
+}
+char* put(char* to, Inside inside);
+inline char* put(char* to, Text text) {
+    *to++ = '"';
+    to = put(to, Inside{text.value});
+    *to++ = '"';
+    return to;
+}
+char* put(char* to, std::int64_t number);
+char* put(char* to, std::size_t number);
+
+}  // namespace pieces
+
+// Appends JSON with holes in it, in one step:
+//
+//     write(out, R"({"name":)", Text{name}, R"(,"port":)", port, "}");
+//
+// Literals and string views go in as they are.
+template <class... Pieces>
+void write(std::string& out, const Pieces&... piece) {
+    const std::size_t start = out.size();
+    out.resize_and_overwrite(start + (pieces::room(piece) + ... + 0), [&](char* buffer, std::size_t) {
+        char* to = buffer + start;
+        ((to = pieces::put(to, piece)), ...);
+        return static_cast<std::size_t>(to - buffer);
+    });
+}
 
 }  // namespace keyshepherd::json
