@@ -73,14 +73,6 @@ char* put(char* to, Inside inside) {
     return to;
 }
 
-char* put(char* to, std::int64_t number) {
-    return std::to_chars(to, to + 20, number).ptr;
-}
-
-char* put(char* to, std::size_t number) {
-    return std::to_chars(to, to + 20, number).ptr;
-}
-
 }  // namespace pieces
 
 void append_text(std::string& out, std::string_view value) {
@@ -92,11 +84,11 @@ void append_value(std::string& out, const boost::json::value& value) {
         case boost::json::kind::null:
             return write(out, "null");
         case boost::json::kind::bool_:
-            return value.get_bool() ? write(out, "true") : write(out, "false");
+            return write(out, value.get_bool());
         case boost::json::kind::int64:
             return write(out, value.get_int64());
         case boost::json::kind::uint64:
-            return write(out, static_cast<std::size_t>(value.get_uint64()));
+            return write(out, value.get_uint64());
         case boost::json::kind::double_:
             return write(out, std::string_view(boost::json::serialize(value)));
         case boost::json::kind::string:

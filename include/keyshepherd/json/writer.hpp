@@ -98,8 +98,12 @@ inline char* put(char* to, Text text) {
     *to++ = '"';
     return to;
 }
-char* put(char* to, std::int64_t number);
-char* put(char* to, std::size_t number);
+inline char* put(char* to, bool value) {
+    return put(to, value ? std::string_view("true") : std::string_view("false"));
+}
+inline char* put(char* to, std::integral auto number) {
+    return std::to_chars(to, to + 20, number).ptr;
+}
 
 }  // namespace pieces
 
