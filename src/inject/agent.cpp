@@ -12,6 +12,7 @@ namespace keyshepherd::inject {
 
 namespace {
 
+using json::Plain;
 using json::Text;
 using json::write;
 
@@ -106,14 +107,14 @@ std::string agent_config(const Plan& plan, const std::vector<Rendered>& files) {
     write(out, R"({"auto_auth":{"method":[{"type":)", Text{plan.login.type}, R"(,"mount_path":)",
           Text{plan.login.path}, R"(,"config":{)");
     if (plan.login.type == "kubernetes") {
-        write(out, R"("role":)", Text{plan.login.role}, R"(,"token_path":)", Text{token_file});
+        write(out, R"("role":)", Text{plan.login.role}, R"(,"token_path":)", Plain{token_file});
     } else {
         // The Secret is read-only; with the default every login logs an error.
-        write(out, R"("role_id_file_path":)", Text{role_id_file}, R"(,"secret_id_file_path":)",
-              Text{secret_id_file}, R"(,"remove_secret_id_file_after_reading":false)");
+        write(out, R"("role_id_file_path":)", Plain{role_id_file}, R"(,"secret_id_file_path":)",
+              Plain{secret_id_file}, R"(,"remove_secret_id_file_after_reading":false)");
     }
     write(out, R"(}}]},"vault":{"address":)", Text{plan.vault.address});
-    if (has_ca(plan)) write(out, R"(,"ca_cert":)", Text{ca_file});
+    if (has_ca(plan)) write(out, R"(,"ca_cert":)", Plain{ca_file});
     if (!plan.vault.tls_server_name.empty())
         write(out, R"(,"tls_server_name":)", Text{plan.vault.tls_server_name});
 
@@ -129,7 +130,7 @@ std::string agent_config(const Plan& plan, const std::vector<Rendered>& files) {
         comma = ",";
     }
     // The startup probe shows the log's last error; it is kept small, since it rests in memory.
-    write(out, R"(],"log_level":)", Text{plan.log_level}, R"(,"log_file":)", Text{agent_log},
+    write(out, R"(],"log_level":)", Text{plan.log_level}, R"(,"log_file":)", Plain{agent_log},
           R"(,"log_rotate_bytes":1048576,"log_rotate_max_files":1})");
     return out;
 }
@@ -153,18 +154,18 @@ void resources(std::string& out, std::string_view cpu_request, std::string_view 
 }
 
 void writable(std::string& out, std::string_view volume, std::string_view path) {
-    write(out, R"({"name":)", Text{volume}, R"(,"mountPath":)", Text{path}, "}");
+    write(out, R"({"name":)", Plain{volume}, R"(,"mountPath":)", Plain{path}, "}");
 }
 
 void read_only(std::string& out, std::string_view volume, std::string_view path) {
-    write(out, R"({"name":)", Text{volume}, R"(,"readOnly":true,"mountPath":)", Text{path}, "}");
+    write(out, R"({"name":)", Plain{volume}, R"(,"readOnly":true,"mountPath":)", Plain{path}, "}");
 }
 
 // Opens a container with what all of ours have in common. Pod Security `restricted`:
 // https://kubernetes.io/docs/concepts/security/pod-security-standards/
 void container(std::string& out, const Plan& plan, std::string_view name, std::string_view image) {
     write(
-        out, R"({"name":)", Text{name}, R"(,"image":)", Text{image},
+        out, R"({"name":)", Plain{name}, R"(,"image":)", Text{image},
         R"(,"imagePullPolicy":"IfNotPresent","securityContext":{"capabilities":{"drop":["ALL"]},"runAsUser":)",
         plan.user, R"(,"runAsGroup":)", plan.group,
         R"(,"runAsNonRoot":true,"readOnlyRootFilesystem":true,"allowPrivilegeEscalation":false,)"
@@ -177,17 +178,16 @@ void launcher_container(std::string& out, const Plan& plan, std::string_view nam
                         std::string_view command) {
     container(out, plan, name, settings.image);
     resources(out, "10m", "100m", "8Mi", "32Mi");
-    write(out, R"(,"command":[)", Text{launcher_in_image}, ",", Text{command});
+    write(out, R"(,"command":[)", Plain{launcher_in_image}, ",", Plain{command});
 }
 
 enum class Stay { beside_the_application, until_rendered };
 
 void agent(std::string& out, const Plan& plan, std::string_view name, Stay stay) {
     container(out, plan, name, plan.agent_image);
-    write(out, R"(,"command":[)", Text{plan.flavor}, R"(,"agent","-config=)", json::Inside{config_file},
-          "\"");
+    write(out, R"(,"command":[)", Text{plan.flavor}, R"(,"agent","-config=)", config_file, "\"");
     if (stay == Stay::until_rendered) write(out, R"(,"-exit-after-auth")");
-    write(out, R"(],"env":[{"name":"HOME","value":)", Text{home_folder}, "}");
+    write(out, R"(],"env":[{"name":"HOME","value":)", Plain{home_folder}, "}");
     if (!plan.vault.vault_namespace.empty())
         write(out, R"(,{"name":"VAULT_NAMESPACE","value":)", Text{plan.vault.vault_namespace}, "}");
     write(out, R"(],"volumeMounts":[)");
@@ -209,16 +209,17 @@ void agent(std::string& out, const Plan& plan, std::string_view name, Stay stay)
 }
 
 void startup_probe(std::string& out, const std::vector<Rendered>& files) {
-    write(out, R"(,"startupProbe":{"exec":{"command":[)", Text{launcher}, R"(,"probe")");
+    write(out, R"(,"startupProbe":{"exec":{"command":[)", Plain{launcher}, R"(,"probe")");
     for (const Rendered& file : files) write(out, ",", Text{file.destination});
     // 600 times a second: ten minutes, then kubelet starts the agent anew.
-    write(out, ",", Text{agent_log},
+    write(out, ",", Plain{agent_log},
           R"(]},"timeoutSeconds":5,"periodSeconds":1,"successThreshold":1,"failureThreshold":600})");
 }
 
 std::string memory_volume(std::string_view name, std::string_view size) {
     std::string out;
-    write(out, R"({"name":)", Text{name}, R"(,"emptyDir":{"medium":"Memory","sizeLimit":)", Text{size}, "}}");
+    write(out, R"({"name":)", Plain{name}, R"(,"emptyDir":{"medium":"Memory","sizeLimit":)", Plain{size},
+          "}}");
     return out;
 }
 
@@ -228,7 +229,7 @@ std::string config_volume_of(const Plan& plan) {
     std::string out;
     out.reserve(1 << 10);
     auto item = [&](std::string_view path, std::string_view annotation) {
-        write(out, R"({"path":)", Text{path},
+        write(out, R"({"path":)", Plain{path},
               R"(,"fieldRef":{"apiVersion":"v1","fieldPath":"metadata.annotations[')", annotation_prefix,
               annotation, R"(']"}})");
     };
@@ -236,12 +237,12 @@ std::string config_volume_of(const Plan& plan) {
         write(out, R"(,{"secret":{"name":)", Text{name}, R"(,"items":[)");
         std::string_view comma;
         for (const std::string_view key : keys) {
-            write(out, comma, R"({"key":)", Text{key}, R"(,"path":)", Text{key}, "}");
+            write(out, comma, R"({"key":)", Plain{key}, R"(,"path":)", Plain{key}, "}");
             comma = ",";
         }
         write(out, "]}}");
     };
-    write(out, R"({"name":)", Text{config_volume}, R"(,"projected":{"sources":[{"downwardAPI":{"items":[)");
+    write(out, R"({"name":)", Plain{config_volume}, R"(,"projected":{"sources":[{"downwardAPI":{"items":[)");
     item("agent.json", "agent-config");
     if (!plan.vault.ca.empty()) {
         write(out, ",");
@@ -289,7 +290,7 @@ std::string env_entry(const Plan& plan, const std::string& variable) {
             break;
         default:
             write(out, R"({"name":")", name, R"(","valueFrom":{"fileKeyRef":{"volumeName":)",
-                  Text{env_volume}, R"(,"path":)", Text{carried.file}, R"(,"key":")", name,
+                  Plain{env_volume}, R"(,"path":)", Text{carried.file}, R"(,"key":")", name,
                   R"(","optional":false}}})");
     }
     return out;
@@ -303,7 +304,7 @@ PodParts parts_of(const Plan& plan, const Settings& settings) {
     {
         std::string& out = add(parts.init_containers, install_container);
         launcher_container(out, plan, install_container, settings, "install");
-        write(out, ",", Text{bin_folder}, R"(],"volumeMounts":[)");
+        write(out, ",", Plain{bin_folder}, R"(],"volumeMounts":[)");
         writable(out, bin_volume, bin_folder);
         write(out, "]}");
     }
@@ -342,7 +343,7 @@ PodParts parts_of(const Plan& plan, const Settings& settings) {
         parts.volumes.push_back({std::string(name), std::move(json)});
     };
     std::string bin;
-    write(bin, R"({"name":)", Text{bin_volume}, R"(,"emptyDir":{"sizeLimit":"4Mi"}})");
+    write(bin, R"({"name":)", Plain{bin_volume}, R"(,"emptyDir":{"sizeLimit":"4Mi"}})");
     volume(bin_volume, std::move(bin));
     volume(config_volume, config_volume_of(plan));
     volume(home_volume, memory_volume(home_volume, "16Mi"));

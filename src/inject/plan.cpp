@@ -41,32 +41,41 @@ std::string refuse(Wiring wiring, AgentMode agent, OnRotate on_rotate) {
 }
 
 struct Container {
-    std::string list;
+    std::string_view list;
     std::size_t index;
-    std::string name;
+    std::string_view name;
     const json::value* spec;
+    const json::array* env;                   // nullptr: none
+    std::vector<std::string_view> variables;  // the names of `env`, "" for an entry that has none
     bool selected;
 };
 
 std::vector<Container> containers_of(const json::value& pod) {
     std::vector<Container> all;
-    for (const std::string_view list : {"initContainers", "containers"})
-        if (const json::array* elements = json::find_array(pod, {list}))
-            for (std::size_t i = 0; i < elements->size(); ++i)
-                all.push_back({std::string(list), i, std::string(json::find_text((*elements)[i], {"name"})),
-                               &(*elements)[i], false});
+    for (const std::string_view list : {"initContainers", "containers"}) {
+        const json::array* elements = json::find_array(pod, {list});
+        if (elements == nullptr) continue;
+        all.reserve(all.size() + elements->size());
+        for (std::size_t i = 0; i < elements->size(); ++i) {
+            const json::value& spec = (*elements)[i];
+            Container& c =
+                all.emplace_back(list, i, json::find_text(spec, {"name"}), &spec,
+                                 json::find_array(spec, {"env"}), std::vector<std::string_view>(), false);
+            if (c.env == nullptr) continue;
+            c.variables.reserve(c.env->size());
+            for (const json::value& entry : *c.env) c.variables.push_back(json::find_text(entry, {"name"}));
+        }
+    }
     return all;
 }
 
 // The last entry of that name: the one that kubelet takes.
-const json::value* env_entry(const json::value& container, std::string_view name,
+const json::value* env_entry(const Container& container, std::string_view name,
                              std::size_t* index = nullptr) {
-    const json::array* env = json::find_array(container, {"env"});
-    if (env == nullptr) return nullptr;
-    for (std::size_t i = env->size(); i-- > 0;)
-        if (json::find_text((*env)[i], {"name"}) == name) {
+    for (std::size_t i = container.variables.size(); i-- > 0;)
+        if (container.variables[i] == name) {
             if (index != nullptr) *index = i;
-            return &(*env)[i];
+            return &(*container.env)[i];
         }
     return nullptr;
 }
@@ -141,24 +150,24 @@ private:
 
     void select(std::string_view list, const std::string& annotation,
                 const std::optional<std::vector<std::string>>& names, bool all_by_default) {
-        std::vector<std::string> known;
-        for (Container& c : containers_) {
-            if (c.list != list) continue;
-            known.push_back(c.name);
-            if (!names && all_by_default) c.selected = true;
+        if (!names) {
+            for (Container& c : containers_) c.selected |= all_by_default && c.list == list;
+            return;
         }
-        if (!names) return;
         for (const std::string& name : *names) {
             const auto c = std::find_if(containers_.begin(), containers_.end(),
                                         [&](const Container& x) { return x.list == list && x.name == name; });
-            if (c == containers_.end()) {
-                fault(annotation,
-                      fmt::format("names {}, which the template does not have; {} are: {}", quoted(name),
-                                  list == "containers" ? "its containers" : "its init containers",
-                                  known.empty() ? "(none)" : fmt::format("{}", fmt::join(known, ", "))));
-            } else {
+            if (c != containers_.end()) {
                 c->selected = true;
+                continue;
             }
+            std::vector<std::string_view> known;
+            for (const Container& x : containers_)
+                if (x.list == list) known.push_back(x.name);
+            fault(annotation,
+                  fmt::format("names {}, which the template does not have; {} are: {}", quoted(name),
+                              list == "containers" ? "its containers" : "its init containers",
+                              known.empty() ? "(none)" : fmt::format("{}", fmt::join(known, ", "))));
         }
     }
 
@@ -209,12 +218,10 @@ private:
                 plan_.order.push_back(variable);
         }
         for (const Container& c : containers_) {
-            const json::array* env = json::find_array(*c.spec, {"env"});
-            if (env == nullptr) continue;
-            for (std::size_t i = 0; i < env->size(); ++i) {
-                const std::string_view value = json::find_text((*env)[i], {"value"});
+            for (std::size_t i = 0; i < c.variables.size(); ++i) {
+                const std::string_view value = json::find_text((*c.env)[i], {"value"});
                 if (!is_reference(value)) continue;
-                const std::string name(json::find_text((*env)[i], {"name"}));
+                const std::string name(c.variables[i]);
                 const std::string at = fmt::format(".env[{}]", i);
                 std::string wrong;
                 const auto reference = parse_reference(value.substr(6), wrong);
@@ -231,7 +238,7 @@ private:
                                          "variable has one "
                                          "value in a pod, so use two names",
                                          name));
-                } else if (const auto* last = env_entry(*c.spec, name); last != &(*env)[i]) {
+                } else if (const auto* last = env_entry(c, name); last != &(*c.env)[i]) {
                     fault_at(c, at + ".name", "stands twice in this container; keep one entry");
                 }
             }
@@ -302,18 +309,18 @@ private:
     bool gets_variables(const Container& c) const {
         // One that keeps every variable of its own gets none.
         if (c.selected && std::any_of(plan_.order.begin(), plan_.order.end(), [&](const std::string& v) {
-                return wishes_.on_conflict != OnConflict::keep || env_entry(*c.spec, v) == nullptr;
+                return wishes_.on_conflict != OnConflict::keep || env_entry(c, v) == nullptr;
             }))
             return true;
         return std::any_of(references_.begin(), references_.end(), [&](const auto& r) {
-            const json::value* entry = env_entry(*c.spec, r.first);
+            const json::value* entry = env_entry(c, r.first);
             return entry != nullptr && is_reference(json::find_text(*entry, {"value"}));
         });
     }
 
     bool command_known(const Container& c) const {
         const json::array* command = json::find_array(*c.spec, {"command"});
-        return (command != nullptr && !command->empty()) || wishes_.entrypoints.contains(c.name);
+        return (command != nullptr && !command->empty()) || wishes_.entrypoints.contains(std::string(c.name));
     }
 
     void choose_wiring() {
@@ -327,7 +334,7 @@ private:
                 "set its `command`, or {}entrypoint-{} to the image's ENTRYPOINT as a JSON list",
                 annotation_prefix, c.name);
         };
-        const std::string oldest = std::min(settings_.kubernetes, settings_.lowest_kubelet).text();
+        auto oldest = [&] { return std::min(settings_.kubernetes, settings_.lowest_kubelet).text(); };
         if (wishes_.wiring == Wiring::automatic) {
             plan_.wiring = envfile ? Wiring::envfile : Wiring::exec;
             for (const Container* c : opaque)
@@ -338,12 +345,12 @@ private:
                             "is absent in container {}, and the oldest node runs Kubernetes {} where a "
                             "variable can only be set "
                             "through the command; {}, or use {}wiring: file, or upgrade the nodes to 1.35",
-                            c->name, oldest, ways_out(*c), annotation_prefix));
+                            c->name, oldest(), ways_out(*c), annotation_prefix));
         } else if (wishes_.wiring == Wiring::envfile && !envfile) {
             fault("wiring", fmt::format("is envfile, which needs every node at Kubernetes 1.35 or newer; the "
                                         "oldest is {}, where the variable "
                                         "would be empty. Use exec or auto",
-                                        oldest));
+                                        oldest()));
         } else if (wishes_.wiring == Wiring::exec) {
             for (const Container* c : opaque)
                 fault_at(*c, ".command",
@@ -368,29 +375,31 @@ private:
     void wire_containers() {
         for (const Container& c : containers_) {
             ContainerPlan p{
-                .list = c.list,
+                .list = std::string(c.list),
                 .index = c.index,
-                .name = c.name,
+                .name = std::string(c.name),
                 .variables = {},
                 .replaced = {},
                 .wrap = false,
                 .entrypoint = {},
                 .mount_files = c.selected && (!wishes_.files.empty() || plan_.wiring == Wiring::file)};
-            std::vector<std::string> wanted;
-            if (c.selected) wanted = plan_.order;
+            std::vector<std::string_view> wanted;
+            if (c.selected) wanted.assign(plan_.order.begin(), plan_.order.end());
             for (const std::string& v : referred_)
                 if (std::find(wanted.begin(), wanted.end(), v) == wanted.end()) wanted.push_back(v);
             for (const auto& [v, reference] : references_)
                 if (std::find(wanted.begin(), wanted.end(), v) == wanted.end()) wanted.push_back(v);
-            for (const std::string& v : wanted) {
+            for (const std::string_view v : wanted) {
                 std::size_t at = 0;
-                const std::string target = plan_.wiring == Wiring::file ? v + "_FILE" : v;
-                const json::value* entry = env_entry(*c.spec, v, &at);
+                const std::string of_file =
+                    plan_.wiring == Wiring::file ? fmt::format("{}_FILE", v) : std::string();
+                const std::string_view target = of_file.empty() ? v : std::string_view(of_file);
+                const json::value* entry = env_entry(c, v, &at);
                 const bool reference = entry != nullptr && is_reference(json::find_text(*entry, {"value"}));
                 const bool ordered =
                     c.selected && std::find(plan_.order.begin(), plan_.order.end(), v) != plan_.order.end();
                 if (!reference && !ordered) continue;
-                if (!reference) entry = env_entry(*c.spec, target, &at);
+                if (!reference && target != v) entry = env_entry(c, target, &at);
                 if (reference && plan_.wiring == Wiring::file) {
                     fault_at(c, fmt::format(".env[{}].value", at),
                              fmt::format("asks for {} in the environment, which wiring file does not give; "
@@ -401,7 +410,7 @@ private:
                 // An empty entry sets nothing: what a replaced literal leaves behind is one.
                 const bool empty = entry != nullptr && json::find_text(*entry, {"value"}).empty() &&
                                    json::find(*entry, {"valueFrom"}) == nullptr;
-                if (empty) p.replaced.push_back(v);
+                if (empty) p.replaced.emplace_back(v);
                 if (entry != nullptr && !reference && !empty) {
                     if (wishes_.on_conflict == OnConflict::deny) {
                         fault_at(c, fmt::format(".env[{}]", at),
@@ -416,9 +425,9 @@ private:
                                         c.name, target, annotation_prefix));
                         continue;
                     }
-                    p.replaced.push_back(v);
+                    p.replaced.emplace_back(v);
                 }
-                p.variables.push_back(v);
+                p.variables.emplace_back(v);
                 if (entry == nullptr && json::find_array(*c.spec, {"envFrom"}) != nullptr &&
                     !json::find_array(*c.spec, {"envFrom"})->empty())
                     warn(fmt::format("container {} has envFrom: should it hold {}, the injected value wins",
@@ -437,7 +446,7 @@ private:
             p.wrap = plan_.wiring == Wiring::exec && !p.variables.empty();
             const json::array* command = json::find_array(*c.spec, {"command"});
             if (p.wrap && (command == nullptr || command->empty()))
-                if (const auto entrypoint = wishes_.entrypoints.find(c.name);
+                if (const auto entrypoint = wishes_.entrypoints.find(std::string(c.name));
                     entrypoint != wishes_.entrypoints.end())
                     p.entrypoint = entrypoint->second;
             if (!p.variables.empty() || p.mount_files) plan_.containers.push_back(std::move(p));
@@ -511,14 +520,12 @@ private:
     // What the API server would answer with a bare "must be unique" is said here in full.
     void check_collisions() {
         for (const Container& c : containers_) {
-            if (const json::array* env = json::find_array(*c.spec, {"env"}))
-                for (std::size_t i = 0; i < env->size(); ++i)
-                    if (is_own_name(json::find_text((*env)[i], {"valueFrom", "fileKeyRef", "volumeName"})))
-                        fault_at(
-                            c, fmt::format(".env[{}].valueFrom.fileKeyRef.volumeName", i),
-                            fmt::format(
-                                "is keyshepherd's own volume; ask for the variable with {}env-{}: path#key",
-                                annotation_prefix, json::find_text((*env)[i], {"name"})));
+            for (std::size_t i = 0; i < c.variables.size(); ++i)
+                if (is_own_name(json::find_text((*c.env)[i], {"valueFrom", "fileKeyRef", "volumeName"})))
+                    fault_at(c, fmt::format(".env[{}].valueFrom.fileKeyRef.volumeName", i),
+                             fmt::format(
+                                 "is keyshepherd's own volume; ask for the variable with {}env-{}: path#key",
+                                 annotation_prefix, c.variables[i]));
             if (c.name.starts_with(name_prefix))
                 fault_at(
                     c, ".name",

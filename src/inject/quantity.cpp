@@ -1,7 +1,5 @@
 #include "quantity.hpp"
 
-#include <fmt/format.h>
-
 #include <array>
 #include <cstdint>
 #include <utility>
@@ -67,10 +65,10 @@ std::optional<Quantity> parse_quantity(std::string_view text) {
             number /= step;
             ++s;
         }
-        return fmt::format("{}{}", static_cast<long long>(number), suffixes.at(s));
+        return std::to_string(static_cast<long long>(number)).append(suffixes.at(s));
     };
     if (milli % 1000 != 0) {
-        q.canonical = fmt::format("{}m", static_cast<long long>(milli));
+        q.canonical = std::to_string(static_cast<long long>(milli)) + 'm';
     } else if (binary) {
         q.canonical = print(milli / 1000, 1024, binary_suffixes);
     } else {

@@ -47,7 +47,7 @@ std::string_view name_of(std::string_view token, std::string& buffer) {
 
 value* member_of(object& members, std::string_view token) {
     std::string buffer;
-    return members.if_contains(name_of(token, buffer));
+    return const_cast<value*>(member(members, name_of(token, buffer)));
 }
 
 Place locate(value& document, std::string_view pointer) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 namespace keyshepherd::json {
@@ -13,13 +14,20 @@ namespace {
 
 // Boost.JSON reads 1e400 as an infinity, which JSON cannot say again.
 bool is_finite(const value& v) {
-    if (const double* number = v.if_double()) return std::isfinite(*number);
-    if (const array* list = v.if_array())
-        return std::all_of(list->begin(), list->end(), [](const value& e) { return is_finite(e); });
-    if (const object* members = v.if_object())
-        return std::all_of(members->begin(), members->end(),
-                           [](const auto& m) { return is_finite(m.value()); });
-    return true;
+    switch (v.kind()) {
+        case bj::kind::double_:
+            return std::isfinite(v.get_double());
+        case bj::kind::array:
+            for (const value& element : v.get_array())
+                if (!is_finite(element)) return false;
+            return true;
+        case bj::kind::object:
+            for (const auto& member : v.get_object())
+                if (!is_finite(member.value())) return false;
+            return true;
+        default:
+            return true;
+    }
 }
 
 }  // namespace
@@ -96,12 +104,21 @@ const value* at(const value& root, std::string_view pointer) {
     return root.find_pointer(pointer, error);
 }
 
+const value* member(const object& members, std::string_view name) {
+    constexpr std::size_t few = 18;  // up to so many Boost.JSON walks them, too, in three calls
+    if (members.size() > few) return members.if_contains(name);
+    for (const auto& m : members)
+        if (m.key().size() == name.size() && std::memcmp(m.key().data(), name.data(), name.size()) == 0)
+            return &m.value();
+    return nullptr;
+}
+
 const value* find(const value& root, std::initializer_list<std::string_view> path) {
     const value* at = &root;
     for (const std::string_view step : path) {
         const object* members = at->if_object();
         if (members == nullptr) return nullptr;
-        at = members->if_contains(step);
+        at = member(*members, step);
         if (at == nullptr) return nullptr;
     }
     return at->is_null() ? nullptr : at;

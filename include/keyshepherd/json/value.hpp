@@ -36,6 +36,9 @@ result<value> parse(std::string_view text, bj::storage_ptr storage = {}, Limits 
 // RFC 6901: escapes one reference token.
 std::string escape(std::string_view token);
 
+// The member of that name, or nullptr.
+const value* member(const object& members, std::string_view name);
+
 // Walks object members by name; nullptr where a step is absent, null, or no object.
 const value* find(const value& root, std::initializer_list<std::string_view> path);
 value* find(value& root, std::initializer_list<std::string_view> path);

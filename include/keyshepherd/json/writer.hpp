@@ -54,8 +54,12 @@ void append_text(std::string& out, std::string_view value);
 // The JSON of `value`, as boost::json::serialize gives it.
 void append_value(std::string& out, const boost::json::value& value);
 
-// Pieces of write(): a JSON string, and what stands between the quotes of one.
+// Pieces of write(): a JSON string; one that is known to hold nothing to escape; and what stands between the
+// quotes of one.
 struct Text {
+    std::string_view value;
+};
+struct Plain {
     std::string_view value;
 };
 struct Inside {
@@ -75,6 +79,9 @@ constexpr std::size_t room(std::string_view json) {
 constexpr std::size_t room(Inside inside) {
     return 6 * inside.value.size();
 }
+constexpr std::size_t room(Plain plain) {
+    return 2 + plain.value.size();
+}
 constexpr std::size_t room(Text text) {
     return 2 + room(Inside{text.value});
 }
@@ -90,6 +97,12 @@ char* put(char* to, const char (&json)[N]) {
 inline char* put(char* to, std::string_view json) {
     std::memcpy(to, json.data(), json.size());
     return to + json.size();
+}
+inline char* put(char* to, Plain plain) {
+    *to++ = '"';
+    to = put(to, plain.value);
+    *to++ = '"';
+    return to;
 }
 char* put(char* to, Inside inside);
 inline char* put(char* to, Text text) {
