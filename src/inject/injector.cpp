@@ -27,11 +27,6 @@ constexpr std::size_t annotation_bytes =
     262'144;  // of all annotations of an object; ValidateAnnotationsSize in apimachinery
 const std::string base = "/spec/template";
 
-std::string annotation_pointer(std::string_view name) {
-    return fmt::format("{}/metadata/annotations/{}", base,
-                       json::escape(fmt::format("{}{}", annotation_prefix, name)));
-}
-
 // The workload's annotations of ours, its template's over its own.
 Source collect(const value& workload, std::vector<std::string>* warnings,
                std::vector<Fault>* faults = nullptr) {
@@ -93,35 +88,38 @@ std::string fingerprint_of(const value& users, const Source& source) {
 // What the API server would refuse, and the editor could not work on, in a review made by hand; and what is
 // so large that names against names would hold the thread. No real pod comes near these limits.
 void check_shape(const value& pod_template, std::vector<Fault>& faults) {
-    auto expect = [&](const value& parent, std::string_view member, bool list, const std::string& at) {
+    // `at` gives the field of `parent`; it is made only for a fault.
+    auto expect = [&](const value& parent, std::string_view member, bool list, auto&& at) {
         const value* v = json::find(parent, {member});
         if (v != nullptr && !(list ? v->is_array() : v->is_object()))
             faults.push_back(
-                {fmt::format("{}.{}", at, member), list ? "must be a list" : "must be an object"});
+                {fmt::format("{}.{}", at(), member), list ? "must be a list" : "must be an object"});
     };
-    const std::string spec_at = "spec.template.spec";
-    auto bound = [&](const value& parent, std::string_view member, std::size_t most, const std::string& at) {
+    auto bound = [&](const value& parent, std::string_view member, std::size_t most, auto&& at) {
         const array* list = json::find_array(parent, {member});
         if (list != nullptr && list->size() > most)
             faults.push_back(
-                {fmt::format("{}.{}", at, member),
+                {fmt::format("{}.{}", at(), member),
                  fmt::format("has {} elements; a pod that is injected may have {}", list->size(), most)});
     };
-    if (json::find(pod_template, {"spec"}) == nullptr) return;
-    bound(*json::find(pod_template, {"spec"}), "containers", most_containers, spec_at);
-    bound(*json::find(pod_template, {"spec"}), "initContainers", most_containers, spec_at);
-    bound(*json::find(pod_template, {"spec"}), "volumes", most_entries, spec_at);
+    auto of_template = [] { return "spec.template"; };
+    auto of_metadata = [] { return "spec.template.metadata"; };
+    auto of_spec = [] { return "spec.template.spec"; };
+    const value* spec = json::find(pod_template, {"spec"});
+    if (spec == nullptr) return;
+    bound(*spec, "containers", most_containers, of_spec);
+    bound(*spec, "initContainers", most_containers, of_spec);
+    bound(*spec, "volumes", most_entries, of_spec);
     if (!faults.empty()) return;
-    expect(pod_template, "metadata", false, "spec.template");
+    expect(pod_template, "metadata", false, of_template);
     if (const value* metadata = json::find(pod_template, {"metadata"}))
-        expect(*metadata, "annotations", false, "spec.template.metadata");
-    const value& spec = *json::find(pod_template, {"spec"});
-    for (const std::string list : {"initContainers", "containers"}) {
-        const array* elements = json::find_array(spec, {list});
+        expect(*metadata, "annotations", false, of_metadata);
+    for (const std::string_view list : {"initContainers", "containers"}) {
+        const array* elements = json::find_array(*spec, {list});
         for (std::size_t i = 0; elements != nullptr && i < elements->size(); ++i) {
-            const std::string at = fmt::format("spec.template.spec.{}[{}]", list, i);
+            auto at = [&] { return fmt::format("spec.template.spec.{}[{}]", list, i); };
             if (!(*elements)[i].is_object()) {
-                faults.push_back({at, "must be an object"});
+                faults.push_back({at(), "must be an object"});
                 continue;
             }
             for (const std::string_view member : {"env", "volumeMounts", "command"})
@@ -130,8 +128,8 @@ void check_shape(const value& pod_template, std::vector<Fault>& faults) {
             bound((*elements)[i], "volumeMounts", most_entries, at);
         }
     }
-    expect(spec, "initContainers", true, "spec.template.spec");
-    expect(spec, "volumes", true, "spec.template.spec");
+    expect(*spec, "initContainers", true, of_spec);
+    expect(*spec, "volumes", true, of_spec);
 }
 
 bool is_windows(const value& pod) {
@@ -151,54 +149,57 @@ public:
 
     void run() {
         const PodParts parts = parts_of(plan_, settings_);
-        note_made(base, "metadata", "metadata");
+        note_made(json::find(edit_.document(), {"spec", "template"}), "metadata", "metadata");
         if (const value* metadata = json::find(edit_.document(), {"spec", "template", "metadata"});
             metadata == nullptr)
             edit_.set(base + "/metadata", object(storage_));
-        note_made(base + "/metadata", "annotations", "annotations");
+        note_made(json::find(edit_.document(), {"spec", "template", "metadata"}), "annotations",
+                  "annotations");
         annotate("agent-config", parts.agent_config);
         if (!parts.vault_ca.empty()) annotate("vault-ca", parts.vault_ca);
 
         for (const ContainerPlan& container : plan_.containers) wire(container);
 
-        const std::string spec = base + "/spec";
-        note_made(spec, "initContainers", "initContainers");
-        for (std::size_t i = 0; i < parts.init_containers.size(); ++i) {
-            edit_.insert_json(spec + "/initContainers", i, parts.init_containers[i].json);
-            marker_.init_containers.push_back(parts.init_containers[i].name);
-        }
-        for (const Part& container : parts.containers) {
-            edit_.append_json(spec + "/containers", container.json);
-            marker_.containers.push_back(container.name);
-        }
-        note_made(spec, "volumes", "volumes");
-        for (const Part& volume : parts.volumes) {
-            edit_.append_json(spec + "/volumes", volume.json);
-            marker_.volumes.push_back(volume.name);
-        }
+        const value* pod = json::find(edit_.document(), {"spec", "template", "spec"});
+        note_made(pod, "initContainers", "initContainers");
+        for (std::size_t i = 0; i < parts.init_containers.size(); ++i)
+            edit_.insert_json("/spec/template/spec/initContainers", i, parts.init_containers[i].json);
+        marker_.init_containers = names_of(parts.init_containers);
+        for (const Part& container : parts.containers)
+            edit_.append_json("/spec/template/spec/containers", container.json);
+        marker_.containers = names_of(parts.containers);
+        note_made(pod, "volumes", "volumes");
+        for (const Part& volume : parts.volumes)
+            edit_.append_json("/spec/template/spec/volumes", volume.json);
+        marker_.volumes = names_of(parts.volumes);
     }
 
     void annotate(std::string_view name, std::string_view text) {
-        const value* annotations =
-            json::find(edit_.document(), {"spec", "template", "metadata", "annotations"});
-        if (annotations == nullptr) {
+        if (json::find(edit_.document(), {"spec", "template", "metadata", "annotations"}) == nullptr) {
             object first(storage_);
-            first[fmt::format("{}{}", annotation_prefix, name)] = text;
-            edit_.set(base + "/metadata/annotations", std::move(first));
+            first[std::string(annotation_prefix).append(name)] = text;
+            edit_.set("/spec/template/metadata/annotations", std::move(first));
         } else {
-            edit_.set(annotation_pointer(name), value(text, storage_));
+            const std::string pointer = "/spec/template/metadata/annotations/keyshepherd.dev~1";
+            edit_.set(pointer + std::string(name), value(text, storage_));
         }
     }
 
 private:
-    void note_made(const std::string& parent, std::string_view member, const std::string& label) {
-        const value* root = json::at(edit_.document(), parent);
+    static std::vector<std::string> names_of(const std::vector<Part>& parts) {
+        std::vector<std::string> names;
+        names.reserve(parts.size());
+        for (const Part& part : parts) names.push_back(part.name);
+        return names;
+    }
+
+    void note_made(const value* parent, std::string_view member, std::string_view label) {
         const value* there =
-            root == nullptr || !root->is_object() ? nullptr : root->get_object().if_contains(member);
+            parent == nullptr || !parent->is_object() ? nullptr : json::member(parent->get_object(), member);
         if (there == nullptr)
-            marker_.made.push_back(label);
+            marker_.made.emplace_back(label);
         else if (there->is_null())
-            marker_.made_of_null.push_back(label);
+            marker_.made_of_null.emplace_back(label);
     }
 
     // What was written where a user's entry may have the same form: then only the value tells whose it is.
@@ -210,17 +211,24 @@ private:
 
     void wire(const ContainerPlan& c) {
         const std::string at = fmt::format("{}/spec/{}/{}", base, c.list, c.index);
-        if (!c.variables.empty()) note_made(at, "env", fmt::format("{}/{}/env", c.list, c.name));
+        const std::string env_at = at + "/env", mounts_at = at + "/volumeMounts";
+        // Stays where it is: nothing is inserted beside it before the last container is wired.
+        const value& container = *json::at(edit_.document(), at);
+        auto label = [&](std::string_view member) { return fmt::format("{}/{}/{}", c.list, c.name, member); };
+        auto note = [&](std::string_view member) {
+            if (json::find(container, {member}) == nullptr) note_made(&container, member, label(member));
+        };
+        if (!c.variables.empty()) note("env");
         std::size_t front = 0;  // ours go first: $(VAR) in a later entry expands
         for (const std::string& variable : c.variables) {
             const std::string entry_text = env_entry(plan_, variable);
             const std::string name = plan_.wiring == Wiring::file ? variable + "_FILE" : variable;
-            const array* env = json::find_array(*json::at(edit_.document(), at), {"env"});
+            const array* env = json::find_array(container, {"env"});
             std::size_t i = env == nullptr ? 0 : env->size();
             while (i > 0 && json::find_text((*env)[i - 1], {"name"}) != name) --i;
             if (i == 0) {
                 keep_value(plan_, variable, name);
-                edit_.insert_json(at + "/env", front++, entry_text);
+                edit_.insert_json(env_at, front++, entry_text);
                 marker_.env[c.list][c.name][name] = nullptr;
                 continue;
             }
@@ -228,30 +236,30 @@ private:
             value entry = json::bj::parse(entry_text, storage_);
             if (json::equal(original, entry)) continue;  // wiring exec: a reference is its own placeholder
             keep_value(plan_, variable, name);
-            value& note = marker_.env[c.list][c.name][name];
+            value& written = marker_.env[c.list][c.name][name];
             // A literal may be the key itself, so it is not written down anywhere: a reference and valueFrom
             // are.
-            note = json::sorted(original);
-            if (!is_reference(json::find_text(original, {"value"}))) note.as_object().erase("value");
-            edit_.set(fmt::format("{}/env/{}", at, i - 1), std::move(entry));
+            written = json::sorted(original);
+            if (!is_reference(json::find_text(original, {"value"}))) written.as_object().erase("value");
+            edit_.set(fmt::format("{}/{}", env_at, i - 1), std::move(entry));
         }
         if (c.wrap || c.mount_files) {
-            note_made(at, "volumeMounts", fmt::format("{}/{}/volumeMounts", c.list, c.name));
+            note("volumeMounts");
             marker_.mounted.push_back(c.name);
         }
         if (c.wrap) {
-            edit_.append_json(at + "/volumeMounts", mount(bin_volume, bin_folder));
-            edit_.append_json(at + "/volumeMounts", mount(env_volume, env_folder));
+            edit_.append_json(mounts_at, mount(bin_volume, bin_folder));
+            edit_.append_json(mounts_at, mount(env_volume, env_folder));
         }
-        if (c.mount_files) edit_.append_json(at + "/volumeMounts", mount(files_volume, files_folder));
+        if (c.mount_files) edit_.append_json(mounts_at, mount(files_volume, files_folder));
         if (c.wrap) {
             array command(storage_);
             command.emplace_back(launcher);
             command.emplace_back("--");
-            if (const array* original = json::find_array(*json::at(edit_.document(), at), {"command"}))
+            if (const array* original = json::find_array(container, {"command"}))
                 for (const value& word : *original) command.push_back(word);
             for (const std::string& word : c.entrypoint) command.emplace_back(word);
-            if (!c.entrypoint.empty()) note_made(at, "command", fmt::format("{}/{}/command", c.list, c.name));
+            if (!c.entrypoint.empty()) note("command");
             marker_.wrapped.push_back(c.name);
             if (!c.entrypoint.empty()) marker_.entrypoints.push_back(c.name);
             edit_.set(at + "/command", std::move(command));

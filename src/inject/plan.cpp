@@ -494,27 +494,29 @@ private:
         plan_.log_level = wishes_.log_level.value_or(settings_.agent_log_level);
         plan_.user = wishes_.run_as_user.value_or(settings_.agent_user);
         plan_.group = wishes_.run_as_group.value_or(settings_.agent_group);
-        auto quantity = [&](const std::optional<std::string>& wish, const std::string& setting) {
-            if (wish) return *wish;
-            const auto parsed = parse_quantity(setting);
-            return parsed ? parsed->canonical : setting;
+        auto take = [](const std::optional<std::string>& wish, const std::string& setting,
+                       std::string& into) {
+            auto quantity = parse_quantity(wish ? *wish : setting);
+            into = wish || !quantity ? wish.value_or(setting) : quantity->canonical;
+            return quantity;
         };
-        plan_.cpu_request = quantity(wishes_.cpu_request, settings_.agent.cpu_request);
-        plan_.cpu_limit = quantity(wishes_.cpu_limit, settings_.agent.cpu_limit);
-        plan_.memory_request = quantity(wishes_.memory_request, settings_.agent.memory_request);
-        plan_.memory_limit = quantity(wishes_.memory_limit, settings_.agent.memory_limit);
-        auto fits = [&](const std::string& request, const std::string& limit, const char* what) {
-            const auto r = parse_quantity(request), l = parse_quantity(limit);
-            if (r && l && r->milli > l->milli)
+        const auto cpu_request = take(wishes_.cpu_request, settings_.agent.cpu_request, plan_.cpu_request);
+        const auto cpu_limit = take(wishes_.cpu_limit, settings_.agent.cpu_limit, plan_.cpu_limit);
+        const auto memory_request =
+            take(wishes_.memory_request, settings_.agent.memory_request, plan_.memory_request);
+        const auto memory_limit =
+            take(wishes_.memory_limit, settings_.agent.memory_limit, plan_.memory_limit);
+        auto fits = [&](const auto& request, const auto& limit, const char* what) {
+            if (request && limit && request->milli > limit->milli)
                 fault(source_.values.contains(fmt::format("agent-{}-request", what))
                           ? fmt::format("agent-{}-request", what)
                           : fmt::format("agent-{}-limit", what),
                       fmt::format("makes the {} request {} greater than the limit {}; raise the limit or "
                                   "lower the request",
-                                  what, request, limit));
+                                  what, request->canonical, limit->canonical));
         };
-        fits(plan_.cpu_request, plan_.cpu_limit, "cpu");
-        fits(plan_.memory_request, plan_.memory_limit, "memory");
+        fits(cpu_request, cpu_limit, "cpu");
+        fits(memory_request, memory_limit, "memory");
     }
 
     // What the API server would answer with a bare "must be unique" is said here in full.

@@ -56,13 +56,17 @@ Place locate(value& document, std::string_view pointer) {
     while (true) {
         if (!rest.starts_with('/')) throw std::logic_error(fmt::format("no pointer: {}", pointer));
         rest.remove_prefix(1);
-        const std::size_t slash = rest.find('/');
+        std::size_t slash = 0;  // tokens are short: a loop is shorter than a call
+        bool escaped = false;
+        for (; slash < rest.size() && rest[slash] != '/'; ++slash) escaped |= rest[slash] == '~';
         const std::string_view token = rest.substr(0, slash);
-        if (slash == std::string_view::npos) return {at, token};
+        if (slash == rest.size()) return {at, token};
         rest.remove_prefix(slash);
-        value* next = at->is_object()  ? member_of(at->get_object(), token)
-                      : at->is_array() ? at->get_array().if_contains(index_of(token))
-                                       : nullptr;
+        value* next = nullptr;
+        if (object* members = at->if_object())
+            next = escaped ? member_of(*members, token) : const_cast<value*>(member(*members, token));
+        else if (array* elements = at->if_array())
+            next = elements->if_contains(index_of(token));
         if (next == nullptr) throw std::logic_error(fmt::format("nothing at '{}' of {}", token, pointer));
         at = next;
     }

@@ -42,15 +42,13 @@ char* put_escaped(char* to, char c) {
     return to;
 }
 
-using Block = unsigned char __attribute__((vector_size(16)));
+using Block = unsigned char __attribute__((ext_vector_type(16)));
+using Mask = bool __attribute__((ext_vector_type(16)));
 
 // How many bytes of `block` stand as they are, before the first that does not.
 std::size_t plain_bytes(Block block) {
-    static_assert(std::endian::native == std::endian::little);
-    const auto escaped =
-        std::bit_cast<std::array<std::uint64_t, 2>>((block < 0x20) | (block == '"') | (block == '\\'));
-    const int bits = escaped[0] != 0 ? std::countr_zero(escaped[0]) : 64 + std::countr_zero(escaped[1]);
-    return static_cast<std::size_t>(bits) / 8;
+    const Mask escaped = __builtin_convertvector((block < 0x20) | (block == '"') | (block == '\\'), Mask);
+    return static_cast<std::size_t>(std::countr_zero(std::bit_cast<std::uint16_t>(escaped)));
 }
 
 }  // namespace
@@ -67,7 +65,10 @@ char* put(char* to, Inside inside) {
         const std::size_t plain = plain_bytes(block);
         from += plain;
         to += plain;
-        if (plain < sizeof block) to = put_escaped(to, *from++);
+        if (plain == sizeof block) continue;
+        // Escapes of an inner text come in twos: \\\".
+        do to = put_escaped(to, *from++);
+        while (from != end && escapes[static_cast<unsigned char>(*from)] != 0);
     }
     while (from != end) to = put_escaped(to, *from++);
     return to;
