@@ -23,12 +23,12 @@ constexpr std::string_view fields_of_secret =
 // One env file in kubelet's grammar (pkg/kubelet/util/env): NAME='value', no quote inside a value, a line
 // below 64 KiB, CR is lost. What it cannot carry stops the rendering with a message that the startup probe
 // shows.
-std::string env_file(const std::vector<std::pair<std::string, Reference>>& variables) {
+std::string env_file(const std::vector<std::pair<std::string_view, const Reference*>>& variables) {
     std::string out;
     out.reserve(variables.size() << 10);
     std::string_view open;
     for (const auto& [name, reference] : variables) {
-        const std::string_view key = reference.key, path = reference.path;
+        const std::string_view key = reference->key, path = reference->path;
         if (open != path) {
             if (!open.empty()) write(out, "{{ end }}");
             write(out, "{{ with secret \"", path, "\" }}", fields_of_secret);
@@ -67,10 +67,10 @@ std::vector<Rendered> rendered_files(const Plan& plan) {
             files.push_back(
                 {fmt::format("{}/{}", files_folder, name), value_file(carried.reference), "0444"});
     } else {
-        std::map<std::string, std::vector<std::pair<std::string, Reference>>> by_file;
+        std::map<std::string_view, std::vector<std::pair<std::string_view, const Reference*>>> by_file;
         auto add = [&](const std::string& name) {
             if (const auto carried = plan.variables.find(name); carried != plan.variables.end())
-                by_file[carried->second.file].emplace_back(name, carried->second.reference);
+                by_file[carried->second.file].emplace_back(name, &carried->second.reference);
         };
         for (const std::string& name : plan.order) add(name);  // the provider's order: the key first
         for (const auto& [name, carried] : plan.variables)
@@ -78,7 +78,7 @@ std::vector<Rendered> rendered_files(const Plan& plan) {
         for (auto& [file, variables] : by_file) {
             if (file == references_file)
                 std::sort(variables.begin(), variables.end(), [](const auto& a, const auto& b) {
-                    return std::tie(a.second.path, a.first) < std::tie(b.second.path, b.first);
+                    return std::tie(a.second->path, a.first) < std::tie(b.second->path, b.first);
                 });
             files.push_back({fmt::format("{}/{}", env_folder, file), env_file(variables),
                              plan.wiring == Wiring::exec ? "0444" : "0400"});
@@ -263,7 +263,7 @@ std::string config_volume_of(const Plan& plan) {
 
 // Adds one part and gives its text, to be written.
 std::string& add(std::vector<Part>& list, std::string_view name) {
-    Part& part = list.emplace_back(Part{std::string(name), {}});
+    Part& part = list.emplace_back(name);
     part.json.reserve(2 << 10);
     return part.json;
 }
@@ -340,7 +340,7 @@ PodParts parts_of(const Plan& plan, const Settings& settings) {
     }
 
     auto volume = [&](std::string_view name, std::string json) {
-        parts.volumes.push_back({std::string(name), std::move(json)});
+        parts.volumes.push_back({name, std::move(json)});
     };
     std::string bin;
     write(bin, R"({"name":)", Plain{bin_volume}, R"(,"emptyDir":{"sizeLimit":"4Mi"}})");

@@ -6,13 +6,14 @@
 #include "plan.hpp"
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace keyshepherd::inject {
 
 // One element of a list, as JSON text.
 struct Part {
-    std::string name;
+    std::string_view name;  // of layout.hpp
     std::string json;
 };
 

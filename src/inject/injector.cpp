@@ -189,7 +189,7 @@ private:
     static std::vector<std::string> names_of(const std::vector<Part>& parts) {
         std::vector<std::string> names;
         names.reserve(parts.size());
-        for (const Part& part : parts) names.push_back(part.name);
+        for (const Part& part : parts) names.emplace_back(part.name);
         return names;
     }
 
