@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 namespace keyshepherd::json {
@@ -108,8 +107,7 @@ const value* member(const object& members, std::string_view name) {
     constexpr std::size_t few = 18;  // up to so many Boost.JSON walks them, too, in three calls
     if (members.size() > few) return members.if_contains(name);
     for (const auto& m : members)
-        if (m.key().size() == name.size() && std::memcmp(m.key().data(), name.data(), name.size()) == 0)
-            return &m.value();
+        if (std::string_view(m.key()) == name) return &m.value();
     return nullptr;
 }
 

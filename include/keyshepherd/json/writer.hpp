@@ -95,8 +95,7 @@ char* put(char* to, const char (&json)[N]) {
     return to + N - 1;
 }
 inline char* put(char* to, std::string_view json) {
-    std::memcpy(to, json.data(), json.size());
-    return to + json.size();
+    return to + json.copy(to, json.size());  // unlike memcpy, of no bytes at no address too
 }
 inline char* put(char* to, Plain plain) {
     *to++ = '"';
