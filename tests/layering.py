@@ -26,7 +26,7 @@ def reach(name, seen=None):
 
 
 EFFECTS = re.compile(
-    r"#include <(boost/(asio|beast)[/.]|openssl/|spdlog/|prometheus/|fstream|filesystem|iostream|thread|mutex|chrono|random|"
+    r"#include <(boost/(asio|beast)[/.]|openssl/|spdlog/|prometheus/|fstream|filesystem|iostream|thread|mutex|random|"
     r"sys/|unistd\.h|fcntl\.h|netdb\.h)"
     r"|\b(getenv|system_clock|steady_clock|random_device|fopen)\b"
 )

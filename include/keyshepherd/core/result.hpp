@@ -4,6 +4,7 @@
 //     KEYSHEPHERD_TRY(auto config, read(text));   // declares config, or returns the error
 #pragma once
 
+#include <chrono>
 #include <expected>
 #include <string>
 #include <utility>
@@ -12,18 +13,25 @@ namespace keyshepherd {
 
 // A closed set: retry, HTTP status and metric label are decided on these alone.
 enum class Errc {
-    invalid,      // what the caller or a user gave is wrong
-    not_found,    // what was named does not exist
-    too_large,    // past a limit of ours
-    unavailable,  // the other side is away or refuses for now
-    timeout,      // past a deadline
-    cancelled,    // we stopped it ourselves
-    internal,     // our own malfunction
+    invalid,       // what the caller or a user gave is wrong
+    unauthorized,  // the other side does not know who we are
+    forbidden,     // it knows, and refuses
+    not_found,     // what was named does not exist
+    conflict,      // what was named has changed meanwhile, or exists already, or is someone else's
+    gone,          // a place in a history that is kept no longer
+    too_large,     // past a limit of ours
+    throttled,     // the other side asks for less
+    unavailable,   // the other side is away or refuses for now
+    timeout,       // past a deadline
+    cancelled,     // we stopped it ourselves
+    protocol,      // the other side does not speak as it should
+    internal,      // our own malfunction
 };
 
 struct Error {
     Errc code = Errc::internal;
     std::string message;
+    std::chrono::seconds retry_after{0};  // what the other side asks to wait; 0: nothing was said
 
     Error(Errc code_, std::string message_) : code(code_), message(std::move(message_)) {}
 };
@@ -43,4 +51,10 @@ inline std::unexpected<Error> fail(Errc code, std::string message) {
     auto KEYSHEPHERD_NAME_(__LINE__) = (expression);                            \
     if (!KEYSHEPHERD_NAME_(__LINE__))                                           \
         return std::unexpected(std::move(KEYSHEPHERD_NAME_(__LINE__)).error()); \
+    declaration = std::move(KEYSHEPHERD_NAME_(__LINE__)).value()
+// The same in a coroutine. `expression` holds the co_await, and no temporary that is more than a name.
+#define KEYSHEPHERD_CO_TRY(declaration, expression)                                \
+    auto KEYSHEPHERD_NAME_(__LINE__) = (expression);                               \
+    if (!KEYSHEPHERD_NAME_(__LINE__))                                              \
+        co_return std::unexpected(std::move(KEYSHEPHERD_NAME_(__LINE__)).error()); \
     declaration = std::move(KEYSHEPHERD_NAME_(__LINE__)).value()
