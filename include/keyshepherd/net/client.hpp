@@ -6,13 +6,18 @@
 //
 // Made for one thread, that of `context`; outlives every call. Every call ends by its deadline, name
 // resolution included (it runs on a thread of its own that is left behind when it does not come back; the
-// last good addresses are kept). Every coroutine of it can be cancelled (Errc::cancelled).
+// last good addresses are kept). Every coroutine of it can be cancelled (Errc::cancelled), and for that turns
+// throw_if_cancelled off in the coroutine that awaits it. A CA, certificate or key that cannot be read makes
+// every call fail with Errc::invalid.
 #pragma once
 
 #include <keyshepherd/core/result.hpp>
 #include <keyshepherd/net/task.hpp>
 
-#include <cstdint>
+#include <boost/asio/ip/address.hpp>
+
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,7 +32,8 @@ struct Origin {
     std::string host;  // a name or an address, IPv6 without brackets
     std::string port;
 
-    // "https://host[:port]" or "http://…", a trailing slash allowed; Errc::invalid for a path, a query, a user.
+    // "https://host[:port]" or "http://…", a trailing slash allowed; Errc::invalid for a path, a query, a
+    // user.
     static result<Origin> parse(std::string_view url);
     std::string text() const;  // without a default port
     bool operator==(const Origin&) const = default;
@@ -68,9 +74,14 @@ struct ClientLimits {
 class Lines {
 public:
     virtual ~Lines() = default;
-    // One line without its end; nullopt at the end of the body. Errc::timeout at the deadline leaves it usable.
+    // One line without its end; nullopt at the end of the body. Errc::timeout at the deadline leaves it
+    // usable.
     virtual Task<result<std::optional<std::string>>> next(Deadline deadline) = 0;
 };
+
+// Gives the addresses of a name, and may block: it runs on a thread of its own that may outlive the Client,
+// one at a time. Empty: getaddrinfo.
+using Resolve = std::function<result<std::vector<boost::asio::ip::address>>(const std::string& name)>;
 
 struct Stream {
     Answer answer;                 // with a body only when the status is not 200
@@ -79,16 +90,18 @@ struct Stream {
 
 class Client {
 public:
-    Client(boost::asio::io_context& context, Origin origin, ClientTls tls = {}, ClientLimits limits = {});
+    Client(boost::asio::io_context& context, Origin origin, ClientTls tls = {}, ClientLimits limits = {},
+           Resolve resolve = {});
     ~Client();
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
 
-    // Errors: timeout, cancelled, unavailable (cannot resolve, connect or finish; the message names the origin
-    // and the reason, as "connection refused" or "certificate verify failed"), too_large, protocol. An answer
-    // of any status is no error. A call is sent once more when a kept connection turns out to be closed before
-    // a byte of the answer came, and the method is GET, HEAD, PUT or DELETE, or nothing was written; redirects
-    // are not followed. Everything it held of `call` and of the answer it read is wiped.
+    // Errors: timeout, cancelled, unavailable (cannot resolve, connect or finish; the message names the
+    // origin and the reason, as "connection refused" or "certificate verify failed"), too_large, protocol. An
+    // answer of any status is no error. A call is sent once more when a kept connection turns out to be
+    // closed before a byte of the answer came, and the method is GET, HEAD, PUT or DELETE, or nothing was
+    // written; redirects are not followed. Everything it held of `call` and of the answer it read is wiped.
+    // `call` needs no Host and no Content-Length. Errc::invalid: a target or a header that cannot be sent.
     Task<result<Answer>> send(Call call);
     // On a connection of its own that is not counted and ends with the Lines.
     Task<result<Stream>> open(Call call);
