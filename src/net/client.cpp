@@ -286,7 +286,8 @@ Task<result<std::shared_ptr<Connection>>> Client::Pool::connect(Deadline deadlin
 Task<Client::Pool::Tried> Client::Pool::exchange(std::shared_ptr<Connection> connection, std::string method,
                                                  std::shared_ptr<Outgoing> out, Deadline deadline) {
     Held held(connection);
-    const bool repeatable = method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE";
+    const bool repeatable =
+        method == "GET" || method == "HEAD" || method == "LIST" || method == "PUT" || method == "DELETE";
     auto written = co_await connection->write(out, deadline);
     if (!written && written.error().code != Errc::unavailable)
         co_return Tried{std::unexpected(std::move(written).error())};

@@ -7,10 +7,9 @@
 // learns at once that the peer has closed.
 #pragma once
 
-#include "wiped.hpp"
-
 #include <keyshepherd/core/result.hpp>
 #include <keyshepherd/net/signal.hpp>
+#include <keyshepherd/net/wiped.hpp>
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl.hpp>

@@ -97,11 +97,12 @@ public:
     Client& operator=(const Client&) = delete;
 
     // Errors: timeout, cancelled, unavailable (cannot resolve, connect or finish; the message names the
-    // origin and the reason, as "connection refused" or "certificate verify failed"), too_large, protocol. An
-    // answer of any status is no error. A call is sent once more when a kept connection turns out to be
-    // closed before a byte of the answer came, and the method is GET, HEAD, PUT or DELETE, or nothing was
-    // written; redirects are not followed. Everything it held of `call` and of the answer it read is wiped.
-    // `call` needs no Host and no Content-Length. Errc::invalid: a target or a header that cannot be sent.
+    // origin and the reason, as "connection refused" or "certificate verify failed"), too_large, protocol,
+    // invalid (a target or a header that cannot be sent). An answer of any status is no error. A call is sent
+    // once more when a kept connection turns out to be closed before a byte of the answer came, and the
+    // method is GET, HEAD, LIST (Vault's), PUT or DELETE, or nothing was written; redirects are not followed.
+    // Everything it held of `call` and of the answer it read is wiped. `call` needs no Host and no
+    // Content-Length.
     Task<result<Answer>> send(Call call);
     // On a connection of its own that is not counted and ends with the Lines.
     Task<result<Stream>> open(Call call);

@@ -298,10 +298,10 @@ TEST_F(ClientTest, IsCancelledInEveryPhase) {
     Peer silent(context_, {{Peer::hold()}});
     Peer half(context_,
               {{Peer::take(), Peer::say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\na"), Peer::hold()}});
-    std::latch stop(1);
+    const auto stop = std::make_shared<std::latch>(1);  // the thread outlives the test
     {
-        const auto block = [&stop](const std::string&) {
-            stop.wait();
+        const auto block = [stop](const std::string&) {
+            stop->wait();
             return result<std::vector<boost::asio::ip::address>>();
         };
         Client shaking(context_, {true, "127.0.0.1", silent.port()});
@@ -318,7 +318,7 @@ TEST_F(ClientTest, IsCancelledInEveryPhase) {
             EXPECT_LT(SteadyClock::now() - from, 1s);
         }
     }
-    stop.count_down();
+    stop->count_down();
 }
 
 TEST_F(ClientTest, IsDestroyedWithWhatItWaitsFor) {
@@ -340,11 +340,11 @@ std::vector<boost::asio::ip::address> loopback() {
 }
 
 TEST_F(ClientTest, DoesNotWaitForANameServer) {
-    std::latch stop(1);
-    std::atomic<int> asked = 0;
-    const auto block = [&](const std::string&) {
-        ++asked;
-        stop.wait();
+    const auto stop = std::make_shared<std::latch>(1);  // the thread outlives the test
+    const auto asked = std::make_shared<std::atomic<int>>(0);
+    const auto block = [stop, asked](const std::string&) {
+        ++*asked;
+        stop->wait();
         return result<std::vector<boost::asio::ip::address>>(loopback());
     };
     {
@@ -354,9 +354,9 @@ TEST_F(ClientTest, DoesNotWaitForANameServer) {
         expect(Errc::timeout, "'vault.example' was not resolved", finish(one));
         expect(Errc::timeout, "'vault.example' was not resolved", finish(two));
         expect(Errc::timeout, "'vault.example' was not resolved", run(client.send(get("/", 50ms))));
-        EXPECT_EQ(asked, 1);
+        EXPECT_EQ(*asked, 1);
     }
-    stop.count_down();
+    stop->count_down();
 }
 
 TEST_F(ClientTest, TakesWhatANameServerSaysLate) {

@@ -1,0 +1,190 @@
+#include <keyshepherd/vault/answer.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace keyshepherd::vault {
+
+namespace {
+
+using nlohmann::json;
+
+// What a text says that the status does not. Seen on OpenBao 2.7 and in Vault's sources.
+constexpr struct {
+    int status;  // 0: any
+    std::string_view text;
+    Errc code;
+} texts[] = {
+    {400, "check-and-set parameter did not match", Errc::conflict},
+    {400, "path is already in use", Errc::conflict},
+    {400, "missing client token", Errc::unauthorized},
+    {403, "invalid token", Errc::unauthorized},
+    {403, "bad token", Errc::unauthorized},
+    // Of another role: for the role that was named it is gone.
+    {403, "invalid secret id accessor", Errc::not_found},
+    {0, "failed to find accessor entry", Errc::not_found},
+    {400, "\" does not exist", Errc::not_found},
+    {500, "\" does not exist", Errc::not_found},
+    {500, "is already registered", Errc::conflict},
+    {500, "role_id already in use", Errc::conflict},
+    {500, "at least one constraint should be enabled", Errc::invalid},
+    {500, "failed to validate CIDR", Errc::invalid},
+    {500, "invalid CIDR address", Errc::invalid},
+    {500, "should be a subset of CIDR blocks", Errc::invalid},
+    {500, "failed to verify subset relationship", Errc::invalid},
+};
+
+Errc code_of(int status, std::string_view text) {
+    for (const auto& each : texts)
+        if ((each.status == 0 || each.status == status) && text.find(each.text) != std::string_view::npos)
+            return each.code;
+    switch (status) {
+        case 401:
+            return Errc::unauthorized;
+        case 403:
+            return Errc::forbidden;
+        case 404:
+            return Errc::not_found;
+        case 409:
+            return Errc::conflict;
+        case 429:
+            return Errc::throttled;
+        case 307:  // to the active server of a cluster
+        case 412:  // a standby that has not caught up yet
+        case 472:
+        case 473:
+        case 474:
+            return Errc::unavailable;
+        default:
+            break;
+    }
+    if (status >= 500 && status < 600) return Errc::unavailable;
+    if (status >= 400 && status < 500) return Errc::invalid;
+    return Errc::protocol;
+}
+
+// On one line, without the frame that Go's multierror puts around it, and short.
+std::string tidy(std::string_view text) {
+    static constexpr std::size_t longest = 400;
+    std::string all;
+    if (const auto frame = text.find(" occurred:"); frame < 16) text.remove_prefix(frame + 10);
+    if (const auto item = text.find_first_not_of(" \t\n*"); item != std::string_view::npos)
+        text.remove_prefix(item);
+    else
+        text = {};
+    for (const char c : text) {
+        if (c >= 0 && c <= ' ') {
+            if (!all.ends_with(' ')) all += ' ';
+        } else if (c != 0x7f) {
+            all += c;
+        }
+    }
+    while (all.ends_with(' ')) all.pop_back();
+    if (all.size() <= longest) return all;
+    std::size_t cut = longest;
+    while (cut > 0 && (all[cut] & 0xc0) == 0x80) --cut;  // within a character
+    return all.substr(0, cut) + "…";
+}
+
+std::string errors_of(const json& document) {
+    const auto errors = document.find("errors");
+    std::string all;
+    if (errors == document.end() || !errors->is_array()) return all;
+    for (const json& each : *errors) {
+        if (!each.is_string()) continue;
+        if (!all.empty()) all += "; ";
+        all += tidy(each.get_ref<const std::string&>());
+    }
+    return all;
+}
+
+std::chrono::seconds seconds_of(std::string_view retry_after) {
+    // The other form, a date, is used by nobody here.
+    unsigned seconds = 0;
+    std::from_chars(retry_after.data(), retry_after.data() + retry_after.size(), seconds);
+    return std::chrono::seconds(std::min(seconds, 3600U));
+}
+
+std::string_view explanation(int status, std::string_view text) {
+    if (status == 404 && text.starts_with("no handler for route")) return " (nothing is mounted there)";
+    if (status == 404 && text == "unsupported path") return " (what is mounted there has no such path)";
+    if (status == 307) return "it is a standby and names another server; give the address of the active one";
+    if (status == 405) return " (another version than expected?)";
+    return "";
+}
+
+}  // namespace
+
+result<std::optional<json>> read_answer(Question question, int status, std::string_view body,
+                                        std::string_view retry_after) {
+    const auto refuse = [&](Errc code, std::string_view text) {
+        // The query may be long, and says little.
+        Error error(code, fmt::format("{} {}: Vault answers {}{}{}{}", question.method,
+                                      question.path.substr(0, question.path.find('?')), status,
+                                      text.empty() && explanation(status, text).empty() ? "" : ": ", text,
+                                      explanation(status, text)));
+        error.retry_after = seconds_of(retry_after);
+        return std::unexpected(std::move(error));
+    };
+    json document = json::parse(body, nullptr, false);
+    const bool readable = document.is_object();
+    if (status >= 200 && status < 300) {
+        if (readable) return document;
+        if (body.find_first_not_of(" \r\n\t") == std::string_view::npos) return json::object();
+        return refuse(Errc::protocol, "no JSON object");
+    }
+    if (!readable) {
+        // Of a proxy: it says nothing about what was asked for.
+        if (status == 404) return refuse(Errc::protocol, "no JSON object; is this the address of a Vault?");
+        return refuse(code_of(status, ""), "");
+    }
+    if (status == 404) {
+        const auto data = document.find("data");
+        if (data != document.end() && data->is_object()) {
+            // An accessor that is unknown; or a deleted version of KV v2.
+            if (const auto error = data->find("error"); error != data->end() && error->is_string())
+                return refuse(Errc::not_found, tidy(error->get_ref<const std::string&>()));
+            return document;
+        }
+        const auto errors = document.find("errors");
+        if (errors != document.end() && errors->is_array() && errors->empty()) return std::nullopt;
+    }
+    const std::string text = errors_of(document);
+    return refuse(code_of(status, text), text);
+}
+
+std::vector<std::string> warnings(const json& document) {
+    std::vector<std::string> all;
+    const auto found = document.find("warnings");
+    if (found == document.end() || !found->is_array()) return all;
+    for (const json& each : *found)
+        if (each.is_string()) all.push_back(tidy(each.get_ref<const std::string&>()));
+    return all;
+}
+
+result<Health> read_health(int status, std::string_view body) {
+    const json document = json::parse(body, nullptr, false);
+    const auto flag = [&](const char* name) -> std::optional<bool> {
+        const auto found = document.find(name);
+        if (found == document.end() || !found->is_boolean()) return std::nullopt;
+        return found->get<bool>();
+    };
+    const auto text = [&](const char* name) {
+        const auto found = document.find(name);
+        return found != document.end() && found->is_string() ? found->get<std::string>() : std::string();
+    };
+    if (!document.is_object() || !flag("initialized") || !flag("sealed"))
+        return fail(Errc::unavailable,
+                    fmt::format("GET sys/health: answered {} with no state of a Vault", status));
+    Health health;
+    health.initialized = *flag("initialized");
+    health.sealed = *flag("sealed");
+    health.standby = flag("standby").value_or(false);
+    health.version = text("version");
+    health.cluster_id = text("cluster_id");
+    return health;
+}
+
+}  // namespace keyshepherd::vault

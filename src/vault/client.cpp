@@ -1,0 +1,686 @@
+#include "pace.hpp"
+
+#include <keyshepherd/net/signal.hpp>
+#include <keyshepherd/net/wiped.hpp>
+#include <keyshepherd/vault/client.hpp>
+
+#include <boost/asio/this_coro.hpp>
+#include <fmt/format.h>
+
+#include <fstream>
+#include <utility>
+
+namespace keyshepherd::vault {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using net::Deadline;
+using net::SteadyClock;
+using net::Task;
+using nlohmann::json;
+
+namespace {
+
+constexpr auto file_interval = 30s;   // between looks at a token file
+constexpr auto known_alive_for = 5s;  // after a look-up of the token
+constexpr auto renew_again_in = 10s;  // after a renewal that failed
+constexpr auto blind_interval = 60s;  // between logins on a 403, when the token may not look itself up
+constexpr std::streamsize largest_token = 64 * 1024;
+
+// A text that is wiped when done with.
+struct Secret {
+    std::string text;
+
+    Secret() = default;
+    explicit Secret(std::string text_) : text(std::move(text_)) {}
+    Secret(Secret&&) = default;
+    Secret& operator=(Secret&&) = delete;
+    ~Secret() { net::wipe(text); }
+};
+
+void wipe(json& text) {
+    if (text.is_string()) net::wipe(text.get_ref<std::string&>());
+}
+
+// In quotes, as JSON has it. By hand: a serializer leaves copies behind.
+void append_quoted(std::string& out, std::string_view text) {
+    static constexpr char digits[] = "0123456789abcdef";
+    out += '"';
+    for (const char c : text) {
+        if (c == '"' || c == '\\') {
+            out += '\\';
+            out += c;
+        } else if (c >= 0 && c < ' ') {
+            out += "\\u00";
+            out += digits[c >> 4];
+            out += digits[c & 15];
+        } else {
+            out += c;
+        }
+    }
+    out += '"';
+}
+
+std::string login_body(std::string_view name, std::string_view value, std::string_view secret_name,
+                       std::string_view secret) {
+    std::string body;
+    body.reserve(6 * (value.size() + secret.size()) + name.size() + secret_name.size() + 16);
+    body += '{';
+    append_quoted(body, name);
+    body += ':';
+    append_quoted(body, value);
+    body += ',';
+    append_quoted(body, secret_name);
+    body += ':';
+    append_quoted(body, secret);
+    body += '}';
+    return body;
+}
+
+std::string_view trimmed(std::string_view text) {
+    const auto first = text.find_first_not_of(" \t\r\n");
+    if (first == std::string_view::npos) return {};
+    return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
+
+result<Secret> read_token(const std::string& file) {
+    std::filebuf in;
+    in.pubsetbuf(nullptr, 0);  // no copy in a buffer that nobody wipes
+    if (in.open(file, std::ios::in | std::ios::binary) == nullptr)
+        return fail(Errc::unauthorized, fmt::format("cannot read the token file {}", file));
+    Secret whole(std::string(static_cast<std::size_t>(largest_token), '\0'));
+    const std::streamsize got = in.sgetn(whole.text.data(), largest_token);
+    Secret token(std::string(
+        trimmed({whole.text.data(), static_cast<std::size_t>(std::max<std::streamsize>(got, 0))})));
+    if (token.text.empty()) return fail(Errc::unauthorized, fmt::format("the token file {} is empty", file));
+    return token;
+}
+
+std::string_view label(Errc code) {
+    switch (code) {
+        case Errc::timeout:
+            return "timeout";
+        case Errc::cancelled:
+            return "cancelled";
+        case Errc::too_large:
+            return "too_large";
+        case Errc::protocol:
+            return "protocol";
+        case Errc::invalid:
+            return "invalid";
+        default:
+            return "unavailable";
+    }
+}
+
+bool may_pass(Errc code) {
+    return code == Errc::unavailable || code == Errc::timeout || code == Errc::cancelled ||
+           code == Errc::throttled || code == Errc::protocol;
+}
+
+struct Grant {
+    Secret token;
+    std::chrono::seconds life{0};  // 0: without end
+    bool renewable = false;
+    bool ours = false;  // made by us, so revoked by us
+};
+
+}  // namespace
+
+// Invariants: 1. While busy_, one coroutine obtains or renews the token, and ends that by changed_; nobody
+// else changes it but by forget(). 2. generation_ changes with every other token, so that whoever was refused
+// knows whether the token that was refused is still the one.
+class Client::State : public std::enable_shared_from_this<State> {
+public:
+    State(asio::io_context& context, net::Client& http, Login login, Options options, Counters counters)
+        : http_(http),
+          login_(std::move(login)),
+          options_(std::move(options)),
+          counters_(std::move(counters)),
+          pace_(std::max(options_.requests_per_second, 0.001), std::max(options_.in_flight, 1)),
+          breaker_(options_.breaker_failures, options_.probe_interval),
+          backoff_(options_.login_interval),
+          freed_(context.get_executor()),
+          changed_(context.get_executor()) {}
+    ~State() {
+        forget();
+        if (auto* given = std::get_if<TokenLogin>(&login_)) net::wipe(given->token);
+    }
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
+
+    // The document, or nullopt when what was asked for is absent.
+    Task<result<std::optional<json>>> ask(std::string_view operation, std::string method, std::string path,
+                                          std::string body, Deadline deadline);
+    Task<result<Health>> health(Deadline deadline);
+    Task<void> sign_off(Deadline deadline);
+    bool breaker_open() const { return breaker_.open(); }
+
+private:
+    // One of options_.in_flight.
+    class Place {
+    public:
+        explicit Place(State& state) : state_(state) { ++state_.in_flight_; }
+        ~Place() {
+            --state_.in_flight_;
+            state_.freed_.notify_one();
+        }
+        Place(const Place&) = delete;
+        Place& operator=(const Place&) = delete;
+
+    private:
+        State& state_;
+    };
+    class Busy {
+    public:
+        explicit Busy(State& state) : state_(state) { state_.busy_ = true; }
+        ~Busy() {
+            state_.busy_ = false;
+            state_.changed_.notify_all();
+        }
+        Busy(const Busy&) = delete;
+        Busy& operator=(const Busy&) = delete;
+
+    private:
+        State& state_;
+    };
+
+    net::Call call(std::string method, std::string target, std::string body, std::string_view token,
+                   Deadline deadline) const;
+    Task<result<net::Answer>> send(std::string_view operation, net::Call call);
+    Task<result<net::Answer>> send_paced(std::string_view operation, std::string method, std::string path,
+                                         std::string body, std::string_view token, Deadline deadline);
+    Task<result<void>> pass_breaker(Deadline deadline);
+    void note(bool usable);
+
+    Task<result<void>> ensure_token(Deadline deadline);
+    Task<result<void>> log_in(Deadline deadline);
+    Task<result<Grant>> obtain(Deadline deadline);
+    Task<result<Grant>> obtain_by(std::string mount, std::string name, std::string value,
+                                  std::string secret_name, Source source, Deadline deadline);
+    Task<result<Grant>> obtain_given(std::string token, Deadline deadline);
+    Task<result<void>> renew(Deadline deadline);
+    // Whether the token of that generation no longer is one.
+    Task<bool> is_dead(unsigned generation, Deadline deadline);
+    result<Grant> read_grant(net::Answer& answer, std::string_view path) const;
+    void adopt(Grant grant);
+    void live_for(std::chrono::seconds life);
+    void forget() {
+        net::wipe(token_);
+        ++generation_;
+        ours_ = false;
+    }
+
+    net::Client& http_;
+    Login login_;
+    Options options_;
+    Counters counters_;
+    Pace pace_;
+    Breaker breaker_;
+    std::string last_fault_;
+    Backoff backoff_;  // of logins
+    std::optional<Error> login_error_;
+    int in_flight_ = 0;
+    net::Signal freed_;
+    net::Signal changed_;
+    bool busy_ = false;
+    bool checking_ = false;  // one coroutine looks the token up; ends by changed_ as well
+
+    std::string token_;
+    unsigned generation_ = 0;
+    bool ours_ = false;
+    bool renewable_ = false;
+    std::chrono::seconds life_{0};
+    Deadline obtained_{};
+    Deadline expires_{};
+    Deadline renew_at_{};
+    Deadline alive_until_{};
+    bool blind_ = false;  // the token may not look itself up
+};
+
+net::Call Client::State::call(std::string method, std::string target, std::string body,
+                              std::string_view token, Deadline deadline) const {
+    net::Call call;
+    call.method = std::move(method);
+    call.target = std::move(target);
+    // Keeps requests out that a browser or a server was tricked into; OpenBao's agent can demand it.
+    call.headers.emplace_back("X-Vault-Request", "true");
+    if (!options_.vault_namespace.empty())
+        call.headers.emplace_back("X-Vault-Namespace", options_.vault_namespace);
+    if (!token.empty()) call.headers.emplace_back("X-Vault-Token", std::string(token));
+    if (!body.empty()) call.headers.emplace_back("Content-Type", "application/json");
+    call.body = std::move(body);
+    call.deadline = deadline;
+    return call;
+}
+
+Task<result<net::Answer>> Client::State::send(std::string_view operation, net::Call call) {
+    auto answer = co_await http_.send(std::move(call));
+    if (counters_.request) {
+        if (answer)
+            counters_.request(operation, std::to_string(answer->status));
+        else
+            counters_.request(operation, label(answer.error().code));
+    }
+    co_return answer;
+}
+
+void Client::State::note(bool usable) {
+    const bool was_open = breaker_.open();
+    if (usable)
+        breaker_.succeeded();
+    else
+        breaker_.failed(SteadyClock::now());
+    if (breaker_.open() != was_open && counters_.breaker) counters_.breaker(breaker_.open());
+}
+
+Task<result<net::Answer>> Client::State::send_paced(std::string_view operation, std::string method,
+                                                    std::string path, std::string body,
+                                                    std::string_view token, Deadline deadline) {
+    net::Call first = call(std::move(method), "/v1/" + path, std::move(body), token, deadline);
+    const Deadline now = SteadyClock::now();
+    if (const Deadline at = pace_.next(now); at > now) {
+        if (at >= deadline)
+            co_return fail(Errc::timeout,
+                           fmt::format("{} {}: no turn within the deadline, at {} requests a second",
+                                       first.method, path, options_.requests_per_second));
+        pace_.take(now);
+        if (!co_await net::sleep_until(at)) co_return fail(Errc::cancelled, "cancelled");
+    } else {
+        pace_.take(now);
+    }
+    while (in_flight_ >= options_.in_flight) {
+        const net::Wake wake = co_await freed_.wait(deadline);
+        if (wake == net::Wake::notified) continue;
+        if (wake == net::Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
+        co_return fail(Errc::timeout, fmt::format("{} {}: {} requests were under way until the deadline",
+                                                  first.method, path, options_.in_flight));
+    }
+    const Place place(*this);
+    net::Call again = first;
+    auto answer = co_await send(operation, std::move(first));
+    if (answer && answer->status == 307) {
+        // To the same server under another path only: elsewhere the token would be shown to who knows whom.
+        const std::string location(answer->header("location"));
+        const std::string here = http_.origin().text();
+        if (location.starts_with(here + "/v1/")) {
+            again.target = location.substr(here.size());
+            answer = co_await send(operation, std::move(again));
+        }
+    }
+    for (auto& [name, value] : again.headers) net::wipe(value);
+    net::wipe(again.body);
+    if (answer) {
+        const bool away = answer->status == 502 || answer->status == 503 || answer->status == 504;
+        if (away) last_fault_ = fmt::format("it answered {}", answer->status);
+        note(!away);
+    } else if (answer.error().code == Errc::unavailable || answer.error().code == Errc::timeout) {
+        last_fault_ = answer.error().message;
+        note(false);
+    }
+    co_return answer;
+}
+
+Task<result<void>> Client::State::pass_breaker(Deadline deadline) {
+    const Deadline now = SteadyClock::now();
+    const Breaker::Verdict verdict = breaker_.ask(now);
+    if (verdict == Breaker::Verdict::pass) co_return result<void>();
+    if (verdict == Breaker::Verdict::probe) {
+        const auto state = co_await health(deadline);
+        if (state && state->usable()) co_return result<void>();
+        if (!state && state.error().code == Errc::cancelled) co_return std::unexpected(state.error());
+        last_fault_ = !state               ? state.error().message
+                      : state->initialized ? "it is sealed"
+                                           : "it is not initialized";
+    }
+    Error error(Errc::unavailable, fmt::format("{}: Vault is away: {}", http_.origin().text(), last_fault_));
+    error.retry_after =
+        std::max(std::chrono::ceil<std::chrono::seconds>(breaker_.probe_at() - SteadyClock::now()),
+                 std::chrono::seconds(1));
+    co_return std::unexpected(std::move(error));
+}
+
+Task<result<Health>> Client::State::health(Deadline deadline) {
+    co_await asio::this_coro::throw_if_cancelled(false);
+    // Without the namespace: it is a matter of the server.
+    net::Call question;
+    question.method = "GET";
+    question.target = "/v1/sys/health";
+    question.deadline = deadline;
+    auto answer = co_await send("health", std::move(question));
+    if (!answer) {
+        if (answer.error().code != Errc::cancelled) note(false);
+        co_return std::unexpected(std::move(answer).error());
+    }
+    auto read = read_health(answer->status, answer->body);
+    note(read && read->usable());
+    co_return read;
+}
+
+Task<result<std::optional<json>>> Client::State::ask(std::string_view operation, std::string method,
+                                                     std::string path, std::string body, Deadline deadline) {
+    co_await asio::this_coro::throw_if_cancelled(false);
+    const Secret kept(std::move(body));
+    if (!is_safe_path(path)) co_return fail(Errc::invalid, "a path in Vault cannot be sent as it is");
+    if (auto passed = co_await pass_breaker(deadline); !passed)
+        co_return std::unexpected(std::move(passed).error());
+    for (bool again = false;; again = true) {
+        if (auto ready = co_await ensure_token(deadline); !ready)
+            co_return std::unexpected(std::move(ready).error());
+        const unsigned generation = generation_;
+        auto answer = co_await send_paced(operation, method, path, kept.text, token_, deadline);
+        if (!answer) co_return std::unexpected(std::move(answer).error());
+        auto read = read_answer({method, path}, answer->status, answer->body, answer->header("retry-after"));
+        net::wipe(answer->body);
+        if (read || (answer->status != 403 && read.error().code != Errc::unauthorized)) co_return read;
+        if (read.error().code == Errc::not_found) co_return read;
+        const bool dead = co_await is_dead(generation, deadline);
+        if (dead && generation == generation_ && !(again && blind_)) forget();
+        if (dead && !again) continue;
+        if (dead || blind_) {
+            read.error().code = Errc::unauthorized;
+            read.error().message += " (and refuses the token, or its policies forbid auth/token/lookup-self)";
+        }
+        co_return read;
+    }
+}
+
+Task<bool> Client::State::is_dead(unsigned generation, Deadline deadline) {
+    for (;;) {
+        if (generation != generation_) co_return true;
+        const Deadline now = SteadyClock::now();
+        if (now < alive_until_) co_return false;
+        if (blind_ && (std::holds_alternative<TokenLogin>(login_) || now < obtained_ + blind_interval))
+            co_return false;
+        if (!checking_) break;
+        if (co_await changed_.wait(deadline) != net::Wake::notified) co_return false;
+    }
+    struct Checking {
+        State& state;
+        explicit Checking(State& state_) : state(state_) { state.checking_ = true; }
+        ~Checking() {
+            state.checking_ = false;
+            state.changed_.notify_all();
+        }
+    };
+    const Checking checking(*this);
+    const bool fresh = SteadyClock::now() < obtained_ + options_.login_interval;
+    const auto answer = co_await send_paced("lookup", "GET", "auth/token/lookup-self", "", token_, deadline);
+    if (!answer || generation != generation_) co_return generation != generation_;
+    if (answer->status == 200) {
+        blind_ = false;
+        alive_until_ = SteadyClock::now() + known_alive_for;
+        co_return false;
+    }
+    if (answer->status != 403 && answer->status != 401) co_return false;
+    // A token that was made a moment ago lives; it is its policies that say no.
+    if (fresh) blind_ = true;
+    co_return !fresh;
+}
+
+Task<result<void>> Client::State::ensure_token(Deadline deadline) {
+    for (;;) {
+        const Deadline now = SteadyClock::now();
+        const bool alive = !token_.empty() && now < expires_;
+        if (alive && (busy_ || now < renew_at_)) co_return result<void>();
+        if (busy_) {
+            const net::Wake wake = co_await changed_.wait(deadline);
+            if (wake == net::Wake::notified) continue;
+            if (wake == net::Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
+            co_return fail(Errc::timeout, "the login to Vault did not end within the deadline");
+        }
+        const Busy busy(*this);
+        if (alive && renewable_) {
+            const unsigned generation = generation_;
+            const auto renewed = co_await renew(deadline);
+            if (renewed) co_return result<void>();
+            if (generation == generation_ && may_pass(renewed.error().code)) {
+                if (SteadyClock::now() >= expires_) co_return std::unexpected(renewed.error());
+                renew_at_ = std::min(SteadyClock::now() + renew_again_in, expires_);
+                co_return result<void>();
+            }
+        }
+        auto made = co_await log_in(deadline);
+        if (!made && !token_.empty() && SteadyClock::now() < expires_) {
+            // The old one is good for a while.
+            renew_at_ = std::max(backoff_.not_before(), SteadyClock::now() + options_.login_interval);
+            co_return result<void>();
+        }
+        co_return made;
+    }
+}
+
+Task<result<void>> Client::State::log_in(Deadline deadline) {
+    if (const Deadline now = SteadyClock::now(); now < backoff_.not_before()) {
+        if (login_error_) {
+            Error error = *login_error_;
+            error.retry_after = std::chrono::ceil<std::chrono::seconds>(backoff_.not_before() - now);
+            co_return std::unexpected(std::move(error));
+        }
+        if (backoff_.not_before() >= deadline)
+            co_return fail(Errc::timeout,
+                           "the token died, and the next login is not due within the deadline");
+        if (!co_await net::sleep_until(backoff_.not_before())) co_return fail(Errc::cancelled, "cancelled");
+    }
+    auto grant = co_await obtain(deadline);
+    if (!grant && grant.error().code == Errc::cancelled) co_return std::unexpected(std::move(grant).error());
+    if (counters_.login) counters_.login(grant.has_value());
+    if (!grant) {
+        Error& error = grant.error();
+        // Whatever the status: what was refused is who we say we are.
+        if (!may_pass(error.code)) error.code = Errc::unauthorized;
+        error.message = "login: " + error.message;
+        backoff_.failed(SteadyClock::now());
+        login_error_ = error;
+        co_return std::unexpected(std::move(grant).error());
+    }
+    backoff_.succeeded(SteadyClock::now());
+    login_error_.reset();
+    adopt(std::move(*grant));
+    co_return result<void>();
+}
+
+Task<result<Grant>> Client::State::obtain(Deadline deadline) {
+    if (const auto* given = std::get_if<TokenLogin>(&login_)) return obtain_given(given->token, deadline);
+    if (const auto* by_jwt = std::get_if<JwtLogin>(&login_))
+        return obtain_by(by_jwt->mount, "role", by_jwt->role, "jwt", by_jwt->jwt, deadline);
+    if (const auto* by_approle = std::get_if<AppRoleLogin>(&login_))
+        return obtain_by(by_approle->mount, "role_id", by_approle->role_id, "secret_id",
+                         by_approle->secret_id, deadline);
+    return obtain_given("", deadline);
+}
+
+Task<result<Grant>> Client::State::obtain_given(std::string token, Deadline deadline) {
+    Grant grant;
+    grant.token.text = std::move(token);
+    if (const auto* in_file = std::get_if<TokenFileLogin>(&login_)) {
+        auto read = read_token(in_file->file);
+        if (!read) co_return std::unexpected(std::move(read).error());
+        grant.token.text.swap(read->text);
+        co_return grant;
+    }
+    auto answer =
+        co_await send_paced("lookup", "GET", "auth/token/lookup-self", "", grant.token.text, deadline);
+    if (!answer) co_return std::unexpected(std::move(answer).error());
+    auto read = read_answer({"GET", "auth/token/lookup-self"}, answer->status, answer->body,
+                            answer->header("retry-after"));
+    net::wipe(answer->body);
+    if (!read && may_pass(read.error().code)) co_return std::unexpected(std::move(read).error());
+    // Dead, or without the policy that lets it look itself up: the first request will tell.
+    blind_ = !read.has_value();
+    if (!read || !*read) co_return grant;
+    json& document = **read;
+    json data = document.value("data", json::object());
+    if (const auto id = document.find("data"); id != document.end() && id->is_object() && id->contains("id"))
+        wipe((*id)["id"]);
+    if (data.is_object()) {
+        if (data.contains("id")) wipe(data["id"]);
+        if (const auto ttl = data.find("ttl"); ttl != data.end() && ttl->is_number_integer())
+            grant.life = std::chrono::seconds(std::max<std::int64_t>(ttl->get<std::int64_t>(), 0));
+        if (const auto flag = data.find("renewable"); flag != data.end() && flag->is_boolean())
+            grant.renewable = flag->get<bool>();
+    }
+    co_return grant;
+}
+
+Task<result<Grant>> Client::State::obtain_by(std::string mount, std::string name, std::string value,
+                                             std::string secret_name, Source source, Deadline deadline) {
+    auto where = vault::path({"auth", mount, "login"});
+    if (!where) co_return std::unexpected(std::move(where).error());
+    auto given = co_await source(deadline);
+    if (!given) co_return std::unexpected(std::move(given).error());
+    const Secret secret(std::move(*given));
+    std::string body = login_body(name, value, secret_name, trimmed(secret.text));
+    auto answer = co_await send_paced("login", "POST", *where, std::move(body), "", deadline);
+    if (!answer) co_return std::unexpected(std::move(answer).error());
+    auto grant = read_grant(*answer, *where);
+    if (grant) grant->ours = true;
+    co_return grant;
+}
+
+result<Grant> Client::State::read_grant(net::Answer& answer, std::string_view path) const {
+    auto read = read_answer({"POST", path}, answer.status, answer.body, answer.header("retry-after"));
+    net::wipe(answer.body);
+    if (!read) return std::unexpected(std::move(read).error());
+    const auto wrong = [&] {
+        return fail(Errc::protocol, fmt::format("POST {}: no token in the answer", path));
+    };
+    if (!*read) return wrong();
+    const auto auth = (*read)->find("auth");
+    if (auth == (*read)->end() || !auth->is_object()) return wrong();
+    const auto token = auth->find("client_token");
+    if (token == auth->end() || !token->is_string()) return wrong();
+    Grant grant;
+    grant.token.text = token->get_ref<const std::string&>();
+    wipe(*token);
+    if (grant.token.text.empty()) return wrong();
+    if (const auto life = auth->find("lease_duration"); life != auth->end() && life->is_number_integer())
+        grant.life = std::chrono::seconds(std::max<std::int64_t>(life->get<std::int64_t>(), 0));
+    if (const auto flag = auth->find("renewable"); flag != auth->end() && flag->is_boolean())
+        grant.renewable = flag->get<bool>();
+    return grant;
+}
+
+void Client::State::live_for(std::chrono::seconds life) {
+    const Deadline now = SteadyClock::now();
+    if (life.count() == 0 || life > 24h * 3650) {
+        expires_ = renew_at_ = Deadline::max();
+    } else {
+        expires_ = now + life;
+        renew_at_ = now + std::chrono::milliseconds(life) * 2 / 3;
+    }
+}
+
+void Client::State::adopt(Grant grant) {
+    const bool same = token_ == grant.token.text;
+    if (!same) {
+        forget();
+        token_.swap(grant.token.text);
+        blind_ = blind_ && std::holds_alternative<TokenLogin>(login_);
+    }
+    ours_ = grant.ours;
+    renewable_ = grant.renewable;
+    life_ = grant.life;
+    obtained_ = SteadyClock::now();
+    alive_until_ = {};
+    live_for(grant.life);
+    if (std::holds_alternative<TokenFileLogin>(login_)) renew_at_ = SteadyClock::now() + file_interval;
+}
+
+Task<result<void>> Client::State::renew(Deadline deadline) {
+    const unsigned generation = generation_;
+    auto answer = co_await send_paced("renew", "POST", "auth/token/renew-self", "{}", token_, deadline);
+    if (!answer) co_return std::unexpected(std::move(answer).error());
+    auto grant = read_grant(*answer, "auth/token/renew-self");
+    if (!grant) co_return std::unexpected(std::move(grant).error());
+    if (generation != generation_) co_return fail(Errc::cancelled, "the token was dropped meanwhile");
+    // Close to its longest life a token is given less and less: the next time a new one is due.
+    renewable_ = grant->renewable && grant->life * 2 > life_;
+    live_for(grant->life);
+    co_return result<void>();
+}
+
+Task<void> Client::State::sign_off(Deadline deadline) {
+    co_await asio::this_coro::throw_if_cancelled(false);
+    while (busy_)
+        if (co_await changed_.wait(deadline) != net::Wake::notified) break;
+    if (token_.empty()) co_return;
+    const Secret token(std::exchange(token_, {}));
+    const bool ours = ours_;
+    forget();
+    if (ours) {
+        auto question = call("POST", "/v1/auth/token/revoke-self", "", token.text, deadline);
+        co_await send("revoke", std::move(question));
+    }
+}
+
+Client::Client(asio::io_context& context, net::Client& http, Login login, Options options, Counters counters)
+    : state_(std::make_shared<State>(context, http, std::move(login), std::move(options),
+                                     std::move(counters))) {}
+
+Client::~Client() = default;
+
+namespace {
+
+json take_data(json& document) {
+    const auto data = document.find("data");
+    return data == document.end() ? json() : std::move(*data);
+}
+
+}  // namespace
+
+Task<result<std::optional<json>>> Client::read(std::string path, Deadline deadline) {
+    const auto state = state_;
+    auto document = co_await state->ask("read", "GET", std::move(path), "", deadline);
+    if (document && *document) *document = take_data(**document);
+    co_return document;
+}
+
+Task<result<std::optional<json>>> Client::list(std::string path, Deadline deadline) {
+    const auto state = state_;
+    auto document = co_await state->ask("list", "LIST", std::move(path), "", deadline);
+    if (document && *document) *document = take_data(**document);
+    co_return document;
+}
+
+Task<result<Written>> Client::write(std::string path, json body, Deadline deadline) {
+    const auto state = state_;
+    std::string text;
+    try {
+        text = body.is_null() ? "{}" : body.dump();
+    } catch (const json::exception&) {
+        co_return fail(Errc::invalid, fmt::format("POST {}: a text in the body is no UTF-8", path));
+    }
+    auto document = co_await state->ask("write", "POST", path, std::move(text), deadline);
+    if (!document) co_return std::unexpected(std::move(document).error());
+    if (!*document)
+        co_return fail(Errc::not_found,
+                       fmt::format("POST {}: Vault answers 404: what it belongs to is absent", path));
+    Written written;
+    written.warnings = warnings(**document);
+    written.data = take_data(**document);
+    co_return written;
+}
+
+Task<result<void>> Client::remove(std::string path, Deadline deadline) {
+    const auto state = state_;
+    auto document = co_await state->ask("remove", "DELETE", std::move(path), "", deadline);
+    if (!document) co_return std::unexpected(std::move(document).error());
+    co_return result<void>();
+}
+
+Task<result<Health>> Client::health(Deadline deadline) {
+    const auto state = state_;
+    co_return co_await state->health(deadline);
+}
+
+Task<void> Client::sign_off(Deadline deadline) {
+    const auto state = state_;
+    co_await state->sign_off(deadline);
+}
+
+bool Client::breaker_open() const {
+    return state_->breaker_open();
+}
+
+}  // namespace keyshepherd::vault
