@@ -73,11 +73,6 @@ result<ssl::context> make_context(const ClientTls& tls) {
     return context;
 }
 
-void wipe_call(Call& call) {
-    for (auto& [name, value] : call.headers) wipe(value);
-    wipe(call.body);
-}
-
 bool is_token(std::string_view text) {
     return !text.empty() && std::ranges::all_of(text, [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -169,6 +164,7 @@ private:
         error.message = fmt::format("{}: {}", origin_.text(), error.message);
         return error;
     }
+    // What is to be sent; wipes the call.
     result<std::shared_ptr<Outgoing>> compose(Call& call) const;
     Task<result<Place>> place(Deadline deadline);
     std::shared_ptr<Connection> take_idle();
@@ -192,6 +188,15 @@ private:
 };
 
 result<std::shared_ptr<Outgoing>> Client::Pool::compose(Call& call) const {
+    const struct Wiped {
+        Call& call;
+        ~Wiped() {
+            for (auto& [name, value] : call.headers) wipe(value);
+            wipe(call.body);
+        }
+    } wiped{call};
+    if (fault_) return std::unexpected(*fault_);
+    if (SteadyClock::now() >= call.deadline) return fail(Errc::timeout, "the deadline has passed already");
     if (!is_token(call.method) || !call.target.starts_with('/') || !is_visible(call.target, '!'))
         return fail(Errc::invalid, "the method or the target of a request cannot be sent");
     std::string host = origin_.text();
@@ -216,7 +221,6 @@ result<std::shared_ptr<Outgoing>> Client::Pool::compose(Call& call) const {
     }
     out->head += "\r\n";
     out->body = std::move(call.body);
-    wipe_call(call);
     return out;
 }
 
@@ -312,8 +316,7 @@ Task<result<Answer>> Client::Pool::send(Call call) {
     co_await asio::this_coro::throw_if_cancelled(false);
     const std::string method = call.method;
     const Deadline deadline = call.deadline;
-    auto out = fault_ ? result<std::shared_ptr<Outgoing>>(std::unexpected(*fault_)) : compose(call);
-    wipe_call(call);
+    auto out = compose(call);
     if (!out) co_return std::unexpected(about(std::move(out).error()));
     auto place_taken = co_await place(deadline);
     if (!place_taken) co_return std::unexpected(about(std::move(place_taken).error()));
@@ -380,8 +383,7 @@ private:
 Task<result<Stream>> Client::Pool::open(Call call) {
     co_await asio::this_coro::throw_if_cancelled(false);
     const Deadline deadline = call.deadline;
-    auto out = fault_ ? result<std::shared_ptr<Outgoing>>(std::unexpected(*fault_)) : compose(call);
-    wipe_call(call);
+    auto out = compose(call);
     if (!out) co_return std::unexpected(about(std::move(out).error()));
     auto connected = co_await connect(deadline);
     if (!connected) co_return std::unexpected(about(std::move(connected).error()));

@@ -463,8 +463,10 @@ Task<result<void>> Client::State::log_in(Deadline deadline) {
         if (!co_await net::sleep_until(backoff_.not_before())) co_return fail(Errc::cancelled, "cancelled");
     }
     auto grant = co_await obtain(deadline);
-    if (!grant && grant.error().code == Errc::cancelled) co_return std::unexpected(std::move(grant).error());
     if (counters_.login) counters_.login(grant.has_value());
+    // That one caller had no more time, or stopped, says nothing to the next.
+    if (!grant && (grant.error().code == Errc::cancelled || grant.error().code == Errc::timeout))
+        co_return std::unexpected(std::move(grant).error());
     if (!grant) {
         Error& error = grant.error();
         // Whatever the status: what was refused is who we say we are.

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
@@ -82,7 +83,8 @@ protected:
     boost::asio::io_context context_{1};
 };
 
-// A peer that does what a script says, one script a connection; the last one is for all that follow.
+// A peer that does what a script says, one script a connection (the last one is for all that follow), or
+// answers every request by a function.
 class Peer {
     static auto ended(int* running) {
         return [running](const std::exception_ptr&) { --*running; };
@@ -128,6 +130,16 @@ public:
         }
     }
 
+    struct Reply {
+        std::string text;  // empty: close
+        std::chrono::milliseconds after{0};
+    };
+    using Respond = std::function<Reply(const std::string& request)>;
+
+    Peer(boost::asio::io_context& context, Respond respond) : Peer(context, std::vector<Script>{{}}) {
+        respond_ = std::move(respond);
+    }
+
     std::string port() const { return std::to_string(acceptor_.local_endpoint().port()); }
     std::size_t connections() const { return connections_; }
     std::size_t most_at_once() const { return most_; }
@@ -151,6 +163,14 @@ private:
         open_.push_front(&socket);
         most_ = std::max(most_, open_.size());
         std::string in;
+        while (respond_ && co_await take_request(socket, in)) {
+            const Reply reply = respond_(requests_.back());
+            if (reply.after > 0ms) co_await net::sleep_until(net::SteadyClock::now() + reply.after);
+            if (reply.text.empty()) break;
+            auto [ec, n] =
+                co_await boost::asio::async_write(socket, boost::asio::buffer(reply.text), net::no_throw);
+            if (ec) break;
+        }
         for (const Step& step : script) {
             bool going = true;
             if (step.kind == Step::take) {
@@ -196,6 +216,7 @@ private:
     }
 
     std::vector<Script> scripts_;
+    Respond respond_;
     boost::asio::basic_socket_acceptor<boost::asio::ip::tcp, net::Executor> acceptor_;
     std::list<Socket*> open_;
     std::vector<std::string> requests_;

@@ -169,7 +169,7 @@ TEST_F(ClientTest, WaitsForAFreeConnectionUntilTheDeadline) {
 TEST_F(ClientTest, NamesAConnectionThatIsRefused) {
     std::string port;
     {
-        const Peer gone(context_, {{}});
+        const Peer gone(context_, std::vector<Peer::Script>{{}});
         port = gone.port();
     }
     Client client(context_, {false, "127.0.0.1", port});
@@ -193,7 +193,7 @@ TEST_F(ClientTest, EndsAtTheDeadline) {
         EXPECT_LT(SteadyClock::now() - start, 1s);
     }
     Client client(context_, plain(never));
-    expect(Errc::timeout, "", run(client.send(get("/", -1s))));
+    expect(Errc::timeout, "the deadline has passed", run(client.send(get("/", -1s))));
     // A peer that takes no more of a large body.
     expect(Errc::timeout, "", run(client.send(post(std::string(64 << 20, 'x'), 300ms))));
 }
