@@ -151,7 +151,10 @@ result<std::optional<json>> read_answer(Question question, int status, std::stri
         const auto errors = document.find("errors");
         if (errors != document.end() && errors->is_array() && errors->empty()) return std::nullopt;
     }
-    const std::string text = errors_of(document);
+    std::string text = errors_of(document);
+    // KV v2 says in a warning alone that a path is one of KV v1.
+    if (text.empty())
+        if (const auto said = warnings(document); !said.empty()) text = said.front();
     return refuse(code_of(status, text), text);
 }
 

@@ -463,7 +463,8 @@ Task<result<void>> Client::State::log_in(Deadline deadline) {
         if (!co_await net::sleep_until(backoff_.not_before())) co_return fail(Errc::cancelled, "cancelled");
     }
     auto grant = co_await obtain(deadline);
-    if (counters_.login) counters_.login(grant.has_value());
+    if (counters_.login)
+        counters_.login(grant.has_value() && !(blind_ && std::holds_alternative<TokenLogin>(login_)));
     // That one caller had no more time, or stopped, says nothing to the next.
     if (!grant && (grant.error().code == Errc::cancelled || grant.error().code == Errc::timeout))
         co_return std::unexpected(std::move(grant).error());
@@ -594,6 +595,8 @@ Task<result<void>> Client::State::renew(Deadline deadline) {
     auto answer = co_await send_paced("renew", "POST", "auth/token/renew-self", "{}", token_, deadline);
     if (!answer) co_return std::unexpected(std::move(answer).error());
     auto grant = read_grant(*answer, "auth/token/renew-self");
+    // "past the max TTL, cannot renew" is no fault of the server's: a new token is due.
+    if (!grant && answer->status == 500) grant.error().code = Errc::invalid;
     if (!grant) co_return std::unexpected(std::move(grant).error());
     if (generation != generation_) co_return fail(Errc::cancelled, "the token was dropped meanwhile");
     // Close to its longest life a token is given less and less: the next time a new one is due.

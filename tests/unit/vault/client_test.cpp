@@ -42,6 +42,7 @@ public:
     bool renewable = true;
     bool sealed = false;
     bool lookup_allowed = true;
+    bool past_max_ttl = false;
     std::string login_answer;  // instead of a token
     std::chrono::milliseconds login_after{0};
     std::chrono::milliseconds after{0};          // for every other request
@@ -84,6 +85,9 @@ private:
                     ? reply("200",
                             json{{"data", {{"id", token}, {"ttl", lease}, {"renewable", renewable}}}}.dump())
                     : denied};
+        if (path == "auth/token/renew-self" && past_max_ttl)
+            return {
+                reply("500", R"({"errors":["1 error occurred:\n\t* past the max TTL, cannot renew\n\n"]})")};
         if (path == "auth/token/renew-self") return {grant(token), login_after};
         if (path == "auth/token/revoke-self") {
             alive_.erase(token);
@@ -238,6 +242,17 @@ TEST_F(VaultClient, RenewsAtTwoThirdsOfTheLife) {
     EXPECT_TRUE(finish(renews));
     EXPECT_EQ(fake_->count("POST auth/token/renew-self"), 1);
     EXPECT_EQ(fake_->count("POST auth/approle/login"), 1);
+}
+
+TEST_F(VaultClient, LogsInAgainAtTheEndOfTheLongestLife) {
+    fake_->lease = 1;
+    fake_->past_max_ttl = true;
+    client();
+    ASSERT_TRUE(read_now());
+    run_for(700ms);
+    ASSERT_TRUE(read_now());
+    EXPECT_EQ(fake_->count("POST auth/token/renew-self"), 1);
+    EXPECT_EQ(fake_->count("POST auth/approle/login"), 2);
 }
 
 TEST_F(VaultClient, LogsInAgainWhenATokenCannotBeRenewed) {
@@ -441,6 +456,7 @@ TEST_F(VaultClient, TakesAToken) {
     ASSERT_TRUE(read_now());
     EXPECT_EQ(fake_->count("GET auth/token/lookup-self"), 1);
     EXPECT_EQ(fake_->count("POST auth/token/renew-self"), 1);
+    EXPECT_EQ(counted_["login"], 1);
     fake_->kill_tokens();
     for (int i = 0; i < 3; ++i) EXPECT_EQ(code(read_now()), Errc::unauthorized);
     EXPECT_LE(fake_->requests(), 14U);
