@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
+#include <sys/socket.h>
 
 #include <array>
+#include <cerrno>
 
 namespace keyshepherd::net {
 
@@ -172,7 +174,11 @@ bool Connection::idle(std::function<void()> on_event) {
 
 bool Connection::resume() {
     on_event_ = nullptr;
-    return !arrived_ && socket_.is_open();
+    if (arrived_ || !socket_.is_open()) return false;
+    // What the loop has not come round to tell yet. A POST that is sent in vain is not sent again.
+    char byte = 0;
+    return ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 void Connection::close() {

@@ -38,6 +38,18 @@ struct Secret {
     ~Secret() { net::wipe(text); }
 };
 
+struct WipedCall {
+    net::Call call;
+
+    explicit WipedCall(net::Call call_) : call(std::move(call_)) {}
+    WipedCall(const WipedCall&) = delete;
+    WipedCall& operator=(const WipedCall&) = delete;
+    ~WipedCall() {
+        for (auto& [name, value] : call.headers) net::wipe(value);
+        net::wipe(call.body);
+    }
+};
+
 void wipe(json& text) {
     if (text.is_string()) net::wipe(text.get_ref<std::string&>());
 }
@@ -277,13 +289,13 @@ void Client::State::note(bool usable) {
 Task<result<net::Answer>> Client::State::send_paced(std::string_view operation, std::string method,
                                                     std::string path, std::string body,
                                                     std::string_view token, Deadline deadline) {
-    net::Call first = call(std::move(method), "/v1/" + path, std::move(body), token, deadline);
+    WipedCall kept(call(std::move(method), "/v1/" + path, std::move(body), token, deadline));
     const Deadline now = SteadyClock::now();
     if (const Deadline at = pace_.next(now); at > now) {
         if (at >= deadline)
             co_return fail(Errc::timeout,
                            fmt::format("{} {}: no turn within the deadline, at {} requests a second",
-                                       first.method, path, options_.requests_per_second));
+                                       kept.call.method, path, options_.requests_per_second));
         pace_.take(now);
         if (!co_await net::sleep_until(at)) co_return fail(Errc::cancelled, "cancelled");
     } else {
@@ -294,22 +306,19 @@ Task<result<net::Answer>> Client::State::send_paced(std::string_view operation, 
         if (wake == net::Wake::notified) continue;
         if (wake == net::Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
         co_return fail(Errc::timeout, fmt::format("{} {}: {} requests were under way until the deadline",
-                                                  first.method, path, options_.in_flight));
+                                                  kept.call.method, path, options_.in_flight));
     }
     const Place place(*this);
-    net::Call again = first;
-    auto answer = co_await send(operation, std::move(first));
+    auto answer = co_await send(operation, kept.call);
     if (answer && answer->status == 307) {
         // To the same server under another path only: elsewhere the token would be shown to who knows whom.
         const std::string location(answer->header("location"));
         const std::string here = http_.origin().text();
         if (location.starts_with(here + "/v1/")) {
-            again.target = location.substr(here.size());
-            answer = co_await send(operation, std::move(again));
+            kept.call.target = location.substr(here.size());
+            answer = co_await send(operation, kept.call);
         }
     }
-    for (auto& [name, value] : again.headers) net::wipe(value);
-    net::wipe(again.body);
     if (answer) {
         const bool away = answer->status == 502 || answer->status == 503 || answer->status == 504;
         if (away) last_fault_ = fmt::format("it answered {}", answer->status);
