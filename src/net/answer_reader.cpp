@@ -25,7 +25,7 @@ AnswerReader::AnswerReader(std::shared_ptr<Connection> connection, bool to_head,
 }
 
 void AnswerReader::start() {
-    parser_.emplace();
+    parser_ = std::make_unique<Parser>();
     parser_->header_limit(largest_header);
     parser_->body_limit(boost::none);  // ours is WipedBody's
     parser_->get().body().limit = largest_body_;

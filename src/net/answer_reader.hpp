@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <optional>
 #include <string>
 
 namespace keyshepherd::net {
@@ -100,7 +99,7 @@ private:
     std::shared_ptr<Connection> connection_;
     bool to_head_;
     std::size_t largest_body_;
-    std::optional<Parser> parser_;
+    std::unique_ptr<Parser> parser_;
     bool silent_ = false;
 };
 

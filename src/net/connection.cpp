@@ -21,7 +21,7 @@ constexpr std::size_t largest_header = 64 * 1024;
 
 Connection::Connection(const Executor& executor, asio::ssl::context* tls)
     : socket_(executor), changed_(executor), in_(largest_header + read_size) {
-    if (tls != nullptr) tls_.emplace(socket_, *tls);
+    if (tls != nullptr) tls_ = std::make_unique<TlsSocket>(socket_, *tls);
 }
 
 auto Connection::completion(std::shared_ptr<Step> step) {

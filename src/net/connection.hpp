@@ -86,7 +86,7 @@ private:
     void start_read();
 
     Socket socket_;
-    std::optional<TlsSocket> tls_;
+    std::unique_ptr<TlsSocket> tls_;  // null: plain
     Signal changed_;
     Buffer in_;
     bool reading_ = false;

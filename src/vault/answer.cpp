@@ -178,12 +178,14 @@ result<Health> read_health(int status, std::string_view body) {
         const auto found = document.find(name);
         return found != document.end() && found->is_string() ? found->get<std::string>() : std::string();
     };
-    if (!document.is_object() || !flag("initialized") || !flag("sealed"))
+    const auto initialized = document.is_object() ? flag("initialized") : std::nullopt;
+    const auto sealed = document.is_object() ? flag("sealed") : std::nullopt;
+    if (!initialized || !sealed)
         return fail(Errc::unavailable,
                     fmt::format("GET sys/health: answered {} with no state of a Vault", status));
     Health health;
-    health.initialized = *flag("initialized");
-    health.sealed = *flag("sealed");
+    health.initialized = *initialized;
+    health.sealed = *sealed;
     health.standby = flag("standby").value_or(false);
     health.version = text("version");
     health.cluster_id = text("cluster_id");

@@ -50,10 +50,6 @@ struct WipedCall {
     }
 };
 
-void wipe(json& text) {
-    if (text.is_string()) net::wipe(text.get_ref<std::string&>());
-}
-
 // In quotes, as JSON has it. By hand: a serializer leaves copies behind.
 void append_quoted(std::string& out, std::string_view text) {
     static constexpr char digits[] = "0123456789abcdef";
@@ -136,6 +132,20 @@ struct Grant {
     bool renewable = false;
     bool ours = false;  // made by us, so revoked by us
 };
+
+// Puts what `document` says about a token into `grant`; gives the token, which is wiped there.
+Secret read_life(json& document, const char* where, const char* life, const char* token, Grant& grant) {
+    Secret found;
+    const auto part = document.find(where);
+    if (part == document.end() || !part->is_object()) return found;
+    for (auto& [name, value] : part->items()) {
+        if (name == life && value.is_number_integer())
+            grant.life = std::chrono::seconds(std::max<std::int64_t>(value.get<std::int64_t>(), 0));
+        if (name == "renewable" && value.is_boolean()) grant.renewable = value.get<bool>();
+        if (name == token && value.is_string()) found.text.swap(value.get_ref<std::string&>());
+    }
+    return found;
+}
 
 }  // namespace
 
@@ -520,17 +530,9 @@ Task<result<Grant>> Client::State::obtain_given(std::string token, Deadline dead
     if (!read && may_pass(read.error().code)) co_return std::unexpected(std::move(read).error());
     // Dead, or without the policy that lets it look itself up: the first request will tell.
     blind_ = !read.has_value();
-    if (!read || !*read) co_return grant;
-    json& document = **read;
-    json data = document.value("data", json::object());
-    if (const auto id = document.find("data"); id != document.end() && id->is_object() && id->contains("id"))
-        wipe((*id)["id"]);
-    if (data.is_object()) {
-        if (data.contains("id")) wipe(data["id"]);
-        if (const auto ttl = data.find("ttl"); ttl != data.end() && ttl->is_number_integer())
-            grant.life = std::chrono::seconds(std::max<std::int64_t>(ttl->get<std::int64_t>(), 0));
-        if (const auto flag = data.find("renewable"); flag != data.end() && flag->is_boolean())
-            grant.renewable = flag->get<bool>();
+    if (read) {
+        std::optional<json>& document = *read;
+        if (document) read_life(*document, "data", "ttl", "id", grant);
     }
     co_return grant;
 }
@@ -557,19 +559,12 @@ result<Grant> Client::State::read_grant(net::Answer& answer, std::string_view pa
     const auto wrong = [&] {
         return fail(Errc::protocol, fmt::format("POST {}: no token in the answer", path));
     };
-    if (!*read) return wrong();
-    const auto auth = (*read)->find("auth");
-    if (auth == (*read)->end() || !auth->is_object()) return wrong();
-    const auto token = auth->find("client_token");
-    if (token == auth->end() || !token->is_string()) return wrong();
+    std::optional<json>& document = *read;
+    if (!document) return wrong();
     Grant grant;
-    grant.token.text = token->get_ref<const std::string&>();
-    wipe(*token);
+    Secret token = read_life(*document, "auth", "lease_duration", "client_token", grant);
+    grant.token.text.swap(token.text);
     if (grant.token.text.empty()) return wrong();
-    if (const auto life = auth->find("lease_duration"); life != auth->end() && life->is_number_integer())
-        grant.life = std::chrono::seconds(std::max<std::int64_t>(life->get<std::int64_t>(), 0));
-    if (const auto flag = auth->find("renewable"); flag != auth->end() && flag->is_boolean())
-        grant.renewable = flag->get<bool>();
     return grant;
 }
 
@@ -641,20 +636,23 @@ json take_data(json& document) {
     return data == document.end() ? json() : std::move(*data);
 }
 
+result<std::optional<json>> data_of(result<std::optional<json>> answer) {
+    if (!answer) return answer;
+    std::optional<json>& document = *answer;
+    if (document) document = take_data(*document);
+    return answer;
+}
+
 }  // namespace
 
 Task<result<std::optional<json>>> Client::read(std::string path, Deadline deadline) {
     const auto state = state_;
-    auto document = co_await state->ask("read", "GET", std::move(path), "", deadline);
-    if (document && *document) *document = take_data(**document);
-    co_return document;
+    co_return data_of(co_await state->ask("read", "GET", std::move(path), "", deadline));
 }
 
 Task<result<std::optional<json>>> Client::list(std::string path, Deadline deadline) {
     const auto state = state_;
-    auto document = co_await state->ask("list", "LIST", std::move(path), "", deadline);
-    if (document && *document) *document = take_data(**document);
-    co_return document;
+    co_return data_of(co_await state->ask("list", "LIST", std::move(path), "", deadline));
 }
 
 Task<result<Written>> Client::write(std::string path, json body, Deadline deadline) {
@@ -665,14 +663,15 @@ Task<result<Written>> Client::write(std::string path, json body, Deadline deadli
     } catch (const json::exception&) {
         co_return fail(Errc::invalid, fmt::format("POST {}: a text in the body is no UTF-8", path));
     }
-    auto document = co_await state->ask("write", "POST", path, std::move(text), deadline);
-    if (!document) co_return std::unexpected(std::move(document).error());
-    if (!*document)
+    auto answer = co_await state->ask("write", "POST", path, std::move(text), deadline);
+    if (!answer) co_return std::unexpected(std::move(answer).error());
+    std::optional<json>& document = *answer;
+    if (!document)
         co_return fail(Errc::not_found,
                        fmt::format("POST {}: Vault answers 404: what it belongs to is absent", path));
     Written written;
-    written.warnings = warnings(**document);
-    written.data = take_data(**document);
+    written.warnings = warnings(*document);
+    written.data = take_data(*document);
     co_return written;
 }
 
