@@ -411,8 +411,8 @@ protected:
         const test::Pem pem = authority_.issue("DNS:vault.example,IP:127.0.0.1");
         auto made = make_certificate(pem.certificate, pem.key);
         ASSERT_TRUE(made) << made.error().message;
-        certificate_.emplace(std::move(*made));
-        server_.emplace(
+        certificate_ = std::make_unique<Certificate>(std::move(*made));
+        server_ = std::make_unique<Server>(
             context_,
             [this](const Request& request) {
                 ++served_;
@@ -433,8 +433,8 @@ protected:
     Origin origin(std::string host = "127.0.0.1") const { return {true, std::move(host), port_}; }
 
     test::Authority authority_;
-    std::optional<Certificate> certificate_;
-    std::optional<Server> server_;
+    std::unique_ptr<Certificate> certificate_;
+    std::unique_ptr<Server> server_;
     std::string port_;
     int served_ = 0;
 };

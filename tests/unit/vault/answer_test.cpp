@@ -7,6 +7,12 @@ namespace {
 
 using nlohmann::json;
 
+// The document, or a text that says what else came.
+json said(const result<std::optional<json>>& read) {
+    if (!read) return "error: " + read.error().message;
+    return read->value_or(json("absent"));
+}
+
 struct Row {
     std::string method, path;
     int status;
@@ -106,25 +112,20 @@ TEST(Answer, TellsErrorsApart) {
 TEST(Answer, KnowsWhatIsAbsent) {
     for (const char* path : {"auth/approle/role/none", "sys/policies/acl/none", "secret/data/none"}) {
         const auto read = read_answer({"GET", path}, 404, "{\"errors\":[]}\n");
-        ASSERT_TRUE(read) << read.error().message;
-        EXPECT_FALSE(*read);
+        EXPECT_EQ(said(read), "absent");
     }
 }
 
 TEST(Answer, KeepsWhatIsThere) {
-    const auto read = read_answer({"GET", "a"}, 200, R"({"data":{"a":1},"warnings":["one\n two",3]})");
-    ASSERT_TRUE(read && *read);
-    EXPECT_EQ((**read)["data"]["a"], 1);
-    EXPECT_EQ(warnings(**read), std::vector<std::string>{"one two"});
+    const json there = said(read_answer({"GET", "a"}, 200, R"({"data":{"a":1},"warnings":["one\n two",3]})"));
+    EXPECT_EQ(there["data"]["a"], 1);
+    EXPECT_EQ(warnings(there), std::vector<std::string>{"one two"});
     EXPECT_TRUE(warnings(json::parse(R"({"warnings":null})")).empty());
-    const auto deleted = read_answer({"GET", "secret/data/a"}, 404,
-                                     R"({"data":{"data":null,"metadata":{"deletion_time":"2026"}}})");
-    ASSERT_TRUE(deleted && *deleted);
-    EXPECT_TRUE((**deleted)["data"]["data"].is_null());
+    const json deleted = said(read_answer({"GET", "secret/data/a"}, 404,
+                                          R"({"data":{"data":null,"metadata":{"deletion_time":"2026"}}})"));
+    EXPECT_TRUE(deleted["data"]["data"].is_null());
     for (const int status : {200, 202, 204}) {
-        const auto empty = read_answer({"POST", "a"}, status, "");
-        ASSERT_TRUE(empty && *empty);
-        EXPECT_EQ(**empty, json::object());
+        EXPECT_EQ(said(read_answer({"POST", "a"}, status, "")), json::object());
     }
 }
 
