@@ -223,7 +223,7 @@ private:
     Task<result<Grant>> obtain_given(std::string token, Deadline deadline);
     Task<result<void>> renew(Deadline deadline);
     // Whether the token of that generation no longer is one.
-    Task<bool> is_dead(unsigned generation, Deadline deadline);
+    Task<result<bool>> is_dead(unsigned generation, Deadline deadline);
     result<Grant> read_grant(net::Answer& answer, std::string_view path) const;
     void adopt(Grant grant);
     void live_for(std::chrono::seconds life);
@@ -393,7 +393,8 @@ Task<result<std::optional<json>>> Client::State::ask(std::string_view operation,
         net::wipe(answer->body);
         if (read || (answer->status != 403 && read.error().code != Errc::unauthorized)) co_return read;
         if (read.error().code == Errc::not_found) co_return read;
-        const bool dead = co_await is_dead(generation, deadline);
+        // Unless that is known, the 403 means nothing.
+        KEYSHEPHERD_CO_TRY(const bool dead, co_await is_dead(generation, deadline));
         if (dead && generation == generation_ && !(again && blind_)) forget();
         if (dead && !again) continue;
         if (dead || blind_) {
@@ -404,7 +405,7 @@ Task<result<std::optional<json>>> Client::State::ask(std::string_view operation,
     }
 }
 
-Task<bool> Client::State::is_dead(unsigned generation, Deadline deadline) {
+Task<result<bool>> Client::State::is_dead(unsigned generation, Deadline deadline) {
     for (;;) {
         if (generation != generation_) co_return true;
         const Deadline now = SteadyClock::now();
@@ -412,7 +413,10 @@ Task<bool> Client::State::is_dead(unsigned generation, Deadline deadline) {
         if (blind_ && (std::holds_alternative<TokenLogin>(login_) || now < obtained_ + blind_interval))
             co_return false;
         if (!checking_) break;
-        if (co_await changed_.wait(deadline) != net::Wake::notified) co_return false;
+        const net::Wake wake = co_await changed_.wait(deadline);
+        if (wake == net::Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
+        if (wake == net::Wake::deadline)
+            co_return fail(Errc::timeout, "the token was not looked up within the deadline");
     }
     struct Checking {
         State& state;
@@ -424,14 +428,18 @@ Task<bool> Client::State::is_dead(unsigned generation, Deadline deadline) {
     };
     const Checking checking(*this);
     const bool fresh = SteadyClock::now() < obtained_ + options_.login_interval;
-    const auto answer = co_await send_paced("lookup", "GET", "auth/token/lookup-self", "", token_, deadline);
-    if (!answer || generation != generation_) co_return generation != generation_;
-    if (answer->status == 200) {
+    auto answer = co_await send_paced("lookup", "GET", "auth/token/lookup-self", "", token_, deadline);
+    if (generation != generation_) co_return true;
+    if (!answer) co_return std::unexpected(std::move(answer).error());
+    const auto read = read_answer({"GET", "auth/token/lookup-self"}, answer->status, answer->body,
+                                  answer->header("retry-after"));
+    net::wipe(answer->body);
+    if (read) {
         blind_ = false;
         alive_until_ = SteadyClock::now() + known_alive_for;
         co_return false;
     }
-    if (answer->status != 403 && answer->status != 401) co_return false;
+    if (may_pass(read.error().code)) co_return std::unexpected(read.error());
     // A token that was made a moment ago lives; it is its policies that say no.
     if (fresh) blind_ = true;
     co_return !fresh;

@@ -72,6 +72,10 @@ protected:
             if (context_.run_one_until(until) == 0) std::this_thread::sleep_until(until);
         }
     }
+    void run_steps(int count) {
+        context_.restart();
+        for (int i = 0; i < count; ++i) context_.run_one_for(20ms);
+    }
     // Called when everything that the test made is gone.
     void expect_nothing_left() {
         context_.restart();

@@ -460,6 +460,45 @@ TEST_F(ClientTlsTest, FollowsAServerThatRestarts) {
     EXPECT_EQ(served_, 3);
 }
 
+TEST_F(ClientTlsTest, IsCancelledAfterAnyStep) {
+    int cancelled = 0;
+    for (int steps = 0; steps < 60; ++steps) {
+        Client client(context_, origin(), {.ca = authority_.pem()}, {.connections = 1});
+        if (steps % 2 == 1) ASSERT_TRUE(run(client.send(get())));  // on a kept connection
+        const auto started = start(client.send(post(std::string(100'000, 'x'))));
+        run_steps(steps / 2);
+        started->cancel.emit(boost::asio::cancellation_type::terminal);
+        const auto answer = finish(started);
+        if (!answer) {
+            ++cancelled;
+            EXPECT_EQ(answer.error().code, Errc::cancelled) << answer.error().message;
+        }
+        const auto next = run(client.send(post("x")));
+        ASSERT_TRUE(next) << next.error().message;
+        EXPECT_EQ(next->body, "POST 1");
+    }
+    EXPECT_GT(cancelled, 10);
+    EXPECT_LT(cancelled, 60);
+}
+
+TEST_F(ClientTlsTest, IsLateAtAnyMoment) {
+    int late = 0;
+    for (int i = 0; i < 60; ++i) {
+        Client client(context_, origin(), {.ca = authority_.pem()}, {.connections = 1});
+        Call call = post(std::string(100'000, 'x'));
+        call.deadline = SteadyClock::now() + i * 100us;
+        const auto answer = run(client.send(std::move(call)));
+        if (!answer) {
+            ++late;
+            EXPECT_EQ(answer.error().code, Errc::timeout) << answer.error().message;
+        }
+        const auto next = run(client.send(post("x")));
+        ASSERT_TRUE(next) << next.error().message;
+        EXPECT_EQ(next->body, "POST 1");
+    }
+    EXPECT_GT(late, 0);
+}
+
 TEST_F(ClientTlsTest, GoesByTheNameInTheCertificate) {
     const auto resolve = [](const std::string&) {
         return result<std::vector<boost::asio::ip::address>>(loopback());

@@ -218,6 +218,31 @@ TEST_F(VaultClient, LogsInForTheOthersWhenTheFirstGivesUp) {
     EXPECT_TRUE(finish(third));
 }
 
+TEST_F(VaultClient, IsCancelledAfterAnyStep) {
+    int cancelled = 0;
+    for (int steps = 0; steps < 60; ++steps) {
+        client({.requests_per_second = 1000, .in_flight = 1, .login_interval = 1ms});
+        if (steps % 2 == 1) {
+            ASSERT_TRUE(read_now());
+            run_for(2ms);
+            fake_->kill_tokens();  // so that it looks the token up and logs in again
+        }
+        const auto one = start(read());
+        const auto other = start(read("b"));
+        run_steps(steps / 2);
+        one->cancel.emit(boost::asio::cancellation_type::terminal);
+        const auto found = finish(one);
+        if (!found) {
+            ++cancelled;
+            EXPECT_EQ(found.error().code, Errc::cancelled) << found.error().message;
+        }
+        EXPECT_EQ(said(finish(other))["path"], "b");
+        EXPECT_EQ(said(read_now())["path"], "a");
+    }
+    EXPECT_GT(cancelled, 10);
+    EXPECT_LT(cancelled, 60);
+}
+
 TEST_F(VaultClient, SendsItsSecretAsJson) {
     client();
     std::string body;
