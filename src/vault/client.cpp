@@ -318,14 +318,19 @@ Task<result<net::Answer>> Client::State::send_paced(std::string_view operation, 
         co_return fail(Errc::timeout, fmt::format("{} {}: {} requests were under way until the deadline",
                                                   kept.call.method, path, options_.in_flight));
     }
+    // Of no account for the breaker, as it would be once sent.
+    if (SteadyClock::now() >= deadline)
+        co_return fail(Errc::timeout,
+                       fmt::format("{} {}: the deadline has passed already", kept.call.method, path));
     const Place place(*this);
     auto answer = co_await send(operation, kept.call);
     if (answer && answer->status == 307) {
         // To the same server under another path only: elsewhere the token would be shown to who knows whom.
         const std::string location(answer->header("location"));
         const std::string here = http_.origin().text();
-        if (location.starts_with(here + "/v1/")) {
-            kept.call.target = location.substr(here.size());
+        const bool full = location.starts_with(here + "/v1/");
+        if (full || location.starts_with("/v1/")) {
+            kept.call.target = location.substr(full ? here.size() : 0);
             answer = co_await send(operation, kept.call);
         }
     }
@@ -361,6 +366,8 @@ Task<result<void>> Client::State::pass_breaker(Deadline deadline) {
 
 Task<result<Health>> Client::State::health(Deadline deadline) {
     co_await asio::this_coro::throw_if_cancelled(false);
+    if (SteadyClock::now() >= deadline)
+        co_return fail(Errc::timeout, "GET sys/health: the deadline has passed already");
     // Without the namespace: it is a matter of the server.
     net::Call question;
     question.method = "GET";

@@ -441,6 +441,14 @@ TEST_F(VaultClient, SparesAVaultThatIsAway) {
     EXPECT_TRUE(read_now());
 }
 
+TEST_F(VaultClient, DoesNotBlameVaultForADeadlineThatHasPassed) {
+    client({.breaker_failures = 1});
+    ASSERT_TRUE(read_now());
+    EXPECT_EQ(code(read_now("a", -1s)), Errc::timeout);
+    EXPECT_EQ(run(client_->health(in(-1s))).error().code, Errc::timeout);
+    EXPECT_FALSE(client_->breaker_open());
+}
+
 TEST_F(VaultClient, KeepsThePace) {
     client({.requests_per_second = 50, .in_flight = 2});
     const auto from = net::SteadyClock::now();
@@ -517,10 +525,12 @@ TEST_F(VaultClient, FollowsARedirectOnItsOwnServerOnly) {
     client();
     fake_->answers = {
         {"GET here", FakeVault::reply("307", "", "Location: " + fake_->origin().text() + "/v1/there\r\n")},
+        {"GET near", FakeVault::reply("307", "", "Location: /v1/there\r\n")},
         {"GET away", FakeVault::reply("307", "", "Location: http://127.0.0.2:1/v1/there\r\n")},
         {"GET other", FakeVault::reply("302", "", "Location: " + fake_->origin().text() + "/v1/there\r\n")},
     };
     EXPECT_EQ(said(read_now("here"))["path"], "there");
+    EXPECT_EQ(said(read_now("near"))["path"], "there");
     EXPECT_EQ(code(read_now("away")), Errc::unavailable);
     EXPECT_EQ(code(read_now("other")), Errc::protocol);
 }
