@@ -84,7 +84,9 @@ public:
     Client& operator=(const Client&) = delete;
 
     // `path` without /v1/, made by path() or a literal; Errc::invalid when it is not safe. Errors are those
-    // of read_answer() and net::Client::send(); unauthorized also when the login is refused.
+    // of read_answer() and net::Client::send(). forbidden: the token lives, and its policies refuse;
+    // unauthorized: the login is refused, or the token is and no other is to be had (also, of a token that
+    // may not look itself up, either); unavailable at once, with retry_after, while the breaker is open.
 
     // The answer's data; nullopt: absent. A deleted version of KV v2 comes with its metadata and data null.
     net::Task<result<std::optional<nlohmann::json>>> read(std::string path, net::Deadline deadline);

@@ -262,10 +262,10 @@ TEST_F(VaultClient, RenewsAtTwoThirdsOfTheLife) {
     fake_->lease = 1;
     client();
     ASSERT_TRUE(read_now());
-    run_for(500ms);
+    run_for(300ms);
     ASSERT_TRUE(read_now());
     EXPECT_EQ(fake_->count("POST auth/token/renew-self"), 0);
-    run_for(200ms);
+    run_for(400ms);
     fake_->login_after = 100ms;
     const auto renews = start(read());
     run_for(20ms);
@@ -288,20 +288,20 @@ TEST_F(VaultClient, LogsInAgainAtTheEndOfTheLongestLife) {
 }
 
 TEST_F(VaultClient, LogsInAgainWhenATokenCannotBeRenewed) {
-    fake_->lease = 1;
+    fake_->lease = 2;
     fake_->renewable = false;
     client();
     ASSERT_TRUE(read_now());
-    run_for(700ms);
+    run_for(1400ms);
     ASSERT_TRUE(read_now());
     EXPECT_EQ(fake_->count("POST auth/token/renew-self"), 0);
     EXPECT_EQ(fake_->count("POST auth/approle/login"), 2);
     // The old one is used while no new one is to be had, and no longer.
     fake_->login_answer = FakeVault::reply("500", R"({"errors":["internal error"]})");
-    run_for(700ms);
+    run_for(1400ms);
     ASSERT_TRUE(read_now());
     EXPECT_EQ(fake_->count("POST auth/approle/login"), 3);
-    run_for(400ms);
+    run_for(700ms);
     EXPECT_EQ(code(read_now()), Errc::unavailable);
 }
 
