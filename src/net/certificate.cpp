@@ -82,6 +82,7 @@ result<Certificate> make_certificate(std::string_view chain, std::string_view ke
     SSL_CTX_set_num_tickets(handle, 0);
     SSL_CTX_set_session_cache_mode(handle, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(handle, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(handle, 1);  // else a record costs two calls of the system
     SSL_CTX_set_alpn_select_cb(handle, choose_protocol, nullptr);
 
     boost::system::error_code ec;

@@ -3,6 +3,7 @@
 #include <keyshepherd/net/server.hpp>
 
 #include <cxxabi.h>
+#include <fmt/format.h>
 
 #include <charconv>
 #include <typeinfo>
@@ -65,7 +66,8 @@ Server::Server(asio::io_context& context, Handler handler, ServerOptions options
       budget_{options.limits.all_bodies_bytes, 0, options.metrics},
       acceptor_(context.get_executor()),
       pause_(context.get_executor()),
-      all_closed_(context.get_executor()) {}
+      all_closed_(context.get_executor()),
+      deadlines_(context.get_executor()) {}
 
 Server::~Server() = default;
 
@@ -115,18 +117,19 @@ void Server::open_session(Socket socket) {
     socket.set_option(tcp::no_delay(true), ignored);
     const std::size_t before = sessions_.size();
     try {
-        if (options_.certificate != nullptr)
-            sessions_.push_front(std::make_shared<Session<TlsStream>>(*this, PlainStream(std::move(socket)),
-                                                                      options_.certificate->context));
-        else
-            sessions_.push_front(std::make_shared<Session<PlainStream>>(*this, std::move(socket)));
+        SSL_CTX* const tls =
+            options_.certificate != nullptr ? options_.certificate->context.native_handle() : nullptr;
+        sessions_.push_front(std::make_shared<Session>(*this, Stream(std::move(socket), tls)));
         const auto at = sessions_.begin();
-        const std::shared_ptr<SessionBase> session = *at;
+        const std::shared_ptr<Session> session = *at;
         asio::co_spawn(context_, session->run(), [this, at, session](const std::exception_ptr& e) {
             if (options_.metrics != nullptr)
                 options_.metrics->session_closed(e ? "error" : session->ended_by());
             sessions_.erase(at);
-            if (sessions_.empty()) all_closed_.cancel();
+            if (!sessions_.empty()) return;
+            all_closed_.cancel();
+            deadlines_.cancel();
+            next_look_ = std::chrono::steady_clock::time_point::max();
         });
         if (options_.metrics != nullptr) options_.metrics->session_opened();
     } catch (const std::bad_alloc&) {
@@ -138,13 +141,37 @@ void Server::open_session(Socket socket) {
 // Room for one more: the longest idle session goes; when none is idle, the one that has been sending or
 // taking longest.
 void Server::evict_one() {
-    SessionBase* victim = nullptr;
+    Session* victim = nullptr;
     for (const auto& each : sessions_) {
         if (each->closing()) continue;
-        const auto rank = [](const SessionBase& s) { return std::pair(s.phase() != Phase::idle, s.since()); };
+        const auto rank = [](const Session& s) { return std::pair(s.phase() != Phase::idle, s.since()); };
         if (victim == nullptr || rank(*each) < rank(*victim)) victim = each.get();
     }
     if (victim != nullptr) victim->close("evicted");
+}
+
+// One timer for the deadlines of all sessions. It is set anew only for one that is earlier than what it is
+// set to, so that a request as a rule does not touch it: a deadline that was met is found out when it passes.
+void Server::look_by(std::chrono::steady_clock::time_point time) {
+    if (time >= next_look_) return;
+    next_look_ = time;
+    deadlines_.expires_at(time);
+    deadlines_.async_wait([this](const boost::system::error_code& ec) {
+        if (!ec) end_overdue();
+    });
+}
+
+void Server::end_overdue() {
+    const auto now = std::chrono::steady_clock::now();
+    auto next = next_look_ = std::chrono::steady_clock::time_point::max();
+    for (const auto& each : sessions_) {
+        if (each->closing()) continue;
+        if (each->deadline() <= now)
+            each->expire();
+        else
+            next = std::min(next, each->deadline());
+    }
+    look_by(next);
 }
 
 Response Server::handle(const Request& request) {

@@ -60,7 +60,7 @@ struct BodyBudget {
     void give_back(std::size_t bytes);
 };
 
-class SessionBase;
+class Session;
 
 struct ServerOptions {
     Limits limits = {};
@@ -92,8 +92,6 @@ public:
     std::size_t sessions() const { return sessions_.size(); }
 
 private:
-    friend class SessionBase;
-    template <class Stream>
     friend class Session;
     using Executor = boost::asio::io_context::executor_type;
     using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, Executor>;
@@ -105,6 +103,8 @@ private:
     boost::asio::awaitable<void, Executor> accept_loop();
     void open_session(Socket socket);
     void evict_one();
+    void look_by(std::chrono::steady_clock::time_point time);
+    void end_overdue();
     Response handle(const Request& request);
 
     boost::asio::io_context& context_;
@@ -114,7 +114,9 @@ private:
     Acceptor acceptor_;
     Timer pause_;       // of the accept loop, when the system is out of descriptors
     Timer all_closed_;  // fires, by being cancelled, when the last session ends
-    std::list<std::shared_ptr<SessionBase>> sessions_;
+    Timer deadlines_;   // of the sessions
+    std::chrono::steady_clock::time_point next_look_ = std::chrono::steady_clock::time_point::max();
+    std::list<std::shared_ptr<Session>> sessions_;
     bool draining_ = false;
     bool stopping_ = false;
 };
