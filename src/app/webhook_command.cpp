@@ -96,7 +96,7 @@ void add_webhook_command(CLI::App& app, int& exit_code) {
         ->group("Serving");
 
     add("max-sessions", flags->options.limits.sessions,
-        "Connections at once, some 100 KB each; one more closes the longest idle one")
+        "Connections at once, some 20 KB each; one more closes the longest idle one")
         ->check(CLI::Range(4, 100'000))
         ->group("Limits");
     add("max-body-bytes", flags->options.limits.body_bytes, "Largest request body")

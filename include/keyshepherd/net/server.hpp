@@ -37,7 +37,7 @@ namespace keyshepherd::net {
 using Milliseconds = std::chrono::milliseconds;
 
 struct Limits {
-    std::size_t sessions = 512;                // some 100 KB each when idle
+    std::size_t sessions = 512;                // some 20 KB each when idle
     std::size_t header_bytes = 16 * 1024;      // beyond: 431
     std::size_t body_bytes = 7 * 1024 * 1024;  // beyond: 413
     std::size_t all_bodies_bytes =
