@@ -1,0 +1,115 @@
+// A cache of one Kubernetes collection kept current: list, watch, resume, and what to do when one of them
+// fails. Pure: next() says what to do now, the caller does it, reports how it went, and passes on the
+// changes.
+//
+//     empty --initial events--> watching --end, error--> watching (from the last resourceVersion)
+//       \--pages--------------/    \--410-----------> empty (the cache stays; the next list is compared to
+//       it)
+//
+// Guarantees: 1. It never ends by itself; every failure leads to a wait and another attempt. 2. What is
+// handed out after a list is the whole state at once, with the keys that are gone since the last one. 3. A
+// watch resumes from the last resourceVersion seen (bookmarks count). 4. A server that refuses initial events
+// is asked for pages from then on. 5. Objects carry no managedFields.
+#pragma once
+
+#include <keyshepherd/core/result.hpp>
+#include <keyshepherd/fsm/backoff.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace keyshepherd::fsm {
+
+struct WatchTimes {
+    Backoff backoff{std::chrono::milliseconds(800), std::chrono::seconds(30)};
+    Duration quiet = std::chrono::seconds(120);       // a watch that lasted so long forgets earlier failures
+    Duration shortest = std::chrono::seconds(1);      // a watch that ended sooner and said nothing has failed
+    std::chrono::seconds server_timeout{290};         // what the server is asked to end a watch after
+    Duration idle_margin = std::chrono::seconds(15);  // how much later a silent connection counts as dead
+    Duration initial_events =
+        std::chrono::minutes(1);  // for the first event of a list by watch, and each next
+};
+
+class WatchMachine {
+public:
+    // What the caller does next.
+    struct List {
+        std::string continue_token;  // empty: the first page
+    };
+    struct Watch {
+        std::string resource_version;  // empty with initial_events
+        bool initial_events = false;
+        std::chrono::seconds timeout{};
+    };
+    struct Read {
+        Duration within{};  // the next event must come before
+    };
+    struct Sleep {
+        Duration time{};
+    };
+    using Action = std::variant<List, Watch, Read, Sleep>;
+
+    // What the cache becomes.
+    struct Replaced {
+        std::vector<nlohmann::json> objects;
+        std::vector<std::string> gone;  // keys of what was there before and is no more
+    };
+    struct Applied {
+        nlohmann::json object;
+    };
+    struct Removed {
+        std::string key;
+        nlohmann::json object;  // its last state
+    };
+    using Change = std::variant<std::monostate, Replaced, Applied, Removed>;
+
+    explicit WatchMachine(WatchTimes times = {}) : times_(times) {}
+
+    Action next() const;
+
+    Change page(std::vector<nlohmann::json> items, std::string continue_token, std::string resource_version);
+    void opened(Instant now);
+    // `type` as the server writes it: ADDED, MODIFIED, DELETED, BOOKMARK, ERROR. What comes back for ERROR is
+    // told by error().
+    Change event(std::string_view type, nlohmann::json object, Instant now, double unit);
+    // The stream ended as streams do.
+    void ended(Instant now, double unit);
+    // Whatever next() asked for failed. `unit` is for the jitter of the wait.
+    void failed(const Error& error, Instant now, double unit);
+    void slept();
+
+    bool synced() const { return synced_; }  // a whole state was handed out
+    const std::optional<Error>& error() const {
+        return error_;
+    }  // of the last failure; none since it went well
+    const std::string& resource_version() const { return resource_version_; }
+
+private:
+    enum class State { empty, paging, opening, initial, watching };
+
+    Change replace();
+    void relist();
+    void back_off(Instant now, double unit, Error error);
+
+    WatchTimes times_;
+    State state_ = State::empty;
+    bool initial_events_ = true;  // until a server refuses them
+    bool synced_ = false;
+    bool heard_ = false;  // something since the stream was opened
+    std::optional<Duration> wait_;
+    std::optional<Error> error_;
+    unsigned failures_ = 0;
+    Instant opened_at_{};
+    std::string continue_token_;
+    std::string resource_version_;
+    std::map<std::string, nlohmann::json> incoming_;  // by key, until the list is whole
+    std::map<std::string, bool> known_;               // keys that were handed out
+};
+
+}  // namespace keyshepherd::fsm
