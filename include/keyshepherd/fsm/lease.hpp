@@ -13,6 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
@@ -41,7 +42,7 @@ public:
     struct Update {
         nlohmann::json merge_patch;  // carries metadata.resourceVersion
     };
-    struct Stop {};  // held and not renewed in time: the work must stop now
+    struct Stop {};  // lost, or not renewed in time: the work must stop now, and the machine is done
     using Action = std::variant<Wait, Read, Create, Update, Stop>;
 
     LeaseMachine(std::string name, std::string identity, LeaseTimes times);
@@ -54,7 +55,7 @@ public:
     void observed(const nlohmann::json& lease, Instant now);
     void absent(Instant now);
     void written(const nlohmann::json& lease, Instant sent, Instant now);
-    // A read or write failed, or its fate is unknown.
+    // A read or a write failed, or its fate is unknown.
     void failed(Instant now);
 
     // The patch that gives a held Lease back; nullopt when it is not held.
@@ -66,6 +67,8 @@ public:
     const std::string& holder() const { return holder_; }  // as last seen; may be empty
 
 private:
+    void take_in(const nlohmann::json& lease, Instant now);
+
     std::string name_;
     std::string identity_;
     LeaseTimes times_;

@@ -19,6 +19,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -35,6 +36,9 @@ struct WatchTimes {
     Duration initial_events =
         std::chrono::minutes(1);  // for the first event of a list by watch, and each next
 };
+
+// "namespace/name", or "name" in no namespace; empty when there is no name.
+std::string object_key(const nlohmann::json& object);
 
 class WatchMachine {
 public:
@@ -73,7 +77,8 @@ public:
 
     Action next() const;
 
-    Change page(std::vector<nlohmann::json> items, std::string continue_token, std::string resource_version);
+    Change page(std::vector<nlohmann::json> items, std::string continue_token, std::string resource_version,
+                Instant now, double unit);
     void opened(Instant now);
     // `type` as the server writes it: ADDED, MODIFIED, DELETED, BOOKMARK, ERROR. What comes back for ERROR is
     // told by error().
@@ -93,9 +98,9 @@ public:
 private:
     enum class State { empty, paging, opening, initial, watching };
 
-    Change replace();
+    Change replace(State then);
     void relist();
-    void back_off(Instant now, double unit, Error error);
+    void back_off(const Error& error, Instant now, double unit);
 
     WatchTimes times_;
     State state_ = State::empty;
@@ -109,7 +114,7 @@ private:
     std::string continue_token_;
     std::string resource_version_;
     std::map<std::string, nlohmann::json> incoming_;  // by key, until the list is whole
-    std::map<std::string, bool> known_;               // keys that were handed out
+    std::set<std::string> known_;                     // keys that were handed out
 };
 
 }  // namespace keyshepherd::fsm

@@ -1,0 +1,242 @@
+#include <keyshepherd/fsm/watch.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace keyshepherd::fsm {
+
+namespace {
+
+using Json = nlohmann::json;
+
+// After so many failures in a row the resourceVersion itself is doubted: one that lies in the server's future
+// (etcd came back from a backup) is refused for ever, and not with 410.
+constexpr unsigned doubtful = 8;
+// A Retry-After beyond it is not believed.
+constexpr std::chrono::minutes longest_wait{5};
+
+std::string text_at(const Json& object, const char* name) {
+    const auto found = object.find(name);
+    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+const Json& metadata_of(const Json& object) {
+    static const Json none = Json::object();
+    if (!object.is_object()) return none;
+    const auto found = object.find("metadata");
+    return found != object.end() && found->is_object() ? *found : none;
+}
+
+bool ends_initial_events(const Json& object) {
+    const Json& metadata = metadata_of(object);
+    const auto annotations = metadata.find("annotations");
+    return annotations != metadata.end() && annotations->is_object() &&
+           text_at(*annotations, "k8s.io/initial-events-end") == "true";
+}
+
+// The Status of an ERROR event.
+Error error_of(const Json& status) {
+    if (!status.is_object()) return Error(Errc::protocol, "the watch sent an error that is no Status");
+    const auto code = status.find("code");
+    const int number = code != status.end() && code->is_number_integer() ? code->get<int>() : 0;
+    const std::string reason = text_at(status, "reason");
+    const Errc kind = number == 410 || reason == "Expired" || reason == "Gone" ? Errc::gone
+                      : number == 400 || number == 422                         ? Errc::invalid
+                      : number == 401                                          ? Errc::unauthorized
+                      : number == 403                                          ? Errc::forbidden
+                      : number == 429                                          ? Errc::throttled
+                                                                               : Errc::unavailable;
+    Error error(kind, fmt::format("the watch sent an error: {} {}: {}", number, reason,
+                                  text_at(status, "message").substr(0, 300)));
+    if (const auto details = status.find("details"); details != status.end() && details->is_object())
+        if (const auto seconds = details->find("retryAfterSeconds");
+            seconds != details->end() && seconds->is_number_integer())
+            error.retry_after = std::chrono::seconds(
+                std::clamp(seconds->get<std::int64_t>(), std::int64_t{0}, std::int64_t{24 * 3600}));
+    return error;
+}
+
+void slim(Json& object) {
+    if (const auto metadata = object.find("metadata"); metadata != object.end() && metadata->is_object())
+        metadata->erase("managedFields");
+}
+
+}  // namespace
+
+std::string object_key(const Json& object) {
+    const Json& metadata = metadata_of(object);
+    const std::string ns = text_at(metadata, "namespace");
+    std::string name = text_at(metadata, "name");
+    return ns.empty() || name.empty() ? name : ns + '/' + name;
+}
+
+WatchMachine::Action WatchMachine::next() const {
+    if (wait_) return Sleep{*wait_};
+    switch (state_) {
+        case State::empty:
+            if (initial_events_) return Watch{"", true, times_.server_timeout};
+            return List{};
+        case State::paging:
+            return List{continue_token_};
+        case State::opening:
+            return Watch{resource_version_, false, times_.server_timeout};
+        case State::initial:
+            return Read{times_.initial_events};
+        case State::watching:
+            return Read{times_.server_timeout + times_.idle_margin};
+    }
+    std::unreachable();
+}
+
+void WatchMachine::relist() {
+    state_ = State::empty;
+    incoming_.clear();
+    continue_token_.clear();
+}
+
+WatchMachine::Change WatchMachine::replace(State then) {
+    Replaced replaced;
+    std::set<std::string> now_known;
+    replaced.objects.reserve(incoming_.size());
+    for (auto& [key, object] : incoming_) {
+        now_known.insert(key);
+        replaced.objects.push_back(std::move(object));
+    }
+    std::ranges::set_difference(known_, now_known, std::back_inserter(replaced.gone));
+    known_ = std::move(now_known);
+    incoming_.clear();
+    continue_token_.clear();
+    state_ = then;
+    synced_ = true;
+    return replaced;
+}
+
+void WatchMachine::back_off(const Error& error, Instant now, double unit) {
+    const bool was_open = state_ == State::watching || state_ == State::initial;
+    if (was_open && now - opened_at_ >= times_.quiet) failures_ = 0;
+    const Duration asked = std::min<Duration>(error.retry_after, longest_wait);
+    wait_ = std::max(doubled(times_.backoff, failures_++, unit), asked);
+    error_ = error;
+}
+
+WatchMachine::Change WatchMachine::page(std::vector<Json> items, std::string continue_token,
+                                        std::string resource_version, Instant now, double unit) {
+    if (continue_token.empty() && resource_version.empty()) {
+        failed(Error(Errc::protocol, "the list carries no resourceVersion"), now, unit);
+        relist();
+        return {};
+    }
+    for (Json& item : items) {
+        std::string key = object_key(item);
+        if (key.empty()) continue;
+        slim(item);
+        incoming_.insert_or_assign(std::move(key), std::move(item));
+    }
+    error_.reset();
+    if (!continue_token.empty()) {
+        state_ = State::paging;
+        continue_token_ = std::move(continue_token);
+        return {};
+    }
+    resource_version_ = std::move(resource_version);
+    return replace(State::opening);
+}
+
+void WatchMachine::opened(Instant now) {
+    state_ = state_ == State::empty ? State::initial : State::watching;
+    opened_at_ = now;
+    heard_ = false;
+    error_.reset();
+}
+
+WatchMachine::Change WatchMachine::event(std::string_view type, Json object, Instant now, double unit) {
+    if (type == "ERROR") {
+        failed(error_of(object), now, unit);
+        return {};
+    }
+    std::string version = text_at(metadata_of(object), "resourceVersion");
+    std::string key = object_key(object);
+    const bool bookmark = type == "BOOKMARK";
+    const bool deleted = type == "DELETED";
+    if ((!bookmark && !deleted && type != "ADDED" && type != "MODIFIED") || version.empty() ||
+        (!bookmark && key.empty())) {
+        failed(Error(Errc::protocol, "the watch sent an event without a type, a name or a resourceVersion"),
+               now, unit);
+        return {};
+    }
+    heard_ = true;
+    if (state_ == State::initial) {
+        if (!bookmark) {
+            slim(object);
+            if (deleted)
+                incoming_.erase(key);
+            else
+                incoming_.insert_or_assign(std::move(key), std::move(object));
+            return {};
+        }
+        if (!ends_initial_events(object)) {
+            // A server that does not know of initial events ignores the wish for them.
+            initial_events_ = false;
+            relist();
+            return {};
+        }
+        resource_version_ = std::move(version);
+        return replace(State::watching);
+    }
+    resource_version_ = std::move(version);
+    if (bookmark) return {};
+    slim(object);
+    if (deleted) {
+        known_.erase(key);
+        return Removed{std::move(key), std::move(object)};
+    }
+    known_.insert(std::move(key));
+    return Applied{std::move(object)};
+}
+
+void WatchMachine::ended(Instant now, double unit) {
+    if (state_ == State::initial) {
+        back_off(Error(Errc::unavailable, "the watch ended within its initial events"), now, unit);
+        relist();
+        return;
+    }
+    if (!heard_ && now - opened_at_ < times_.shortest)
+        back_off(Error(Errc::unavailable, "the watch ended at once"), now, unit);
+    else if (now - opened_at_ >= times_.quiet)
+        failures_ = 0;
+    state_ = State::opening;
+}
+
+void WatchMachine::failed(const Error& error, Instant now, double unit) {
+    const bool listing_by_watch = initial_events_ && (state_ == State::empty || state_ == State::initial);
+    if (listing_by_watch &&
+        (error.code == Errc::invalid || (error.code == Errc::timeout && state_ == State::initial))) {
+        initial_events_ = false;
+        relist();
+        return;
+    }
+    back_off(error, now, unit);
+    switch (state_) {
+        case State::empty:
+            break;
+        case State::initial:
+            relist();
+            break;
+        case State::paging:
+            if (error.code == Errc::gone || error.code == Errc::invalid) relist();
+            break;
+        case State::opening:
+        case State::watching:
+            state_ = State::opening;
+            if (error.code == Errc::gone || error.code == Errc::invalid || failures_ >= doubtful) relist();
+            break;
+    }
+}
+
+void WatchMachine::slept() {
+    wait_.reset();
+}
+
+}  // namespace keyshepherd::fsm
