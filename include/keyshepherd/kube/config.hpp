@@ -19,6 +19,7 @@ struct ExecPlugin {
     std::vector<std::string> arguments = {};
     std::vector<std::pair<std::string, std::string>> environment = {};  // on top of ours
     std::string api_version = "client.authentication.k8s.io/v1";
+    bool cluster_info = false;  // it wants to know of the cluster
 };
 
 struct Config {

@@ -1,0 +1,97 @@
+// What an answer of the API server that is no 2xx means.
+#include <keyshepherd/kube/client.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace keyshepherd::kube {
+
+namespace {
+
+constexpr std::size_t longest_text = 512;
+constexpr std::string_view taken = "AlreadyExists";
+constexpr std::int64_t longest_retry_after = 24 * 3600;
+
+Errc code_of(int status) {
+    switch (status) {
+        case 400:
+        case 413:
+        case 422:
+            return Errc::invalid;
+        case 401:
+            return Errc::unauthorized;
+        case 403:
+            return Errc::forbidden;
+        case 404:
+            return Errc::not_found;
+        case 409:
+            return Errc::conflict;
+        case 410:
+            return Errc::gone;
+        case 429:
+            return Errc::throttled;
+        default:
+            return status >= 500 && status <= 599 ? Errc::unavailable : Errc::protocol;
+    }
+}
+
+std::string text_at(const Json& object, const char* name) {
+    const auto found = object.find(name);
+    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::int64_t retry_after_of(const net::Answer& answer, const Json& status) {
+    std::int64_t seconds = 0;
+    const std::string_view header = answer.header("retry-after");
+    if (const auto [end, error] = std::from_chars(header.data(), header.data() + header.size(), seconds);
+        error == std::errc{} && end == header.data() + header.size())
+        return std::clamp(seconds, std::int64_t{0}, longest_retry_after);
+    if (!status.is_object()) return 0;
+    const auto details = status.find("details");
+    if (details == status.end() || !details->is_object()) return 0;
+    const auto given = details->find("retryAfterSeconds");
+    if (given == details->end() || !given->is_number_integer()) return 0;
+    return std::clamp(given->get<std::int64_t>(), std::int64_t{0}, longest_retry_after);
+}
+
+// Cut between two characters, without control characters: it goes into logs and conditions.
+std::string printable(std::string text) {
+    if (text.size() > longest_text) {
+        std::size_t end = longest_text;
+        while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+        text.resize(end);
+        text += "…";
+    }
+    for (char& c : text)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+    return text;
+}
+
+}  // namespace
+
+Error error_of(std::string_view subject, const net::Answer& answer, bool quote) {
+    const Json parsed = Json::parse(answer.body, nullptr, false);
+    const bool is_status = parsed.is_object() && text_at(parsed, "kind") == "Status";
+    const std::string reason = is_status ? text_at(parsed, "reason") : "";
+    std::string message = fmt::format("{}: {}", subject, answer.status);
+    if (!reason.empty()) message += ' ' + printable(reason);
+    if (quote) {
+        // Not every answer comes from the API server itself: a proxy sends a page.
+        const std::string text = printable(is_status ? text_at(parsed, "message") : answer.body);
+        if (!text.empty()) message += ": " + text;
+    }
+    Error error(code_of(answer.status), std::move(message));
+    error.retry_after = std::chrono::seconds(retry_after_of(answer, parsed));
+    return error;
+}
+
+bool already_exists(const Error& error) {
+    if (error.code != Errc::conflict) return false;
+    // The reason comes right after the status; a text of someone else's cannot come before it.
+    const auto at = error.message.find(": 409 ");
+    return at != std::string::npos && std::string_view(error.message).substr(at + 6).starts_with(taken);
+}
+
+}  // namespace keyshepherd::kube
