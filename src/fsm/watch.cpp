@@ -14,6 +14,8 @@ using Json = nlohmann::json;
 // After so many failures in a row the resourceVersion itself is doubted: one that lies in the server's future
 // (etcd came back from a backup) is refused for ever, and not with 410.
 constexpr unsigned doubtful = 8;
+// After so many in a row a list by watch is given up for pages: a server may refuse it with any error.
+constexpr unsigned hopeless = 3;
 // A Retry-After beyond it is not believed.
 constexpr std::chrono::minutes longest_wait{5};
 
@@ -115,10 +117,12 @@ WatchMachine::Change WatchMachine::replace(State then) {
 
 void WatchMachine::back_off(const Error& error, Instant now, double unit) {
     const bool was_open = state_ == State::watching || state_ == State::initial;
+    const bool listing_by_watch = initial_events_ && (state_ == State::empty || state_ == State::initial);
     if (was_open && now - opened_at_ >= times_.quiet) failures_ = 0;
     const Duration asked = std::min<Duration>(error.retry_after, longest_wait);
     wait_ = std::max(doubled(times_.backoff, failures_++, unit), asked);
     error_ = error;
+    if (listing_by_watch && failures_ >= hopeless) initial_events_ = false;
 }
 
 WatchMachine::Change WatchMachine::page(std::vector<Json> items, std::string continue_token,
@@ -153,7 +157,15 @@ void WatchMachine::opened(Instant now) {
 
 WatchMachine::Change WatchMachine::event(std::string_view type, Json object, Instant now, double unit) {
     if (type == "ERROR") {
-        failed(error_of(object), now, unit);
+        const Error error = error_of(object);
+        // With an etcd that is too old, the API server offers initial events and ends them with an error of
+        // 500.
+        if (state_ == State::initial && error.code != Errc::gone && error.code != Errc::throttled) {
+            initial_events_ = false;
+            relist();
+        } else {
+            failed(error, now, unit);
+        }
         return {};
     }
     std::string version = text_at(metadata_of(object), "resourceVersion");

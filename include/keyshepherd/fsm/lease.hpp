@@ -21,10 +21,10 @@
 namespace keyshepherd::fsm {
 
 struct LeaseTimes {
-    std::chrono::seconds duration{15};        // a rival waits as long after the last renewal it saw
-    std::chrono::seconds renew{10};           // without a renewal for so long, the work must have ended
-    std::chrono::seconds retry{2};            // between attempts
-    Duration stop = std::chrono::seconds(2);  // how long before the end of `renew` the work is told to stop
+    std::chrono::seconds duration{15};          // a rival waits as long after the last renewal it saw
+    Duration renew = std::chrono::seconds(10);  // without a renewal for so long, the work must have ended
+    Duration retry = std::chrono::seconds(2);   // between attempts
+    Duration stop = std::chrono::seconds(2);    // how long before the end of `renew` the work is told to stop
 
     // Errc::invalid unless duration > renew > stop + 1.2 * retry, and all are positive.
     result<void> check() const;

@@ -211,6 +211,25 @@ TEST_F(WatchTest, SilenceWithinInitialEventsFallsBackToPages) {
     expect<WatchMachine::List>();
 }
 
+// kube-apiserver 1.37 over etcd 3.4: "the required storage feature RequestWatchProgress is disabled".
+TEST_F(WatchTest, AnErrorWithinInitialEventsFallsBackToPagesAtOnce) {
+    expect<WatchMachine::Watch>();
+    machine.opened(now);
+    event("ERROR", status(500, "InternalError"));
+    expect<WatchMachine::List>();
+    page({object("a", 9)}, "", "9");
+    EXPECT_EQ(cache.size(), 1U);
+}
+
+TEST_F(WatchTest, InitialEventsThatFailAgainAndAgainAreGivenUp) {
+    for (int i = 0; i < 3; ++i) {
+        EXPECT_TRUE(expect<WatchMachine::Watch>().initial_events);
+        fail(Errc::unavailable);
+        slept();
+    }
+    expect<WatchMachine::List>();
+}
+
 TEST_F(WatchTest, AStreamThatBreaksWithinInitialEventsStartsThemAnew) {
     expect<WatchMachine::Watch>();
     machine.opened(now);
@@ -319,7 +338,7 @@ TEST_F(WatchTest, AVersionThatIsRefusedForLongIsGivenUp) {
         fail(Errc::unavailable);
         slept();
     }
-    EXPECT_EQ(attempts, 8);
+    EXPECT_EQ(attempts, 8);  // and by then initial events are given up, too
     EXPECT_EQ(cache.size(), 2U);
 }
 
