@@ -85,6 +85,22 @@ struct Request {
     }
 };
 
+// A name becomes one segment of a path. An empty one would make a DELETE that of a whole collection, and dots
+// lead elsewhere; the API allows neither.
+bool is_segment(std::string_view name) {
+    return !name.empty() && name != "." && name != "..";
+}
+
+result<void> check(const Resource& resource, std::string_view ns) {
+    if (!resource.namespaced || is_segment(ns)) return {};
+    return fail(Errc::invalid, fmt::format("'{}' is no namespace for {}", ns, resource.plural));
+}
+
+result<void> check(const ObjectRef& ref) {
+    if (is_segment(ref.name)) return check(ref.resource, ref.ns);
+    return fail(Errc::invalid, fmt::format("'{}' is no name for {}", ref.name, ref.resource.plural));
+}
+
 bool is_secret(const Resource& resource) {
     return resource.group.empty() && resource.plural == "secrets";
 }
@@ -219,7 +235,7 @@ private:
     Task<result<void>> run_exec(bool fresh, Deadline deadline) {
         const auto good = [this] {
             return have_exec_ &&
-                   (!exec_expires_ || std::chrono::system_clock::now() + expiry_margin < *exec_expires_);
+                   (!exec_expires_ || std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()) + expiry_margin < *exec_expires_);
         };
         if (!fresh && good()) co_return result<void>();
         // One at a time; who waited looks whether what came of it will do.
@@ -281,6 +297,7 @@ const Config& Client::config() const {
 }
 
 Task<result<Json>> Client::get(ObjectRef ref, Deadline deadline) {
+    if (const auto sound = check(ref); !sound) co_return std::unexpected(sound.error());
     Request request("GET", path(ref));
     co_return co_await session_->send(std::move(request), deadline);
 }
@@ -308,6 +325,7 @@ Task<result<Page>> Client::list(Resource resource, std::string ns, ListOptions o
 }
 
 Task<result<Json>> Client::create(Resource resource, std::string ns, Json object, Deadline deadline) {
+    if (const auto sound = check(resource, ns); !sound) co_return std::unexpected(sound.error());
     Request request("POST", path(resource, ns));
     request.quote = !is_secret(resource);
     const auto set = request.set_body("application/json", object);
@@ -319,6 +337,7 @@ Task<result<Json>> Client::create(Resource resource, std::string ns, Json object
 Task<result<Json>> Client::patch(ObjectRef ref, Patch patch, Deadline deadline) {
     if (patch.kind == Patch::Kind::apply && patch.field_manager.empty())
         co_return fail(Errc::invalid, fmt::format("PATCH {}: an apply needs a field manager", path(ref)));
+    if (const auto sound = check(ref); !sound) co_return std::unexpected(sound.error());
     const Query query = {{"fieldManager", patch.field_manager},
                          {"force", patch.kind == Patch::Kind::apply && patch.force ? "true" : ""}};
     Request request("PATCH", with_query(path(ref), query));
@@ -331,6 +350,7 @@ Task<result<Json>> Client::patch(ObjectRef ref, Patch patch, Deadline deadline) 
 
 Task<result<void>> Client::remove(ObjectRef ref, Preconditions preconditions, Propagation propagation,
                                   Deadline deadline) {
+    if (const auto sound = check(ref); !sound) co_return std::unexpected(sound.error());
     Json options = {
         {"apiVersion", "v1"}, {"kind", "DeleteOptions"}, {"propagationPolicy", name_of(propagation)}};
     if (!preconditions.uid.empty()) options["preconditions"]["uid"] = preconditions.uid;
@@ -359,9 +379,9 @@ Task<result<Watch>> Client::watch(Resource resource, std::string ns, WatchOption
 }
 
 Task<result<std::optional<WatchEvent>>> Watch::next(Deadline deadline) {
-    for (;;) {
+    while (lines_) {
         KEYSHEPHERD_CO_TRY(std::optional<std::string> line, co_await lines_->next(deadline));
-        if (!line) co_return std::optional<WatchEvent>();
+        if (!line) break;
         if (line->empty()) continue;
         Json parsed = protocol_safe(*line);
         if (!parsed.is_object() || !parsed.contains("object"))
@@ -371,6 +391,7 @@ Task<result<std::optional<WatchEvent>>> Watch::next(Deadline deadline) {
         event.object = std::move(parsed["object"]);
         co_return std::optional<WatchEvent>(std::move(event));
     }
+    co_return std::optional<WatchEvent>();
 }
 
 Task<result<std::string>> Client::service_account_token(std::string ns, std::string name,
@@ -385,6 +406,7 @@ Task<result<std::string>> Client::service_account_token(std::string ns, std::str
                  {"kind", "TokenRequest"},
                  {"spec", {{"audiences", Json::array({audience})}, {"expirationSeconds", seconds.count()}}}};
     const ObjectRef ref{service_accounts, std::move(ns), std::move(name), "token"};
+    if (const auto sound = check(ref); !sound) co_return std::unexpected(sound.error());
     Request request("POST", path(ref));
     const std::string subject = request.subject();
     if (const auto set = request.set_body("application/json", body); !set)

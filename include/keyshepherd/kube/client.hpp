@@ -75,6 +75,7 @@ struct WatchEvent {
 
 class Watch {
 public:
+    Watch() = default;  // a stream that has ended
     explicit Watch(std::unique_ptr<net::Lines> lines) : lines_(std::move(lines)) {}
     // nullopt at the end of the stream. Errc::timeout leaves it usable; after any other error it is not.
     Task<result<std::optional<WatchEvent>>> next(Deadline deadline);

@@ -21,8 +21,9 @@ struct LeaseRef {
 struct LeaseHooks {
     std::function<void(bool leading)> changed = {};  // for logs, metrics and readiness
     std::function<void(const Error&)> failed = {};   // an attempt failed
-    // The work did not stop when told to, and a rival may soon hold the Lease. The process must end here:
-    // what this does when empty is to write one line to stderr and end it with code 1.
+    // The work did not stop when told to, or the process stood still for too long to tell it: a rival may
+    // hold the Lease now or soon. The process must end here: what this does when empty is to write one line
+    // to stderr and end it with code 1.
     std::function<void()> stuck = {};
 };
 
