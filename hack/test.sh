@@ -63,7 +63,7 @@ fuzz() {
 pytests() { # report preset argument…
     local report=$1 preset=$2 programs
     shift 2
-    programs=$(hack/tools.sh) && build "$preset" keyshepherd keyshepherd-exec &&
+    programs=$(hack/tools.sh) && build "$preset" keyshepherd keyshepherd-exec kube_client &&
         env KEYSHEPHERD_PRESET="$preset" KEYSHEPHERD="$PWD/build/$preset/keyshepherd" KEYSHEPHERD_EXEC="$PWD/build/$preset/keyshepherd-exec" \
             PARSEENV="$programs/parseenv" YAMLTOJSON="$programs/yamltojson" \
             "$programs/python" -m pytest -q -rs -p no:cacheprovider --timeout=300 --junitxml="$reports/$report.xml" "$@"
