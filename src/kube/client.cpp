@@ -121,7 +121,7 @@ void name_items(std::vector<Json>& items, const std::string& api_version, std::s
     }
 }
 
-Json protocol_safe(std::string& body) {
+Json parse_and_wipe(std::string& body) {
     Json parsed = Json::parse(body, nullptr, false);
     wipe(body);
     return parsed;
@@ -129,7 +129,8 @@ Json protocol_safe(std::string& body) {
 
 }  // namespace
 
-class Client::Session {
+// A call holds on to it, so that what is left of one when the context goes is still good.
+class Client::Session : public std::enable_shared_from_this<Client::Session> {
 public:
     Session(boost::asio::io_context& context, Config config, std::string user_agent)
         : context_(context),
@@ -146,6 +147,7 @@ public:
 
     // An answer of 2xx, as JSON.
     Task<result<Json>> send(Request request, Deadline deadline) {
+        const auto self = shared_from_this();
         bool fresh = false;
         for (;;) {
             KEYSHEPHERD_CO_TRY(net::Call call, co_await compose(request, fresh, deadline));
@@ -160,7 +162,7 @@ public:
                 wipe(answer.body);
                 co_return std::unexpected(std::move(error));
             }
-            Json parsed = protocol_safe(answer.body);
+            Json parsed = parse_and_wipe(answer.body);
             if (!parsed.is_object())
                 co_return fail(Errc::protocol,
                                fmt::format("{}: the answer is no JSON object", request.subject()));
@@ -169,6 +171,7 @@ public:
     }
 
     Task<result<Watch>> open(Request request, Deadline deadline) {
+        const auto self = shared_from_this();
         bool fresh = false;
         for (;;) {
             KEYSHEPHERD_CO_TRY(net::Call call, co_await compose(request, fresh, deadline));
@@ -234,8 +237,10 @@ private:
 
     Task<result<void>> run_exec(bool fresh, Deadline deadline) {
         const auto good = [this] {
-            return have_exec_ &&
-                   (!exec_expires_ || std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()) + expiry_margin < *exec_expires_);
+            return have_exec_ && (!exec_expires_ ||
+                                  std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()) +
+                                          expiry_margin <
+                                      *exec_expires_);
         };
         if (!fresh && good()) co_return result<void>();
         // One at a time; who waited looks whether what came of it will do.
@@ -383,7 +388,7 @@ Task<result<std::optional<WatchEvent>>> Watch::next(Deadline deadline) {
         KEYSHEPHERD_CO_TRY(std::optional<std::string> line, co_await lines_->next(deadline));
         if (!line) break;
         if (line->empty()) continue;
-        Json parsed = protocol_safe(*line);
+        Json parsed = parse_and_wipe(*line);
         if (!parsed.is_object() || !parsed.contains("object"))
             co_return fail(Errc::protocol, "the watch sent a line that is no event");
         WatchEvent event;

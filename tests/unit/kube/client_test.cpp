@@ -5,6 +5,7 @@
 #include <keyshepherd/kube/client.hpp>
 #include <keyshepherd/net/server.hpp>
 
+#include <boost/asio/detached.hpp>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -354,13 +355,13 @@ TEST_F(KubeClientTest, APluginThatHangsIsKilledWithItsChildren) {
             plugin("plugin" + std::to_string(++number),
                    body + "sleep 1000 & echo $! >\"$FOLDER/child\"; echo $$ >\"$FOLDER/pid\"; wait\n");
         // Or a zombie that the system's first process has yet to collect.
+        const auto alive = [&](const char* name) {
+            const auto stat = read_file("/proc/" + std::to_string(std::stoi(read(name))) + "/stat");
+            return stat && !holds(*stat, ") Z");
+        };
         const auto gone = [&] {
-            for (const char* name : {"pid", "child"}) {
-                const std::string stat =
-                    read_file("/proc/" + std::to_string(std::stoi(read(name))) + "/stat").value_or("gone) Z");
-                if (!holds(stat, ") Z")) return false;
-            }
-            return true;
+            for (int i = 0; i < 500 && (alive("pid") || alive("child")); ++i) run_for(10ms);
+            return !alive("pid") && !alive("child");
         };
         Client client(context_, config);
         const auto before = SteadyClock::now();
@@ -374,6 +375,19 @@ TEST_F(KubeClientTest, APluginThatHangsIsKilledWithItsChildren) {
         EXPECT_EQ(finish(started).error().code, Errc::cancelled);
         EXPECT_TRUE(gone());
     }
+}
+
+TEST_F(KubeClientTest, AContextMayEndInTheMiddleOfACall) {
+    auto context = std::make_unique<boost::asio::io_context>(1);
+    Config config;
+    config.origin = {false, "127.0.0.1", "1"};
+    config.exec = plugin("plugin", "echo $$ >\"$FOLDER/pid\"; exec sleep 1000");
+    auto client = std::make_unique<Client>(*context, config);
+    boost::asio::co_spawn(*context, client->get(one, in(30s)), boost::asio::detached);
+    for (int i = 0; i < 500 && read("pid").find('\n') == std::string::npos; ++i) context->run_one_for(10ms);
+    client.reset();
+    context.reset();  // kills and collects the plugin
+    EXPECT_NE(kill(std::stoi(read("pid")), 0), 0);
 }
 
 TEST_F(KubeClientTest, ATokenIsForOneAudience) {
