@@ -213,7 +213,7 @@ private:
             if (token_.empty()) token_ = config_.token;
             co_return result<void>();
         }
-        if (config_.exec) co_return co_await run_exec(fresh, deadline);
+        if (config_.exec) co_return co_await run_exec(*config_.exec, fresh, deadline);
         co_return result<void>();
     }
 
@@ -235,7 +235,7 @@ private:
         return {};
     }
 
-    Task<result<void>> run_exec(bool fresh, Deadline deadline) {
+    Task<result<void>> run_exec(const ExecPlugin& plugin, bool fresh, Deadline deadline) {
         const auto good = [this] {
             return have_exec_ && (!exec_expires_ ||
                                   std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()) +
@@ -256,7 +256,7 @@ private:
         if (exec_runs_ != before && good()) co_return result<void>();
         exec_running_ = true;
         const std::shared_ptr<void> running(nullptr, [this](void*) { exec_running_ = false; });
-        auto credential = co_await run_plugin(*config_.exec, cluster_info(), deadline);
+        auto credential = co_await run_plugin(plugin, cluster_info(plugin), deadline);
         if (!credential) co_return std::unexpected(std::move(credential).error());
         wipe(token_);
         token_ = credential->token;
@@ -272,8 +272,8 @@ private:
         co_return result<void>();
     }
 
-    Json cluster_info() const {
-        if (!config_.exec->cluster_info) return nullptr;
+    Json cluster_info(const ExecPlugin& plugin) const {
+        if (!plugin.cluster_info) return nullptr;
         Json cluster = {{"server", config_.origin.text() + config_.path_prefix}};
         if (!config_.tls.ca.empty()) cluster["certificate-authority-data"] = encode_base64(config_.tls.ca);
         if (!config_.tls.server_name.empty()) cluster["tls-server-name"] = config_.tls.server_name;

@@ -5,7 +5,6 @@
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
 
-#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -49,13 +48,13 @@ Task<void> reflect(Client& client, Resource resource, std::string ns, Sink& sink
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     co_await asio::this_coro::throw_if_cancelled(false);
     WatchMachine machine(options.times);
-    std::optional<Watch> stream;
+    Watch stream;
     for (;;) {
         const auto state = co_await asio::this_coro::cancellation_state;
         if (state.cancelled() != asio::cancellation_type::none) break;
         const WatchMachine::Action action = machine.next();
         if (const auto* list = std::get_if<WatchMachine::List>(&action)) {
-            stream.reset();
+            stream = Watch();
             auto page = co_await client.list(resource, ns, list_options(options, list->continue_token),
                                              SteadyClock::now() + options.call);
             if (page)
@@ -65,33 +64,32 @@ Task<void> reflect(Client& client, Resource resource, std::string ns, Sink& sink
             else
                 machine.failed(page.error(), SteadyClock::now(), random_unit());
         } else if (const auto* watch = std::get_if<WatchMachine::Watch>(&action)) {
-            stream.reset();
+            stream = Watch();
             auto opened = co_await client.watch(resource, ns, watch_options(options, *watch),
                                                 SteadyClock::now() + options.call);
             if (opened) {
-                stream.emplace(std::move(*opened));
+                stream = std::move(*opened);
                 machine.opened(SteadyClock::now());
             } else {
                 machine.failed(opened.error(), SteadyClock::now(), random_unit());
             }
         } else if (const auto* read = std::get_if<WatchMachine::Read>(&action)) {
-            auto event = co_await stream->next(SteadyClock::now() + read->within);
+            auto event = co_await stream.next(SteadyClock::now() + read->within);
             if (!event)
                 machine.failed(event.error(), SteadyClock::now(), random_unit());
-            else if (*event)
-                deliver(sink, machine.event((*event)->type, std::move((*event)->object), SteadyClock::now(),
+            else if (auto& seen = *event; seen)
+                deliver(sink, machine.event(seen->type, std::move(seen->object), SteadyClock::now(),
                                             random_unit()));
             else
                 machine.ended(SteadyClock::now(), random_unit());
         } else if (const auto* wait = std::get_if<WatchMachine::Sleep>(&action)) {
-            stream.reset();  // a connection that failed is of no use, and holds a place
-            // Who is cancelled has failed at nothing.
-            if (state.cancelled() == asio::cancellation_type::none && machine.error())
-                sink.failed(*machine.error(), std::chrono::ceil<std::chrono::milliseconds>(wait->time));
+            stream = Watch();  // a connection that failed is of no use, and holds a place
+            if (const auto& error = machine.error(); error)
+                sink.failed(*error, std::chrono::ceil<std::chrono::milliseconds>(wait->time));
             if (co_await net::sleep_until(SteadyClock::now() + wait->time)) machine.slept();
         }
     }
-    stream.reset();
+    stream = Watch();
     co_await asio::this_coro::throw_if_cancelled(throws);
 }
 

@@ -40,6 +40,7 @@ protected:
             for (const auto& [key, version] : cache)
                 EXPECT_EQ(!next.contains(key), std::ranges::find(replaced->gone, key) != replaced->gone.end())
                     << key;
+            for (const std::string& key : replaced->gone) EXPECT_TRUE(cache.contains(key)) << key;
             cache = next;
             gone = replaced->gone;
             ++replacements;

@@ -99,12 +99,13 @@ protected:
     using Function = Task<void> (*)(Record&, std::chrono::milliseconds);
 
     Task<result<void>> candidate(Client& client, std::string name, Record& record,
-                                 std::chrono::milliseconds time, Function function = work_for) {
+                                 std::chrono::milliseconds time, Function function = work_for,
+                                 fsm::LeaseTimes of = times) {
         LeaseHooks hooks;
         hooks.changed = [&record](bool leading) { record.changes.push_back(leading); };
         hooks.stuck = [&record] { ++record.stuck; };
         return lead(
-            client, {"ns", "l"}, std::move(name), times,
+            client, {"ns", "l"}, std::move(name), of,
             [&record, time, function] { return function(record, time); }, std::move(hooks));
     }
     template <class Condition>
@@ -159,6 +160,25 @@ TEST_F(LeadTest, WorkEndsBeforeARivalMayAcquireWhenTheServerIsAway) {
         EXPECT_EQ(leases.writes, writes);
         EXPECT_EQ(leases.holder(), "a");  // could not be given back
     }
+}
+
+TEST_F(LeadTest, ARenewalWithoutAnAnswerDoesNotKeepTheWorkFromStopping) {
+    const std::string lease =
+        R"({"metadata":{"name":"l","resourceVersion":"1"},"spec":{"holderIdentity":"a","leaseDurationSeconds":1}})";
+    test::Peer peer(context_,
+                    {{test::Peer::take(), test::Peer::say("HTTP/1.1 404 X\r\nContent-Length: 2\r\n\r\n{}"),
+                      test::Peer::take(), test::Peer::ok(lease), test::Peer::take(), test::Peer::hold()}});
+    Config config;
+    config.origin = {false, "127.0.0.1", peer.port()};
+    Client a(context_, config);
+    Record record;
+    // Told to stop after 300 ms, when the call alone could go on for 450 ms from the renewal at 150 ms.
+    const auto started = start(candidate(a, "a", record, 60s, work_for, {1s, 900ms, 150ms, 600ms}));
+    run_until([&] { return record.running == 1; });
+    const auto since = SteadyClock::now();
+    run_until([&] { return record.running == 0; });
+    EXPECT_LT(SteadyClock::now() - since, 450ms);
+    EXPECT_EQ(finish(started).error().code, Errc::unavailable);
 }
 
 TEST_F(LeadTest, ARivalThatTookItEndsTheWork) {

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 namespace keyshepherd::kube {
@@ -181,6 +182,8 @@ TEST_F(ReflectTest, EndsWhereverItIsCancelled) {
             const auto before = SteadyClock::now();
             EXPECT_TRUE(finish(started));
             EXPECT_LT(SteadyClock::now() - before, 500ms);
+            // Who is cancelled has failed at nothing.
+            EXPECT_EQ(std::ranges::count(cache.failures, Errc::cancelled), 0);
         }
     }
 }
