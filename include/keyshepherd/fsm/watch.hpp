@@ -3,13 +3,13 @@
 // changes.
 //
 //     empty --initial events--> watching --end, error--> watching (from the last resourceVersion)
-//       \--pages--------------/    \--410-----------> empty (the cache stays; the next list is compared to
-//       it)
+//       \--pages--------------/    \--410-----------> empty (the cache stays, to compare with the list)
 //
-// Guarantees: 1. It never ends by itself; every failure leads to a wait and another attempt. 2. What is
+// Guarantees: 1. It never ends by itself; every failure leads to another attempt, after a wait. 2. What is
 // handed out after a list is the whole state at once, with the keys that are gone since the last one. 3. A
-// watch resumes from the last resourceVersion seen (bookmarks count). 4. A server that refuses initial events
-// is asked for pages from then on. 5. Objects carry no managedFields.
+// watch resumes from the last resourceVersion seen (bookmarks count). 4. A server that refuses initial
+// events, ends them in an error, or fails at them three times in a row is asked for pages from then on.
+// 5. Objects carry no managedFields.
 #pragma once
 
 #include <keyshepherd/core/result.hpp>
@@ -80,8 +80,7 @@ public:
     Change page(std::vector<nlohmann::json> items, std::string continue_token, std::string resource_version,
                 Instant now, double unit);
     void opened(Instant now);
-    // `type` as the server writes it: ADDED, MODIFIED, DELETED, BOOKMARK, ERROR. What comes back for ERROR is
-    // told by error().
+    // `type` as the server writes it: ADDED, MODIFIED, DELETED, BOOKMARK, ERROR.
     Change event(std::string_view type, nlohmann::json object, Instant now, double unit);
     // The stream ended as streams do.
     void ended(Instant now, double unit);
@@ -90,9 +89,8 @@ public:
     void slept();
 
     bool synced() const { return synced_; }  // a whole state was handed out
-    const std::optional<Error>& error() const {
-        return error_;
-    }  // of the last failure; none since it went well
+    // Of the last failure; none since it went well.
+    const std::optional<Error>& error() const { return error_; }
     const std::string& resource_version() const { return resource_version_; }
 
 private:

@@ -95,7 +95,8 @@ public:
     Task<result<Page>> list(Resource resource, std::string ns, ListOptions options, Deadline deadline);
     Task<result<Json>> create(Resource resource, std::string ns, Json object, Deadline deadline);
     Task<result<Json>> patch(ObjectRef ref, Patch patch, Deadline deadline);
-    // Without a deletion under way: not_found. Ends when the API server has taken it, not when it is done.
+    // Ends when the API server has taken it; with finalizers the object is gone only later. Errc::conflict:
+    // another object or version than `preconditions` say. Errc::not_found: there is none.
     Task<result<void>> remove(ObjectRef ref, Preconditions preconditions, Propagation propagation,
                               Deadline deadline);
     // `deadline` is for the answer's header.

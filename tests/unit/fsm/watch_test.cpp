@@ -212,7 +212,7 @@ TEST_F(WatchTest, SilenceWithinInitialEventsFallsBackToPages) {
     expect<WatchMachine::List>();
 }
 
-// kube-apiserver 1.37 over etcd 3.4: "the required storage feature RequestWatchProgress is disabled".
+// kube-apiserver 1.37 over etcd 3.5.1: "the required storage feature RequestWatchProgress is disabled".
 TEST_F(WatchTest, AnErrorWithinInitialEventsFallsBackToPagesAtOnce) {
     expect<WatchMachine::Watch>();
     machine.opened(now);
