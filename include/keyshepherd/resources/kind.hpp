@@ -1,0 +1,74 @@
+// The custom resources, described once: the reader, the CustomResourceDefinitions, the reference page and the
+// planner's comparison with Vault are made from these tables. Everything here is constant.
+#pragma once
+
+#include <limits>
+#include <span>
+#include <string_view>
+
+namespace keyshepherd::resources {
+
+inline constexpr std::string_view group = "keyshepherd.dev";
+inline constexpr std::string_view version = "v1alpha1";
+
+// What a field holds in a resource, and when two values of it mean the same.
+enum class Type {
+    text,
+    boolean,
+    integer,
+    duration,     // text such as 1h30m, or seconds; equal when the seconds are
+    enumeration,  // one of `values`
+    text_list,    // order counts
+    text_set,     // order and repetition do not
+    name_set,     // the same without regard to case (Vault stores names of policies in lower case)
+    cidr_set,     // the same; a single address equals its /32 or /128
+    text_map,
+    object,
+    object_list,
+};
+
+struct Field {
+    std::string_view name;
+    Type type = Type::text;
+    std::string_view doc;
+    std::string_view fallback = {};  // what holds when it is absent, as JSON; "": nothing
+    std::string_view pattern = {};   // an anchored regular expression, for text and the elements of lists
+    std::span<const std::string_view> values = {};
+    long min = 0;  // of an integer, or of the number of elements
+    long max = std::numeric_limits<long>::max();
+    long max_length = 0;  // of a text, in characters; 0: 512
+    bool required = false;
+    bool immutable = false;
+    std::span<const Field> members = {};
+    std::string_view vault = {};   // its name in Vault's API; "": not a field there
+    std::string_view server = {};  // what Vault answers when it was never set, as JSON; "": `fallback`
+};
+
+struct PrinterColumn {
+    std::string_view name;
+    std::string_view path;  // JSONPath below the object
+    std::string_view type = "string";
+    int priority = 0;  // 1: only with -o wide
+};
+
+struct Rule {  // CEL, on the spec
+    std::string_view expression;
+    std::string_view message;
+};
+
+struct Kind {
+    std::string_view name;    // VaultPolicy
+    std::string_view plural;  // vaultpolicies
+    std::string_view short_name;
+    std::string_view doc;
+    std::span<const Field> spec;
+    std::span<const PrinterColumn> columns;
+    std::span<const Rule> rules = {};
+};
+
+// In the order in which they have to be made in Vault.
+std::span<const Kind> kinds();
+const Kind* find_kind(std::string_view name);
+const Field* find_field(std::span<const Field> fields, std::string_view name);
+
+}  // namespace keyshepherd::resources

@@ -1,0 +1,62 @@
+// One custom resource, read and checked.
+#pragma once
+
+#include <keyshepherd/core/result.hpp>
+#include <keyshepherd/resources/kind.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace keyshepherd::resources {
+
+using Json = nlohmann::json;
+
+struct Fault {
+    std::string field;    // spec.rules[2].path
+    std::string message;  // what is wrong, and what would be right
+};
+
+struct Resource {
+    const Kind* kind = nullptr;
+    std::string ns;
+    std::string name;
+    std::string uid;         // "" in a file
+    std::string created_at;  // RFC 3339 in UTC, as Kubernetes writes it: earlier is less
+    std::int64_t generation = 0;
+    std::string deletion_time;  // RFC 3339; "": it is not being deleted
+    bool paused = false;        // annotation keyshepherd.dev/paused: "true"
+    bool finalized = false;     // has our finalizer
+    // Out of the status, which only the operator may write.
+    std::string claim;    // the Vault and the object in it that this resource was the first to make, or adopted
+    std::string role_id;  // of a VaultAppRole
+    Json spec;            // every field with its default
+
+    std::string text() const;  // "VaultPolicy ai/ai-api"
+};
+
+inline constexpr std::string_view finalizer = "keyshepherd.dev/cleanup";
+inline constexpr std::string_view paused_annotation = "keyshepherd.dev/paused";
+inline constexpr std::string_view reconcile_annotation = "keyshepherd.dev/reconcile-at";  // any new value: now
+
+// Whether an object is for us: its group is ours.
+bool is_ours(const Json& object);
+
+// Reads one object of a kind of ours; every fault at once, and an unknown field is one. `resource` is whole
+// as far as it could be read, also with faults. `default_namespace` is for an object that names none.
+struct Reading {
+    Resource resource;
+    std::vector<Fault> faults;
+};
+Reading read(const Json& object, std::string_view default_namespace);
+
+// Seconds of "90", "1h30m", "250ms" (rounded up) or "2d"; nullopt when it is none of these or beyond 100
+// years.
+std::optional<std::int64_t> seconds(std::string_view duration);
+std::optional<std::int64_t> seconds_of(const Json& duration);
+
+}  // namespace keyshepherd::resources

@@ -1,0 +1,278 @@
+#include <keyshepherd/resources/crd.hpp>
+#include <keyshepherd/resources/resource.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace keyshepherd::resources {
+
+namespace {
+
+using Ordered = nlohmann::ordered_json;
+
+// Block style; every text quoted as JSON does it, which YAML reads the same.
+void print(const Ordered& value, int indent, std::string& out) {
+    const std::string margin(static_cast<std::size_t>(indent), ' ');
+    if (value.is_object() && !value.empty()) {
+        for (const auto& [key, member] : value.items()) {
+            const bool plain =
+                key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-0123456789") ==
+                std::string::npos;
+            out += margin + (plain ? key : Ordered(key).dump()) + ":";
+            const bool nested = member.is_structured() && !member.empty();
+            out += nested ? "\n" : " ";
+            print(member, nested && member.is_object() ? indent + 2 : indent, out);
+        }
+    } else if (value.is_array() && !value.empty()) {
+        for (const Ordered& element : value) {
+            std::string text;
+            print(element, indent + 2, text);
+            const bool nested = element.is_structured() && !element.empty();
+            out += margin + "- " + (nested ? text.substr(static_cast<std::size_t>(indent) + 2) : text);
+        }
+    } else {
+        out += value.dump() + "\n";
+    }
+}
+
+long longest(const Field& field) {
+    return field.max_length != 0 ? field.max_length : 512;
+}
+
+Ordered schema_of(std::span<const Field> fields, bool fallbacks);
+
+Ordered text_schema(const Field& field) {
+    Ordered schema = {{"type", "string"}};
+    if (!field.values.empty()) {
+        schema["enum"] = field.values;
+    } else {
+        schema["maxLength"] = longest(field);
+        if (!field.pattern.empty()) schema["pattern"] = field.pattern;
+    }
+    return schema;
+}
+
+Ordered field_schema(const Field& field) {
+    Ordered schema;
+    switch (field.type) {
+        case Type::text:
+        case Type::enumeration:
+            schema = text_schema(field);
+            break;
+        case Type::boolean:
+            schema = {{"type", "boolean"}};
+            break;
+        case Type::integer:
+            schema = {{"type", "integer"}, {"format", "int64"}, {"minimum", field.min}};
+            schema["maximum"] = std::min<long>(field.max, 2'000'000'000);
+            break;
+        case Type::duration:
+            schema = {{"x-kubernetes-int-or-string", true}, {"pattern", field.pattern}, {"maxLength", 32}};
+            break;
+        case Type::text_list:
+        case Type::text_set:
+        case Type::name_set:
+        case Type::cidr_set:
+        case Type::object_list:
+            schema = {{"type", "array"}};
+            if (field.min > 0) schema["minItems"] = field.min;
+            schema["maxItems"] = std::min<long>(field.max, 1024);
+            if (field.type == Type::object_list) {
+                schema["x-kubernetes-list-type"] = "atomic";
+                schema["items"] = schema_of(field.members, true);
+            } else {
+                schema["x-kubernetes-list-type"] = field.type == Type::text_list ? "atomic" : "set";
+                schema["items"] = text_schema(field);
+            }
+            break;
+        case Type::text_map:
+            schema = {{"type", "object"},
+                      {"maxProperties", std::min<long>(field.max, 1024)},
+                      {"additionalProperties", {{"type", "string"}, {"maxLength", longest(field)}}}};
+            break;
+        case Type::object:
+            schema = schema_of(field.members, true);
+            break;
+    }
+    schema["description"] = field.doc;
+    if (!field.fallback.empty()) schema["default"] = Ordered::parse(field.fallback);
+    if (field.immutable)
+        schema["x-kubernetes-validations"] = Ordered::array(
+            {{{"rule", "self == oldSelf"},
+              {"message", fmt::format("{} cannot be changed: make a new resource instead", field.name)}}});
+    return schema;
+}
+
+Ordered schema_of(std::span<const Field> fields, bool) {
+    Ordered schema = {{"type", "object"}};
+    Ordered required = Ordered::array();
+    for (const Field& field : fields)
+        if (field.required) required.push_back(field.name);
+    if (!required.empty()) schema["required"] = required;
+    Ordered properties = Ordered::object();
+    for (const Field& field : fields) properties[std::string(field.name)] = field_schema(field);
+    schema["properties"] = properties;
+    return schema;
+}
+
+Ordered spec_schema(const Kind& kind) {
+    Ordered schema = schema_of(kind.spec, true);
+    Ordered rules = Ordered::array();
+    for (const Rule& rule : kind.rules)
+        rules.push_back({{"rule", rule.expression}, {"message", rule.message}});
+    // A rule on the field itself says nothing about one that comes or goes.
+    for (const Field& field : kind.spec)
+        if (field.immutable && !field.required && field.fallback.empty())
+            rules.push_back(
+                {{"rule", fmt::format("has(self.{0}) == has(oldSelf.{0})", field.name)},
+                 {"message",
+                  fmt::format("{} cannot be added or removed: make a new resource instead", field.name)}});
+    if (!rules.empty()) schema["x-kubernetes-validations"] = rules;
+    return schema;
+}
+
+Ordered status_schema() {
+    const Ordered text = {{"type", "string"}};
+    const Ordered time = {{"type", "string"}, {"format", "date-time"}};
+    const Ordered number = {{"type", "integer"}, {"format", "int64"}};
+    const Ordered condition = {{"type", "object"},
+                               {"required", {"type", "status", "lastTransitionTime", "reason", "message"}},
+                               {"properties",
+                                {{"type", text},
+                                 {"status", {{"type", "string"}, {"enum", {"True", "False", "Unknown"}}}},
+                                 {"observedGeneration", number},
+                                 {"lastTransitionTime", time},
+                                 {"reason", text},
+                                 {"message", text}}}};
+    return {{"type", "object"},
+            {"properties",
+             {{"observedGeneration", number},
+              {"conditions",
+               {{"type", "array"},
+                {"x-kubernetes-list-type", "map"},
+                {"x-kubernetes-list-map-keys", {"type"}},
+                {"items", condition}}},
+              {"lastChange", time},
+              {"claim", text},
+              {"roleID", text},
+              {"vaultVersion", text},
+              {"vaultClusterID", text}}}};
+}
+
+Ordered definition(const Kind& kind) {
+    std::string singular(kind.name);
+    std::ranges::transform(singular, singular.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    Ordered columns = Ordered::array();
+    for (const PrinterColumn& column : kind.columns) {
+        Ordered made = {{"name", column.name}, {"type", column.type}, {"jsonPath", column.path}};
+        if (column.priority != 0) made["priority"] = column.priority;
+        columns.push_back(made);
+    }
+    const Ordered schema = {{"type", "object"},
+                            {"description", kind.doc},
+                            {"required", {"spec"}},
+                            {"properties",
+                             {{"apiVersion", {{"type", "string"}}},
+                              {"kind", {{"type", "string"}}},
+                              {"metadata", {{"type", "object"}}},
+                              {"spec", spec_schema(kind)},
+                              {"status", status_schema()}}}};
+    return {{"apiVersion", "apiextensions.k8s.io/v1"},
+            {"kind", "CustomResourceDefinition"},
+            {"metadata",
+             {{"name", fmt::format("{}.{}", kind.plural, group)},
+              {"labels", {{"app.kubernetes.io/part-of", "keyshepherd"}}}}},
+            {"spec",
+             {{"group", group},
+              {"names",
+               {{"kind", kind.name},
+                {"listKind", fmt::format("{}List", kind.name)},
+                {"plural", kind.plural},
+                {"singular", singular},
+                {"shortNames", {kind.short_name}},
+                {"categories", {"keyshepherd"}}}},
+              {"scope", "Namespaced"},
+              {"versions", Ordered::array({{{"name", version},
+                                            {"served", true},
+                                            {"storage", true},
+                                            {"subresources", {{"status", Ordered::object()}}},
+                                            {"additionalPrinterColumns", columns},
+                                            {"schema", {{"openAPIV3Schema", schema}}}}})}}}};
+}
+
+std::string_view type_name(Type type) {
+    switch (type) {
+        case Type::text:
+            return "text";
+        case Type::boolean:
+            return "true or false";
+        case Type::integer:
+            return "number";
+        case Type::duration:
+            return "duration";
+        case Type::enumeration:
+            return "one of";
+        case Type::text_list:
+            return "list";
+        case Type::text_set:
+        case Type::name_set:
+            return "set";
+        case Type::cidr_set:
+            return "set of networks";
+        case Type::text_map:
+            return "map";
+        case Type::object:
+            return "object";
+        case Type::object_list:
+            return "list of objects";
+    }
+    return "";
+}
+
+void rows(std::span<const Field> fields, const std::string& prefix, std::string& page) {
+    for (const Field& field : fields) {
+        std::string type(type_name(field.type));
+        if (!field.values.empty()) {
+            std::vector<std::string> values;
+            for (const std::string_view value : field.values) values.push_back(fmt::format("`{}`", value));
+            type = fmt::format("{} {}", field.type == Type::text_set ? "set of" : "one of",
+                               fmt::join(values, ", "));
+        }
+        page += fmt::format("| `{}{}` | {}{} | {} | {} |\n", prefix, field.name, type,
+                            field.immutable ? ", fixed" : "",
+                            field.required           ? "required"
+                            : field.fallback.empty() ? "–"
+                                                     : fmt::format("`{}`", field.fallback),
+                            field.doc);
+        rows(field.members,
+             fmt::format("{}{}{}.", prefix, field.name, field.type == Type::object_list ? "[]" : ""), page);
+    }
+}
+
+}  // namespace
+
+std::string definitions() {
+    std::string out = "# Made by hack/generate.sh from the tables in src/resources/kind.cpp.\n";
+    for (const Kind& kind : kinds()) {
+        out += "---\n";
+        print(definition(kind), 0, out);
+    }
+    return out;
+}
+
+std::string reference() {
+    std::string page = fmt::format(
+        "# Custom resources\n\nGroup `{}`, version `{}`. Made by hack/generate.sh.\n", group, version);
+    for (const Kind& kind : kinds()) {
+        page += fmt::format(
+            "\n## {}\n\n{} Short name `{}`.\n\n| field | type | default | meaning |\n|---|---|---|---|\n",
+            kind.name, kind.doc, kind.short_name);
+        rows(kind.spec, "", page);
+    }
+    return page;
+}
+
+}  // namespace keyshepherd::resources

@@ -1,0 +1,550 @@
+#include <keyshepherd/resources/kind.hpp>
+
+#include <algorithm>
+#include <array>
+
+namespace keyshepherd::resources {
+
+namespace {
+
+using enum Type;
+
+// Anchored everywhere: a Kubernetes pattern matches anywhere in the text otherwise.
+constexpr std::string_view dns_name = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
+// No `..`, no empty segment, no leading or trailing slash: nothing that leaves its place in a request's path.
+constexpr std::string_view mount_path = "^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$";
+constexpr std::string_view role_name = "^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?$";
+constexpr std::string_view policy_name = "^[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*$";
+constexpr std::string_view name_glob = "^[A-Za-z0-9_./-]*[*]?$";
+// What Vault's ACL knows: `*` at the end, `+` for one segment. Identity templates are for HCL text.
+constexpr std::string_view acl_path = "^[^/\\s{}*\"\\\\][^\\s{}*\"\\\\]*[*]?$|^[*]$";
+constexpr std::string_view duration_text = "^([0-9]+|([0-9]+(ms|s|m|h|d))+)$";
+constexpr std::string_view https_or_http = "^https?://[A-Za-z0-9.:_\\[\\]-]+/?$";
+
+constexpr std::array<std::string_view, 2> delete_retain = {"Delete", "Retain"};
+constexpr std::array<std::string_view, 3> adoption = {"Fail", "IfEqual", "Adopt"};
+constexpr std::array<std::string_view, 2> drift = {"Repair", "Report"};
+
+constexpr std::array<Field, 2> connection_ref = {{
+    {.name = "name",
+     .doc = "Name of the VaultConnection.",
+     .pattern = dns_name,
+     .max_length = 253,
+     .required = true},
+    {.name = "namespace",
+     .doc = "Namespace of the VaultConnection; absent: the resource's own.",
+     .pattern = dns_name,
+     .max_length = 63},
+}};
+
+constexpr Field connection_field = {
+    .name = "connectionRef",
+    .type = object,
+    .doc = "The VaultConnection to reach Vault by. Its grants decide what may be asked for.",
+    .required = true,
+    .immutable = true,
+    .members = connection_ref};
+constexpr Field adoption_field = {
+    .name = "adoptionPolicy",
+    .type = enumeration,
+    .doc =
+        "What to do with an object that is already in Vault: Fail refuses it, IfEqual takes it "
+        "over when it means the same, Adopt takes it over and makes it equal.",
+    .fallback = R"("Fail")",
+    .values = adoption};
+constexpr Field drift_field = {.name = "driftPolicy",
+                               .type = enumeration,
+                               .doc = "Whether a difference in Vault is repaired, or only reported.",
+                               .fallback = R"("Repair")",
+                               .values = drift};
+constexpr Field resync_field = {.name = "resyncPeriod",
+                                .type = duration,
+                                .doc = "How often Vault is compared; spread by 20 percent.",
+                                .fallback = R"("5m")",
+                                .pattern = duration_text};
+
+constexpr Field deletion_field(std::string_view fallback, std::string_view doc) {
+    return {.name = "deletionPolicy",
+            .type = enumeration,
+            .doc = doc,
+            .fallback = fallback,
+            .values = delete_retain};
+}
+constexpr Field object_deletion =
+    deletion_field(R"("Delete")", "What happens in Vault when the resource is deleted.");
+
+// ---- VaultConnection
+
+constexpr std::array<Field, 3> kubernetes_login = {{
+    {.name = "mount",
+     .doc = "Path of the auth method.",
+     .fallback = R"("kubernetes")",
+     .pattern = mount_path},
+    {.name = "role", .doc = "Role to log in with.", .pattern = role_name, .required = true},
+    {.name = "serviceAccountName",
+     .doc = "ServiceAccount in the connection's namespace whose token logs in (TokenRequest). Its audience "
+            "is the "
+            "operator's setting, never the API server's.",
+     .pattern = dns_name,
+     .required = true},
+}};
+constexpr std::array<Field, 2> approle_login = {{
+    {.name = "mount", .doc = "Path of the auth method.", .fallback = R"("approle")", .pattern = mount_path},
+    {.name = "secretName",
+     .doc = "Secret in the connection's namespace with the keys role_id and secret_id.",
+     .pattern = dns_name,
+     .required = true},
+}};
+constexpr std::array<Field, 2> token_login = {{
+    {.name = "secretName",
+     .doc = "Secret in the connection's namespace that holds a token.",
+     .pattern = dns_name,
+     .required = true},
+    {.name = "key", .doc = "Its key.", .fallback = R"("token")", .pattern = "^[-._a-zA-Z0-9]+$"},
+}};
+constexpr std::array<Field, 3> login = {{
+    {.name = "kubernetes", .type = object, .doc = "Kubernetes auth method.", .members = kubernetes_login},
+    {.name = "appRole", .type = object, .doc = "AppRole auth method.", .members = approle_login},
+    {.name = "token", .type = object, .doc = "A token out of a Secret.", .members = token_login},
+}};
+
+constexpr std::array<std::string_view, 3> right_names = {"adopt", "hcl", "revokeTokens"};
+constexpr std::array<Field, 6> grant = {{
+    {.name = "namespaces",
+     .type = text_set,
+     .doc = "Namespaces that may use the connection; * is every one.",
+     .pattern = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?|[*])$",
+     .min = 1,
+     .max = 256,
+     .required = true},
+    {.name = "names",
+     .type = text_set,
+     .doc = "Names that policies and roles may have; a * at the end is any ending. Absent: <namespace>-*.",
+     .pattern = name_glob,
+     .max = 256},
+    {.name = "mounts",
+     .type = text_set,
+     .doc = "Mounts that may be managed, or may hold the roles. Absent: every one for the connection's own "
+            "namespace, none "
+            "for another.",
+     .pattern = name_glob,
+     .max = 256},
+    {.name = "paths",
+     .type = text_set,
+     .doc = "What the rules of a policy may reach, in the language of Vault's policies. What lies below "
+            "sys/, auth/ or "
+            "identity/ needs a path that begins so.",
+     .pattern = acl_path,
+     .max = 256},
+    {.name = "policies",
+     .type = text_set,
+     .doc = "Policies that a role may be given; a * at the end is any ending. Absent: as names.",
+     .pattern = name_glob,
+     .max = 256},
+    {.name = "rights",
+     .type = text_set,
+     .doc = "adopt: take over what is already in Vault. hcl: write policies as text, which no path bounds. "
+            "revokeTokens: "
+            "revoke what a role issued.",
+     .values = right_names,
+     .max = 8},
+}};
+
+constexpr std::array<Field, 7> connection_spec = {{
+    {.name = "address", .doc = "Address of Vault or OpenBao.", .pattern = https_or_http, .required = true},
+    {.name = "ca", .doc = "Certificates to trust, in PEM; absent: the system's.", .max_length = 131'072},
+    {.name = "tlsServerName",
+     .doc = "What Vault's certificate is for; absent: the address's host.",
+     .pattern = dns_name},
+    {.name = "vaultNamespace", .doc = "Namespace in Vault.", .pattern = mount_path, .immutable = true},
+    {.name = "auth",
+     .type = object,
+     .doc = "How the operator logs in; exactly one.",
+     .required = true,
+     .members = login},
+    {.name = "grants",
+     .type = object_list,
+     .doc = "Who may use the connection, and for what. Absent: the connection's own namespace, for names "
+            "that begin with it "
+            "and a hyphen.",
+     .max = 256,
+     .members = grant},
+    {.name = "deletionTimeout",
+     .type = duration,
+     .doc = "How long the deletion of a resource waits for a Vault that is away; then the resource goes and "
+            "the object in Vault "
+            "stays.",
+     .fallback = R"("5m")",
+     .pattern = duration_text},
+}};
+constexpr std::array<Rule, 1> connection_rules = {{
+    {"[has(self.auth.kubernetes), has(self.auth.appRole), has(self.auth.token)].filter(x, x).size() == 1",
+     "auth: give exactly one of kubernetes, appRole and token"},
+}};
+
+// ---- VaultMount
+
+constexpr std::array<std::string_view, 2> engines = {"Secret", "Auth"};
+constexpr std::array<std::string_view, 2> visibility = {"hidden", "unauth"};
+constexpr std::array<Field, 3> mount_config = {{
+    {.name = "defaultLeaseTTL",
+     .type = duration,
+     .doc = "Life of a lease or token that names none; 0: the server's.",
+     .fallback = R"("0")",
+     .pattern = duration_text,
+     .vault = "default_lease_ttl"},
+    {.name = "maxLeaseTTL",
+     .type = duration,
+     .doc = "Longest life of a lease or token; 0: the server's.",
+     .fallback = R"("0")",
+     .pattern = duration_text,
+     .vault = "max_lease_ttl"},
+    {.name = "listingVisibility",
+     .type = enumeration,
+     .doc = "Whether the mount is listed for those who are not logged in.",
+     .fallback = R"("hidden")",
+     .values = visibility,
+     .vault = "listing_visibility",
+     .server = R"("hidden")"},
+}};
+constexpr std::array<Field, 12> mount_spec = {{
+    connection_field,
+    {.name = "path",
+     .doc = "Path of the mount.",
+     .pattern = mount_path,
+     .max_length = 256,
+     .required = true,
+     .immutable = true},
+    {.name = "engine",
+     .type = enumeration,
+     .doc = "Whether it is a secrets engine or an auth method.",
+     .fallback = R"("Secret")",
+     .values = engines,
+     .immutable = true},
+    {.name = "type",
+     .doc = "Its type: kv, approle, kubernetes, …",
+     .pattern = "^[a-z0-9][a-z0-9_-]*$",
+     .required = true,
+     .immutable = true},
+    {.name = "description", .doc = "For people.", .fallback = R"("")", .vault = "description"},
+    {.name = "options",
+     .type = text_map,
+     .doc = "Options of the type; kv has version: \"2\".",
+     .fallback = "{}",
+     .max = 16,
+     .vault = "options"},
+    {.name = "config",
+     .type = object,
+     .doc = "What can be tuned.",
+     .fallback = "{}",
+     .members = mount_config},
+    {.name = "local",
+     .type = boolean,
+     .doc = "Not replicated.",
+     .fallback = "false",
+     .immutable = true,
+     .vault = "local"},
+    deletion_field(
+        R"("Retain")",
+        "What happens in Vault when the resource is deleted. Delete destroys everything in the mount."),
+    adoption_field,
+    drift_field,
+    resync_field,
+}};
+
+// ---- VaultPolicy
+
+constexpr std::array<std::string_view, 9> capabilities = {"create", "read", "update", "patch",    "delete",
+                                                          "list",   "sudo", "deny",   "subscribe"};
+constexpr std::array<Field, 5> policy_rule = {{
+    {.name = "path",
+     .doc = "What the rule is about; * at the end is any ending, + is one segment.",
+     .pattern = acl_path,
+     .required = true},
+    {.name = "capabilities",
+     .type = text_set,
+     .doc = "What is allowed there.",
+     .values = capabilities,
+     .min = 1,
+     .max = 16,
+     .required = true},
+    {.name = "requiredParameters",
+     .type = text_set,
+     .doc = "Parameters that a request must have.",
+     .pattern = "^[A-Za-z0-9_.*-]+$",
+     .max = 64},
+    {.name = "minWrappingTTL",
+     .type = duration,
+     .doc = "Shortest wrapping of an answer.",
+     .pattern = duration_text},
+    {.name = "maxWrappingTTL",
+     .type = duration,
+     .doc = "Longest wrapping of an answer.",
+     .pattern = duration_text},
+}};
+constexpr std::array<Field, 8> policy_spec = {{
+    connection_field,
+    {.name = "name",
+     .doc = "Name of the policy.",
+     .pattern = policy_name,
+     .max_length = 256,
+     .required = true,
+     .immutable = true},
+    {.name = "rules",
+     .type = object_list,
+     .doc = "The policy, rule by rule.",
+     .max = 512,
+     .members = policy_rule},
+    {.name = "hcl",
+     .doc = "The policy as text, written byte for byte. Needs the right hcl of the connection's grants.",
+     .max_length = 262'144},
+    object_deletion,
+    adoption_field,
+    drift_field,
+    resync_field,
+}};
+constexpr std::array<Rule, 1> policy_rules = {{
+    {"has(self.rules) != has(self.hcl)", "give exactly one of rules and hcl"},
+}};
+
+// ---- roles
+
+constexpr std::array<std::string_view, 5> token_types = {"default", "service", "batch", "default-service",
+                                                         "default-batch"};
+constexpr Field token_ttl = {.name = "tokenTTL",
+                             .type = duration,
+                             .doc = "Life of a token; 0: the mount's.",
+                             .fallback = R"("0")",
+                             .pattern = duration_text,
+                             .vault = "token_ttl"};
+constexpr Field token_max_ttl = {.name = "tokenMaxTTL",
+                                 .type = duration,
+                                 .doc = "How long a token can be renewed; 0: the mount's.",
+                                 .fallback = R"("0")",
+                                 .pattern = duration_text,
+                                 .vault = "token_max_ttl"};
+constexpr Field token_explicit_max_ttl = {
+    .name = "tokenExplicitMaxTTL",
+    .type = duration,
+    .doc = "The same, and later changes of the mount do not lengthen it.",
+    .fallback = R"("0")",
+    .pattern = duration_text,
+    .vault = "token_explicit_max_ttl"};
+constexpr Field token_period = {
+    .name = "tokenPeriod",
+    .type = duration,
+    .doc = "A token that is renewed within this time lives on for ever; 0: none does.",
+    .fallback = R"("0")",
+    .pattern = duration_text,
+    .vault = "token_period"};
+constexpr Field token_policies = {.name = "tokenPolicies",
+                                  .type = name_set,
+                                  .doc = "Policies of a token, beside default.",
+                                  .fallback = "[]",
+                                  .pattern = "^[A-Za-z0-9_-][A-Za-z0-9._/-]*$",
+                                  .max = 256,
+                                  .vault = "token_policies"};
+constexpr Field token_bound_cidrs = {.name = "tokenBoundCIDRs",
+                                     .type = cidr_set,
+                                     .doc = "Addresses from which a token may be used; none: every one.",
+                                     .fallback = "[]",
+                                     .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+                                     .max = 256,
+                                     .vault = "token_bound_cidrs"};
+constexpr Field token_no_default = {.name = "tokenNoDefaultPolicy",
+                                    .type = boolean,
+                                    .doc = "Leaves the policy default out.",
+                                    .fallback = "false",
+                                    .vault = "token_no_default_policy"};
+constexpr Field token_num_uses = {.name = "tokenNumUses",
+                                  .type = integer,
+                                  .doc = "How often a token may be used; 0: without limit.",
+                                  .fallback = "0",
+                                  .vault = "token_num_uses"};
+constexpr Field token_type = {.name = "tokenType",
+                              .type = enumeration,
+                              .doc = "Type of a token.",
+                              .fallback = R"("default")",
+                              .values = token_types,
+                              .vault = "token_type"};
+
+constexpr std::array<Field, 21> approle_spec = {{
+    connection_field,
+    {.name = "mount",
+     .doc = "Path of the auth method.",
+     .fallback = R"("approle")",
+     .pattern = mount_path,
+     .max_length = 256,
+     .immutable = true},
+    {.name = "name",
+     .doc = "Name of the role.",
+     .pattern = role_name,
+     .max_length = 256,
+     .required = true,
+     .immutable = true},
+    {.name = "roleID",
+     .doc = "The role-id. Absent: Vault makes one, and it is kept when the role has to be made again.",
+     .pattern = "^[A-Za-z0-9._-]+$"},
+    {.name = "bindSecretID",
+     .type = boolean,
+     .doc = "Whether a login needs a secret-id.",
+     .fallback = "true",
+     .vault = "bind_secret_id"},
+    {.name = "secretIDBoundCIDRs",
+     .type = cidr_set,
+     .doc = "Addresses from which a secret-id may be used; none: every one.",
+     .fallback = "[]",
+     .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+     .max = 256,
+     .vault = "secret_id_bound_cidrs"},
+    {.name = "secretIDNumUses",
+     .type = integer,
+     .doc = "How often a secret-id may be used; 0: without limit.",
+     .fallback = "0",
+     .vault = "secret_id_num_uses"},
+    {.name = "secretIDTTL",
+     .type = duration,
+     .doc = "Life of a secret-id; 0: without end.",
+     .fallback = R"("0")",
+     .pattern = duration_text,
+     .vault = "secret_id_ttl"},
+    token_ttl,
+    token_max_ttl,
+    token_explicit_max_ttl,
+    token_period,
+    token_policies,
+    token_bound_cidrs,
+    token_no_default,
+    token_num_uses,
+    token_type,
+    object_deletion,
+    adoption_field,
+    drift_field,
+    resync_field,
+}};
+
+constexpr std::array<std::string_view, 2> alias_sources = {"serviceaccount_uid", "serviceaccount_name"};
+constexpr std::array<Field, 20> kubernetes_spec = {{
+    connection_field,
+    {.name = "mount",
+     .doc = "Path of the auth method.",
+     .fallback = R"("kubernetes")",
+     .pattern = mount_path,
+     .max_length = 256,
+     .immutable = true},
+    {.name = "name",
+     .doc = "Name of the role.",
+     .pattern = role_name,
+     .max_length = 256,
+     .required = true,
+     .immutable = true},
+    {.name = "boundServiceAccountNames",
+     .type = text_set,
+     .doc = "ServiceAccounts that may log in; * is every one.",
+     .pattern = "^[a-z0-9*]([-a-z0-9.*]*[a-z0-9*])?$",
+     .min = 1,
+     .max = 256,
+     .required = true,
+     .vault = "bound_service_account_names"},
+    {.name = "boundServiceAccountNamespaces",
+     .type = text_set,
+     .doc = "Namespaces of the ServiceAccounts; * is every one. Absent: the resource's own.",
+     .pattern = "^[a-z0-9*]([-a-z0-9.*]*[a-z0-9*])?$",
+     .max = 256,
+     .vault = "bound_service_account_namespaces"},
+    {.name = "audience",
+     .doc = "Audience that the ServiceAccount's token must have; a role without one takes every token.",
+     .fallback = R"("vault")",
+     .vault = "audience",
+     .server = R"("")"},
+    {.name = "aliasNameSource",
+     .type = enumeration,
+     .doc = "What names the identity in Vault.",
+     .fallback = R"("serviceaccount_uid")",
+     .values = alias_sources,
+     .vault = "alias_name_source"},
+    token_ttl,
+    token_max_ttl,
+    token_explicit_max_ttl,
+    token_period,
+    token_policies,
+    token_bound_cidrs,
+    token_no_default,
+    token_num_uses,
+    token_type,
+    object_deletion,
+    adoption_field,
+    drift_field,
+    resync_field,
+}};
+
+// ---- printer columns
+
+constexpr std::string_view ready_path = ".status.conditions[?(@.type==\"Ready\")].status";
+constexpr std::string_view reason_path = ".status.conditions[?(@.type==\"Ready\")].reason";
+constexpr PrinterColumn ready = {"Ready", ready_path};
+constexpr PrinterColumn reason = {"Reason", reason_path};
+constexpr PrinterColumn last_change = {"Changed", ".status.lastChange", "date", 1};
+constexpr PrinterColumn age = {"Age", ".metadata.creationTimestamp", "date"};
+
+constexpr std::array<PrinterColumn, 5> connection_columns = {
+    {ready, reason, {"Address", ".spec.address"}, {"Version", ".status.vaultVersion", "string", 1}, age}};
+constexpr std::array<PrinterColumn, 6> mount_columns = {
+    {ready, reason, {"Path", ".spec.path"}, {"Type", ".spec.type"}, last_change, age}};
+constexpr std::array<PrinterColumn, 5> policy_columns = {
+    {ready, reason, {"Policy", ".spec.name"}, last_change, age}};
+constexpr std::array<PrinterColumn, 6> role_columns = {
+    {ready, reason, {"Role", ".spec.name"}, {"Mount", ".spec.mount"}, last_change, age}};
+
+constexpr std::array<Kind, 5> all = {{
+    {.name = "VaultConnection",
+     .plural = "vaultconnections",
+     .short_name = "vconn",
+     .doc = "How the operator reaches and logs in to one Vault or OpenBao, and who may use that.",
+     .spec = connection_spec,
+     .columns = connection_columns,
+     .rules = connection_rules},
+    {.name = "VaultMount",
+     .plural = "vaultmounts",
+     .short_name = "vmount",
+     .doc = "A secrets engine or an auth method.",
+     .spec = mount_spec,
+     .columns = mount_columns},
+    {.name = "VaultPolicy",
+     .plural = "vaultpolicies",
+     .short_name = "vpolicy",
+     .doc = "An ACL policy.",
+     .spec = policy_spec,
+     .columns = policy_columns,
+     .rules = policy_rules},
+    {.name = "VaultAppRole",
+     .plural = "vaultapproles",
+     .short_name = "vapprole",
+     .doc = "A role of the AppRole auth method.",
+     .spec = approle_spec,
+     .columns = role_columns},
+    {.name = "VaultKubernetesRole",
+     .plural = "vaultkubernetesroles",
+     .short_name = "vk8srole",
+     .doc = "A role of the Kubernetes auth method.",
+     .spec = kubernetes_spec,
+     .columns = role_columns},
+}};
+
+}  // namespace
+
+std::span<const Kind> kinds() {
+    return all;
+}
+
+const Kind* find_kind(std::string_view name) {
+    const auto at = std::ranges::find(all, name, &Kind::name);
+    return at == all.end() ? nullptr : &*at;
+}
+
+const Field* find_field(std::span<const Field> fields, std::string_view name) {
+    const auto at = std::ranges::find(fields, name, &Field::name);
+    return at == fields.end() ? nullptr : &*at;
+}
+
+}  // namespace keyshepherd::resources

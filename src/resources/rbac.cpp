@@ -1,0 +1,77 @@
+#include <keyshepherd/resources/crd.hpp>
+#include <keyshepherd/resources/kind.hpp>
+
+#include <fmt/format.h>
+
+namespace keyshepherd::resources {
+
+// What the operator asks of the API server, and nothing else: the tests run it with exactly this.
+std::string operator_roles() {
+    std::string plurals;
+    std::string statuses;
+    for (const Kind& kind : kinds()) {
+        plurals += fmt::format("{}{}", plurals.empty() ? "" : ", ", kind.plural);
+        statuses += fmt::format("{}{}/status", statuses.empty() ? "" : ", ", kind.plural);
+    }
+    return fmt::format(R"(# Made by hack/generate.sh from src/resources/rbac.cpp.
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: keyshepherd-operator
+  labels: {{app.kubernetes.io/part-of: keyshepherd}}
+rules:
+  # The custom resources: read, and their finalizers and status written.
+  - apiGroups: [{group}]
+    resources: [{plurals}]
+    verbs: [get, list, watch, patch]
+  - apiGroups: [{group}]
+    resources: [{statuses}]
+    verbs: [patch]
+  # What a VaultConnection logs in with.
+  - apiGroups: [""]
+    resources: [secrets]
+    verbs: [get]
+  - apiGroups: [""]
+    resources: [serviceaccounts/token]
+    verbs: [create]
+  - apiGroups: [events.k8s.io]
+    resources: [events]
+    verbs: [create]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: keyshepherd-operator
+  namespace: keyshepherd
+  labels: {{app.kubernetes.io/part-of: keyshepherd}}
+rules:
+  - apiGroups: [coordination.k8s.io]
+    resources: [leases]
+    verbs: [create]
+  - apiGroups: [coordination.k8s.io]
+    resources: [leases]
+    resourceNames: [keyshepherd-operator]
+    verbs: [get, patch]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: keyshepherd-operator
+  labels: {{app.kubernetes.io/part-of: keyshepherd}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: keyshepherd-operator}}
+subjects: [{{kind: ServiceAccount, name: keyshepherd-operator, namespace: keyshepherd}}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: keyshepherd-operator
+  namespace: keyshepherd
+  labels: {{app.kubernetes.io/part-of: keyshepherd}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: keyshepherd-operator}}
+subjects: [{{kind: ServiceAccount, name: keyshepherd-operator, namespace: keyshepherd}}]
+)",
+                       fmt::arg("group", group), fmt::arg("plurals", plurals), fmt::arg("statuses", statuses));
+}
+
+}  // namespace keyshepherd::resources

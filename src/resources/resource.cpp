@@ -1,0 +1,241 @@
+#include <keyshepherd/resources/resource.hpp>
+
+#include <boost/regex.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+
+namespace keyshepherd::resources {
+
+namespace {
+
+constexpr std::size_t most_faults = 50;
+
+// Every pattern of the tables, compiled once; only read afterwards.
+const boost::regex& compiled(std::string_view pattern) {
+    static const auto table = [] {
+        std::map<std::string_view, boost::regex> patterns;
+        auto add = [&patterns](auto&& self, std::span<const Field> fields) -> void {
+            for (const Field& field : fields) {
+                if (!field.pattern.empty())
+                    patterns.try_emplace(field.pattern, std::string(field.pattern), boost::regex::ECMAScript);
+                self(self, field.members);
+            }
+        };
+        for (const Kind& kind : kinds()) add(add, kind.spec);
+        return patterns;
+    }();
+    return table.at(pattern);
+}
+
+class Reader {
+public:
+    explicit Reader(std::vector<Fault>& faults) : faults_(faults) {}
+
+    Json members(std::span<const Field> fields, const Json& given, const std::string& path) {
+        Json read = Json::object();
+        if (!given.is_object()) {
+            fault(path, "must be an object");
+            return read;
+        }
+        for (const auto& [name, unused] : given.items())
+            if (find_field(fields, name) == nullptr)
+                fault(path + "." + name, "is unknown" + near(fields, name));
+        for (const Field& field : fields) {
+            const auto at = given.find(field.name);
+            const std::string place = path + "." + std::string(field.name);
+            if (at == given.end() || at->is_null()) {
+                if (field.required) fault(place, fmt::format("is missing: {}", field.doc));
+                if (!field.fallback.empty()) read[std::string(field.name)] = fallback(field);
+                continue;
+            }
+            read[std::string(field.name)] = value(field, *at, place);
+        }
+        return read;
+    }
+
+    void fault(std::string field, std::string message) {
+        if (faults_.size() < most_faults) faults_.push_back({std::move(field), std::move(message)});
+    }
+
+private:
+    Json fallback(const Field& field) {
+        Json value = Json::parse(field.fallback);
+        return field.type == Type::object ? members(field.members, value, {}) : value;
+    }
+
+    static std::string near(std::span<const Field> fields, const std::string& name) {
+        std::vector<std::string_view> names;
+        for (const Field& field : fields) {
+            if (std::ranges::equal(field.name, name, {}, ::tolower, ::tolower))
+                return fmt::format("; {} is meant?", field.name);
+            names.push_back(field.name);
+        }
+        return fmt::format("; known are {}", fmt::join(names, ", "));
+    }
+
+    Json value(const Field& field, const Json& given, const std::string& path) {
+        switch (field.type) {
+            case Type::boolean:
+                if (!given.is_boolean()) fault(path, "must be true or false");
+                return given.is_boolean() ? given : Json(false);
+            case Type::integer: {
+                if (!given.is_number_integer()) {
+                    fault(path, "must be a whole number");
+                    return field.min;
+                }
+                const auto number = given.get<std::int64_t>();
+                if (number < field.min || number > std::min<long>(field.max, 2'000'000'000))
+                    fault(path, fmt::format("must be at least {}, and no more than {}", field.min,
+                                            std::min<long>(field.max, 2'000'000'000)));
+                return given;
+            }
+            case Type::duration:
+                if (!seconds_of(given)) fault(path, "must be a duration, as 90, 30s or 1h30m");
+                return given;
+            case Type::text:
+            case Type::enumeration:
+                text(field, given, path);
+                return given.is_string() ? given : Json("");
+            case Type::text_list:
+            case Type::text_set:
+            case Type::name_set:
+            case Type::cidr_set:
+            case Type::object_list:
+                return list(field, given, path);
+            case Type::text_map:
+                if (!given.is_object()) {
+                    fault(path, "must be an object of texts");
+                    return Json::object();
+                }
+                if (std::cmp_greater(given.size(), field.max))
+                    fault(path, fmt::format("has more than {} entries", field.max));
+                for (const auto& [key, element] : given.items())
+                    if (!element.is_string()) fault(path + "." + key, "must be a text; quote it");
+                return given;
+            case Type::object:
+                return members(field.members, given, path);
+        }
+        return {};
+    }
+
+    Json list(const Field& field, const Json& given, const std::string& path) {
+        Json read = Json::array();
+        if (!given.is_array()) {
+            fault(path, "must be a list");
+            return read;
+        }
+        const auto size = static_cast<long>(given.size());
+        if (size < field.min) fault(path, fmt::format("needs {} or more", field.min));
+        if (size > field.max) {
+            fault(path, fmt::format("has more than {} elements", field.max));
+            return read;
+        }
+        for (std::size_t i = 0; i < given.size(); ++i) {
+            const std::string place = fmt::format("{}[{}]", path, i);
+            if (field.type == Type::object_list) {
+                read.push_back(members(field.members, given[i], place));
+            } else {
+                text(field, given[i], place);
+                if (given[i].is_string()) read.push_back(given[i]);
+            }
+        }
+        return read;
+    }
+
+    void text(const Field& field, const Json& given, const std::string& path) {
+        if (!given.is_string()) return fault(path, "must be a text; quote it");
+        const auto& text = given.get_ref<const std::string&>();
+        const long most = field.max_length != 0 ? field.max_length : 512;
+        if (std::cmp_greater(text.size(), most))
+            return fault(path, fmt::format("is longer than {} bytes", most));
+        if (!field.values.empty() && std::ranges::find(field.values, text) == field.values.end())
+            return fault(path, fmt::format("must be one of {}", fmt::join(field.values, ", ")));
+        if (!field.pattern.empty() && !boost::regex_match(text, compiled(field.pattern)))
+            fault(path, fmt::format("does not match {}", field.pattern));
+    }
+
+    std::vector<Fault>& faults_;
+};
+
+std::string text_at(const Json& object, const char* name) {
+    const auto at = object.find(name);
+    return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+void check_whole(const Resource& resource, Reader& reader) {
+    const Json& spec = resource.spec;
+    if (resource.kind->name == "VaultPolicy" && spec.contains("rules") == spec.contains("hcl"))
+        reader.fault("spec", "give exactly one of rules and hcl");
+    if (resource.kind->name == "VaultConnection" && spec.contains("auth") && spec["auth"].size() != 1)
+        reader.fault("spec.auth", "give exactly one of kubernetes, appRole and token");
+    if (resource.kind->name == "VaultAppRole" && spec.value("bindSecretID", true) == false &&
+        spec.value("secretIDBoundCIDRs", Json::array()).empty() &&
+        spec.value("tokenBoundCIDRs", Json::array()).empty())
+        reader.fault("spec.bindSecretID",
+                     "false leaves a login without any condition: bound it by secretIDBoundCIDRs or "
+                     "tokenBoundCIDRs, which Vault asks for too");
+}
+
+}  // namespace
+
+std::string Resource::text() const {
+    return fmt::format("{} {}/{}", kind == nullptr ? "?" : kind->name, ns, name);
+}
+
+bool is_ours(const Json& object) {
+    return object.is_object() && text_at(object, "apiVersion").starts_with(std::string(group) + "/");
+}
+
+Reading read(const Json& object, std::string_view default_namespace) {
+    Reading reading;
+    Resource& resource = reading.resource;
+    Reader reader(reading.faults);
+    const Json metadata = object.is_object() ? object.value("metadata", Json::object()) : Json::object();
+    if (metadata.is_object()) {
+        resource.name = text_at(metadata, "name");
+        resource.ns = text_at(metadata, "namespace");
+        resource.uid = text_at(metadata, "uid");
+        resource.created_at = text_at(metadata, "creationTimestamp");
+        if (const auto at = metadata.find("generation"); at != metadata.end() && at->is_number_integer())
+            resource.generation = at->get<std::int64_t>();
+        resource.deletion_time = text_at(metadata, "deletionTimestamp");
+        if (const auto at = metadata.find("annotations"); at != metadata.end() && at->is_object()) {
+            resource.paused = text_at(*at, paused_annotation.data()) == "true";
+        }
+        if (const auto at = metadata.find("finalizers"); at != metadata.end() && at->is_array())
+            resource.finalized = std::ranges::find(*at, Json(finalizer)) != at->end();
+    }
+    if (const auto status = object.is_object() ? object.find("status") : object.end();
+        status != object.end() && status->is_object()) {
+        resource.claim = text_at(*status, "claim");
+        resource.role_id = text_at(*status, "roleID");
+    }
+    if (resource.ns.empty()) resource.ns = default_namespace;
+    if (resource.name.empty()) reader.fault("metadata.name", "is missing");
+    const std::string kind = object.is_object() ? text_at(object, "kind") : std::string();
+    resource.kind = find_kind(kind);
+    if (resource.kind == nullptr) {
+        std::vector<std::string_view> names;
+        for (const Kind& known : kinds()) names.push_back(known.name);
+        reader.fault("kind", fmt::format("{} is unknown; known are {}", kind, fmt::join(names, ", ")));
+        return reading;
+    }
+    if (text_at(object, "apiVersion") != fmt::format("{}/{}", group, version))
+        reader.fault("apiVersion", fmt::format("must be {}/{}", group, version));
+    const auto spec = object.find("spec");
+    if (spec == object.end()) {
+        reader.fault("spec", "is missing");
+        return reading;
+    }
+    resource.spec = reader.members(resource.kind->spec, *spec, "spec");
+    if (resource.kind->name == "VaultKubernetesRole" &&
+        !resource.spec.contains("boundServiceAccountNamespaces"))
+        resource.spec["boundServiceAccountNamespaces"] = Json::array({resource.ns});
+    if (reading.faults.empty()) check_whole(resource, reader);
+    return reading;
+}
+
+}  // namespace keyshepherd::resources

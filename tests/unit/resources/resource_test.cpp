@@ -1,0 +1,146 @@
+#include <keyshepherd/resources/crd.hpp>
+#include <keyshepherd/resources/resource.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace keyshepherd::resources {
+namespace {
+
+using testing::HasSubstr;
+
+Json policy(Json spec) {
+    spec["connectionRef"] = {{"name", "main"}};
+    return {{"apiVersion", "keyshepherd.dev/v1alpha1"},
+            {"kind", "VaultPolicy"},
+            {"metadata", {{"name", "ai-api"}, {"namespace", "ai"}}},
+            {"spec", std::move(spec)}};
+}
+
+std::vector<std::string> fields(const std::vector<Fault>& faults) {
+    std::vector<std::string> names;
+    for (const Fault& fault : faults) names.push_back(fault.field);
+    return names;
+}
+
+void every_field_is_named(std::span<const Field> fields, const std::string& where) {
+    for (const Field& field : fields) {
+        EXPECT_FALSE(field.name.empty()) << "an array of " << where << " is longer than its fields";
+        EXPECT_FALSE(field.doc.empty()) << where << "." << field.name;
+        if (!field.pattern.empty()) {
+            EXPECT_TRUE(field.pattern.starts_with("^") && field.pattern.ends_with("$")) << field.name;
+        }
+        if (field.type == Type::object || field.type == Type::object_list) {
+            EXPECT_FALSE(field.members.empty()) << field.name;
+        }
+        if (field.type == Type::enumeration) {
+            EXPECT_FALSE(field.values.empty()) << field.name;
+        }
+        if (!field.fallback.empty()) {
+            EXPECT_NO_THROW((void)Json::parse(field.fallback)) << field.name;
+        }
+        every_field_is_named(field.members, where + "." + std::string(field.name));
+    }
+}
+
+TEST(Kinds, HaveNoHoleInTheirTables) {
+    EXPECT_EQ(kinds().size(), 5U);
+    for (const Kind& kind : kinds()) {
+        every_field_is_named(kind.spec, std::string(kind.name));
+        for (const PrinterColumn& column : kind.columns) EXPECT_FALSE(column.name.empty()) << kind.name;
+        for (const Rule& rule : kind.rules) EXPECT_FALSE(rule.expression.empty()) << kind.name;
+    }
+}
+
+TEST(Duration, IsSecondsOfWhatGoAndPeopleWrite) {
+    EXPECT_EQ(seconds("90"), 90);
+    EXPECT_EQ(seconds("0"), 0);
+    EXPECT_EQ(seconds("1h30m"), 5400);
+    EXPECT_EQ(seconds("2d"), 172'800);
+    EXPECT_EQ(seconds("250ms"), 1);
+    EXPECT_EQ(seconds("1m500ms"), 61);
+    EXPECT_EQ(seconds_of(Json(3600)), 3600);
+    for (const char* wrong :
+         {"", "h", "1x", "-1", "1.5h", "1 h", "99999999999999999999", "99999999999h", "1h30"})
+        EXPECT_EQ(seconds(wrong), std::nullopt) << wrong;
+    EXPECT_EQ(seconds_of(Json(-1)), std::nullopt);
+    EXPECT_EQ(seconds_of(Json(1.5)), std::nullopt);
+}
+
+TEST(Reading, FillsInWhatWasLeftOut) {
+    const Reading read_role =
+        read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
+              {"kind", "VaultAppRole"},
+              {"metadata", {{"name", "r"}}},
+              {"spec", {{"connectionRef", {{"name", "main"}}}, {"name", "ai-prod-role"}}}},
+             "ai");
+    EXPECT_EQ(fields(read_role.faults), std::vector<std::string>{});
+    EXPECT_EQ(read_role.resource.ns, "ai");
+    EXPECT_EQ(read_role.resource.spec["mount"], "approle");
+    EXPECT_EQ(read_role.resource.spec["bindSecretID"], true);
+    EXPECT_EQ(read_role.resource.spec["tokenPolicies"], Json::array());
+    EXPECT_FALSE(read_role.resource.spec.contains("roleID"));
+}
+
+TEST(Reading, GivesEveryFaultAtOnceWithItsPlace) {
+    const Reading found =
+        read(policy({{"name", "../../x"},
+                     {"rules", {{{"path", "/a"}, {"capabilities", {"reed"}}}, {{"capabilities", {"read"}}}}},
+                     {"driftpolicy", "Repair"},
+                     {"resyncPeriod", "soon"}}),
+             "ai");
+    EXPECT_THAT(fields(found.faults), testing::UnorderedElementsAre(
+                                          "spec.name", "spec.rules[0].path", "spec.rules[0].capabilities[0]",
+                                          "spec.rules[1].path", "spec.driftpolicy", "spec.resyncPeriod"));
+    for (const Fault& fault : found.faults)
+        if (fault.field == "spec.driftpolicy") {
+            EXPECT_THAT(fault.message, HasSubstr("driftPolicy is meant"));
+        }
+}
+
+TEST(Reading, RefusesNamesThatLeaveTheirPlace) {
+    for (const char* name :
+         {"..", "a/../b", "/a", "a/", "a//b", "a b", "a?b", "a#b", "a%2fb", "", "a\n", "A"}) {
+        const Reading found =
+            read(policy({{"name", name}, {"rules", {{{"path", "x"}, {"capabilities", {"read"}}}}}}), "ai");
+        EXPECT_EQ(fields(found.faults), std::vector<std::string>{"spec.name"}) << name;
+    }
+    for (const char* mount : {"..", "a/..", "../sys", "a/./b", ".hidden", "a//b", "a/"}) {
+        const Reading found =
+            read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
+                  {"kind", "VaultAppRole"},
+                  {"metadata", {{"name", "r"}}},
+                  {"spec", {{"connectionRef", {{"name", "m"}}}, {"name", "r"}, {"mount", mount}}}},
+                 "ai");
+        EXPECT_EQ(fields(found.faults), std::vector<std::string>{"spec.mount"}) << mount;
+    }
+}
+
+TEST(Reading, WantsOneOfTwoWays) {
+    EXPECT_EQ(fields(read(policy({{"name", "p"}}), "ai").faults), std::vector<std::string>{"spec"});
+    EXPECT_EQ(fields(read(policy({{"name", "p"}, {"hcl", "x"}, {"rules", Json::array()}}), "ai").faults),
+              std::vector<std::string>{"spec"});
+}
+
+TEST(Reading, SurvivesAnyShape) {
+    for (const char* text :
+         {"1", "[]", "{}", R"({"metadata":1,"spec":[],"kind":"VaultPolicy"})",
+          R"({"kind":"VaultMount","spec":{"connectionRef":[],"config":"x","options":[1]}})",
+          R"({"kind":"VaultConnection","spec":{"grants":[1,{"namespaces":{}}],"auth":{"token":1}}})"})
+        EXPECT_FALSE(read(Json::parse(text), "ai").faults.empty()) << text;
+}
+
+TEST(Definitions, CarryImmutabilityColumnsAndDefaults) {
+    const std::string yaml = definitions();
+    EXPECT_EQ(yaml, definitions());
+    EXPECT_THAT(yaml, HasSubstr("name: \"vaultpolicies.keyshepherd.dev\""));
+    EXPECT_THAT(yaml, HasSubstr("rule: \"self == oldSelf\""));
+    EXPECT_THAT(yaml, HasSubstr("rule: \"has(self.rules) != has(self.hcl)\""));
+    EXPECT_THAT(yaml, HasSubstr("additionalPrinterColumns:"));
+    EXPECT_THAT(reference(), HasSubstr("| `rules[].capabilities` | set of `create`"));
+}
+
+}  // namespace
+}  // namespace keyshepherd::resources
