@@ -1,0 +1,37 @@
+// Tenancy: what a connection's grants let a resource of some namespace ask for. Decided before any request
+// leaves, since a policy written with the operator's token could own the whole Vault otherwise.
+#pragma once
+
+#include <keyshepherd/resources/resource.hpp>
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace keyshepherd::planner {
+
+using resources::Resource;
+
+struct Rights {
+    bool adopt = false;
+    bool hcl = false;
+    bool revoke_tokens = false;
+};
+
+struct Judgement {
+    std::vector<resources::Fault> faults;  // empty: granted
+    Rights rights;
+};
+
+// `reserved`: policies that carry the operator's own power, beside root, default and default-ceiling; in
+// lower case. A resource may spread over several grants: each of its demands needs one that allows it.
+Judgement judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved);
+
+// Whether everything that the ACL path `inner` matches is matched by `outer`, both in the language of Vault's
+// policies (https://openbao.org/docs/concepts/policies/): `*` only at the end, `+` for one whole segment.
+bool covers(std::string_view outer, std::string_view inner);
+// Whether some path matches both, when `segment` is the first one: "sys".
+bool reaches(std::string_view acl_path, std::string_view segment);
+
+}  // namespace keyshepherd::planner

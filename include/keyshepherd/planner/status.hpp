@@ -1,0 +1,41 @@
+// What a reconcile came to, as the status of its resource. Pure.
+#pragma once
+
+#include <keyshepherd/core/result.hpp>
+#include <keyshepherd/resources/resource.hpp>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace keyshepherd::planner {
+
+using resources::Json;
+
+enum class Truth { yes, no, unknown };
+
+struct Finding {
+    Truth ready = Truth::unknown;
+    std::string reason;  // CamelCase, stable: Reconciled, Conflict, PermissionDenied, VaultUnavailable, …
+    std::string message = {};
+    std::optional<bool> synced = {};   // nothing: Vault was not looked at, what was known stays
+    std::optional<bool> drifted = {};  // differs, and is only reported
+    bool changed = false;              // something was written to Vault
+    std::map<std::string, std::string> facts = {};  // claim, roleID, vaultVersion, vaultClusterID
+};
+
+// The status that follows on `before`. Equal to `before` when there is nothing new: then it is not written.
+// A condition's lastTransitionTime moves only with its status
+// (https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md).
+// `now` is RFC 3339 in UTC.
+Json status_after(const Json& before, const Finding& finding, std::int64_t generation, std::string_view now);
+
+// "Reconciled" of the condition Ready, or "".
+std::string ready_reason(const Json& status);
+
+// What an error of Vault's means for the resource that met it.
+Finding finding_of(const Error& error);
+
+}  // namespace keyshepherd::planner

@@ -1,0 +1,292 @@
+#include "same.hpp"
+
+#include <keyshepherd/planner/plan.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace keyshepherd::planner {
+
+namespace {
+
+using resources::Type;
+
+enum class What { mount, policy, approle, kubernetes_role, other };
+
+What what(const Resource& resource) {
+    const std::string_view name = resource.kind->name;
+    if (name == "VaultMount") return What::mount;
+    if (name == "VaultPolicy") return What::policy;
+    if (name == "VaultAppRole") return What::approle;
+    if (name == "VaultKubernetesRole") return What::kubernetes_role;
+    return What::other;
+}
+
+std::string text_of(const Json& spec, const char* field) {
+    const auto at = spec.find(field);
+    return at != spec.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+std::string lower(std::string text) {
+    std::ranges::transform(text, text.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+}
+
+std::string mounts_of(const Resource& mount) {
+    return text_of(mount.spec, "engine") == "Auth" ? "sys/auth" : "sys/mounts";
+}
+
+// What a request has to say to Vault about a value of the spec.
+Json for_vault(const Field& field, const Json& value) {
+    if (field.type == Type::duration) return resources::seconds_of(value).value_or(0);
+    return value;
+}
+
+bool differs(const Field& field, const Json& wanted, const Json& held) {
+    if (field.type == Type::text_map) {  // the server adds defaults of its own to a map
+        for (const auto& [name, value] : wanted.items())
+            if (!held.is_object() || held.value(name, Json()) != value) return true;
+        return false;
+    }
+    return canonical(field, wanted) != canonical(field, held);
+}
+
+Json member(const Json& object, std::string_view name) {
+    if (!object.is_object()) return nullptr;
+    const auto at = object.find(name);
+    return at == object.end() ? Json() : *at;
+}
+
+// Compares every field that Vault knows; `changes` gets the differences, `body` all that would be written.
+void compare(std::span<const Field> fields, const Json& spec, const Json& held, const std::string& prefix,
+             std::vector<FieldChange>& changes, Json& body) {
+    for (const Field& field : fields) {
+        if (field.vault.empty()) continue;
+        const std::string name(field.vault);
+        const Json wanted = member(spec, field.name);
+        if (wanted.is_null()) continue;
+        const Json before = member(held, field.vault);
+        const bool was_there = !held.is_null();
+        const bool different = differs(field, wanted, before);
+        // In an update what is left out keeps its value; in a new object it gets the server's own default.
+        if (was_there || different) body[name] = for_vault(field, wanted);
+        if (!different) continue;
+        changes.push_back(
+            {prefix + name, was_there ? canonical(field, before) : Json(), canonical(field, wanted)});
+    }
+}
+
+// What is there already belongs to nobody we know of.
+Plan refuse_foreign(const Resource& resource, const Standing& standing, std::vector<FieldChange> changes) {
+    const std::string policy = text_of(resource.spec, "adoptionPolicy");
+    const std::string there = fmt::format("{} is already in Vault", claim(resource));
+    std::string message;
+    if (policy == "Fail")
+        message = fmt::format("{}{}; to take it over give adoptionPolicy: {}", there,
+                              changes.empty() ? " and means the same" : " and differs: " + summary(changes),
+                              changes.empty() ? "IfEqual" : "Adopt");
+    else if (!standing.may_adopt)
+        message = fmt::format("{}, and the connection grants this namespace no right to adopt", there);
+    else
+        message = fmt::format("{} and differs: {}; to make it equal give adoptionPolicy: Adopt", there,
+                              summary(changes));
+    return {.verdict = Verdict::refused,
+            .changes = std::move(changes),
+            .reason = "AdoptionRefused",
+            .message = std::move(message)};
+}
+
+bool adoption_stands(const Resource& resource, const Standing& standing, bool equal) {
+    if (standing.owner) return true;
+    const std::string policy = text_of(resource.spec, "adoptionPolicy");
+    if (policy == "Fail" || !standing.may_adopt) return false;
+    return policy == "Adopt" || equal;
+}
+
+Plan decide(const Resource& resource, const Standing& standing, bool exists, std::vector<FieldChange> changes,
+            std::vector<Request> create, std::vector<Request> update) {
+    if (!exists)
+        return {.verdict = Verdict::create, .changes = std::move(changes), .requests = std::move(create)};
+    if (!adoption_stands(resource, standing, changes.empty()))
+        return refuse_foreign(resource, standing, std::move(changes));
+    if (changes.empty()) return {};
+    return {.verdict = Verdict::update, .changes = std::move(changes), .requests = std::move(update)};
+}
+
+const Json* held_at(const Observation& observed, const std::string& path) {
+    const auto at = observed.find(path);
+    return at == observed.end() || !at->second ? nullptr : &*at->second;
+}
+
+Plan plan_policy(const Resource& resource, const Observation& observed, const Standing& standing) {
+    const std::string path = claim(resource);
+    const std::string wanted = policy_text(resource.spec);
+    const Json* held = held_at(observed, path);
+    std::vector<FieldChange> changes;
+    if (held == nullptr) {
+        changes.push_back({"policy", nullptr, wanted});
+    } else {
+        const std::string before = text_of(*held, held->contains("policy") ? "policy" : "rules");
+        if (!same_policy(before, wanted)) changes.push_back({"policy", before, wanted});
+    }
+    const std::vector<Request> write = {{"POST", path, {{"policy", wanted}}}};
+    return decide(resource, standing, held != nullptr, std::move(changes), write, write);
+}
+
+Plan plan_mount(const Resource& resource, const Observation& observed, const Standing& standing) {
+    const Json& spec = resource.spec;
+    const std::string path = claim(resource);
+    const std::string type = text_of(spec, "type");
+    const Json* all = held_at(observed, mounts_of(resource));
+    const Json held = all == nullptr ? Json() : member(*all, text_of(spec, "path") + "/");
+    const auto config_fields = resources::find_field(resource.kind->spec, "config")->members;
+
+    std::vector<FieldChange> changes;
+    Json body = {{"type", type}};
+    Json config = Json::object();
+    if (held.is_null()) changes.push_back({"type", nullptr, type});
+    compare(resource.kind->spec, spec, held, "", changes, body);
+    compare(config_fields, spec.at("config"), held.is_null() ? Json() : member(held, "config"), "config.",
+            changes, config);
+
+    if (!held.is_null()) {
+        for (const char* fixed : {"type", "local"}) {
+            const Json wanted = member(spec, fixed);
+            const Json before = member(held, fixed);
+            if (before == wanted || before.is_null()) continue;
+            return {.verdict = Verdict::refused,
+                    .changes = {{fixed, before, wanted}},
+                    .reason = "TypeMismatch",
+                    .message = fmt::format(
+                        "{} has {}: {}, and {} is wanted; Vault cannot change that: move or disable the "
+                        "mount by hand, which loses what is in it",
+                        path, fixed, before.dump(), wanted.dump())};
+        }
+    }
+    Json create = body;
+    create["config"] = config;
+    Json tune = config;
+    tune["description"] = body.value("description", "");
+    if (const Json options = body.value("options", Json::object()); !options.empty())
+        tune["options"] = options;
+    return decide(resource, standing, !held.is_null(), std::move(changes),
+                  {{"POST", path, std::move(create)}}, {{"POST", path + "/tune", std::move(tune)}});
+}
+
+Plan plan_role(const Resource& resource, const Observation& observed, const Standing& standing) {
+    const std::string path = claim(resource);
+    const Json* held = held_at(observed, path);
+    std::vector<FieldChange> changes;
+    Json body = Json::object();
+    compare(resource.kind->spec, resource.spec, held == nullptr ? Json() : *held, "", changes, body);
+    std::vector<Request> create;
+    std::vector<Request> update;
+    std::string role_id;
+    if (what(resource) == What::approle) {
+        const std::string wanted = text_of(resource.spec, "roleID");
+        if (const Json* answer = held_at(observed, path + "/role-id")) role_id = text_of(*answer, "role_id");
+        const std::string pinned = !wanted.empty() ? wanted : standing.role_id;
+        if (held != nullptr && !wanted.empty() && !role_id.empty() && wanted != role_id) {
+            changes.push_back({"role_id", role_id, wanted});
+            update.push_back({"POST", path + "/role-id", {{"role_id", wanted}}});
+        }
+        Json first = body;
+        // A role that has to be made again keeps its role-id: applications have it in their configuration.
+        if (!pinned.empty()) first["role_id"] = pinned;
+        create.push_back({"POST", path, std::move(first)});
+    } else {
+        create.push_back({"POST", path, body});
+    }
+    const bool only_id = changes.size() == 1 && changes.front().field == "role_id";
+    if (!only_id) update.insert(update.begin(), {"POST", path, std::move(body)});
+    Plan made =
+        decide(resource, standing, held != nullptr, std::move(changes), std::move(create), std::move(update));
+    made.role_id = std::move(role_id);
+    return made;
+}
+
+bool in_vault(const Resource& resource, const Observation& observed) {
+    if (what(resource) != What::mount) return held_at(observed, claim(resource)) != nullptr;
+    const Json* all = held_at(observed, mounts_of(resource));
+    return all != nullptr && all->contains(text_of(resource.spec, "path") + "/");
+}
+
+std::string brief(const Json& value) {
+    if (!value.is_array()) return value.is_null() ? "absent" : value.dump();
+    std::string text;
+    for (const Json& element : value)
+        text +=
+            (text.empty() ? "" : " ") + (element.is_string() ? element.get<std::string>() : element.dump());
+    return text.empty() ? "none" : text;
+}
+
+}  // namespace
+
+std::string claim(const Resource& resource) {
+    const Json& spec = resource.spec;
+    switch (what(resource)) {
+        case What::mount:
+            return fmt::format("{}/{}", mounts_of(resource), text_of(spec, "path"));
+        case What::policy:
+            return "sys/policies/acl/" + lower(text_of(spec, "name"));
+        case What::approle:
+        case What::kubernetes_role:
+            return fmt::format("auth/{}/role/{}", text_of(spec, "mount"), lower(text_of(spec, "name")));
+        case What::other:
+            return {};
+    }
+    return {};
+}
+
+std::vector<std::string> reads(const Resource& resource) {
+    switch (what(resource)) {
+        case What::mount:
+            return {mounts_of(resource)};
+        case What::policy:
+        case What::kubernetes_role:
+            return {claim(resource)};
+        case What::approle:
+            return {claim(resource), claim(resource) + "/role-id"};
+        case What::other:
+            return {};
+    }
+    return {};
+}
+
+Plan plan(const Resource& resource, const Observation& observed, const Standing& standing) {
+    switch (what(resource)) {
+        case What::mount:
+            return plan_mount(resource, observed, standing);
+        case What::policy:
+            return plan_policy(resource, observed, standing);
+        case What::approle:
+        case What::kubernetes_role:
+            return plan_role(resource, observed, standing);
+        case What::other:
+            return {};
+    }
+    return {};
+}
+
+Plan plan_removal(const Resource& resource, const Observation& observed, const Standing& standing) {
+    if (what(resource) == What::other || text_of(resource.spec, "deletionPolicy") != "Delete" ||
+        !standing.owner || !in_vault(resource, observed))
+        return {};
+    return {.verdict = Verdict::remove, .changes = {}, .requests = {{"DELETE", claim(resource), nullptr}}};
+}
+
+std::string summary(const std::vector<FieldChange>& changes) {
+    std::string text;
+    for (const FieldChange& change : changes) {
+        if (!text.empty()) text += ", ";
+        const bool long_text = change.field == "policy";
+        text += long_text
+                    ? change.field
+                    : fmt::format("{}: {} → {}", change.field, brief(change.before), brief(change.after));
+    }
+    return text;
+}
+
+}  // namespace keyshepherd::planner

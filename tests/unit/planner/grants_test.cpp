@@ -1,0 +1,181 @@
+#include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/planner/plan.hpp>
+
+#include <boost/regex.hpp>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace keyshepherd::planner {
+namespace {
+
+using resources::Json;
+using testing::HasSubstr;
+
+Resource make(const char* kind, const char* ns, Json spec) {
+    if (std::string_view(kind) != "VaultConnection")
+        spec["connectionRef"] = {{"name", "main"}, {"namespace", "platform"}};
+    auto reading = resources::read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
+                                    {"kind", kind},
+                                    {"metadata", {{"name", "main"}, {"namespace", ns}}},
+                                    {"spec", std::move(spec)}},
+                                   ns);
+    for (const auto& fault : reading.faults) ADD_FAILURE() << fault.field << " " << fault.message;
+    return reading.resource;
+}
+
+Resource connection(Json grants = nullptr) {
+    Json spec = {{"address", "https://vault:8200"}, {"auth", {{"token", {{"secretName", "t"}}}}}};
+    if (!grants.is_null()) spec["grants"] = std::move(grants);
+    return make("VaultConnection", "platform", std::move(spec));
+}
+
+Resource policy(const char* ns, const char* name, const char* path, const char* capability = "read") {
+    return make("VaultPolicy", ns,
+                {{"name", name}, {"rules", {{{"path", path}, {"capabilities", {capability}}}}}});
+}
+
+std::vector<std::string> faults(const Resource& resource, const Resource& from,
+                                const std::set<std::string>& reserved = {}) {
+    std::vector<std::string> fields;
+    for (const auto& fault : judge(resource, from, reserved).faults) fields.push_back(fault.field);
+    return fields;
+}
+const std::vector<std::string> none;
+
+TEST(DefaultGrant, IsForTheConnectionsOwnNamespaceAndItsNames) {
+    EXPECT_EQ(faults(policy("platform", "platform-x", "kv/data/a"), connection()), none);
+    EXPECT_EQ(faults(policy("platform", "x", "kv/data/a"), connection()),
+              std::vector<std::string>{"spec.name"});
+    EXPECT_EQ(faults(policy("tenant", "tenant-x", "kv/data/a"), connection()),
+              std::vector<std::string>{"spec.connectionRef"});
+    EXPECT_EQ(faults(make("VaultPolicy", "platform", {{"name", "platform-x"}, {"hcl", "path \"*\" {}"}}),
+                     connection()),
+              std::vector<std::string>{"spec.hcl"});
+}
+
+TEST(Grants, StopEveryWayToMorePower) {
+    const Resource from = connection({{{"namespaces", {"tenant"}},
+                                       {"names", {"tenant-*"}},
+                                       {"mounts", {"approle", "ai-apis"}},
+                                       {"paths", {"*", "sys/tools/*"}}}});
+    for (const char* path :
+         {"*", "+/policies/acl/*", "s*", "sys/*", "sys/policies/acl/tenant-x", "auth/approle/role/x", "aut*",
+          "auth/*", "identity/entity/id/x", "sys/+/acl", "sys*", "+/*"})
+        EXPECT_EQ(faults(policy("tenant", "tenant-x", path), from),
+                  std::vector<std::string>{"spec.rules[0].path"})
+            << path;
+    for (const char* path : {"ai-apis/data/*", "system/x", "a/+/b", "sys/tools/random", "authors/*"})
+        EXPECT_EQ(faults(policy("tenant", "tenant-x", path), from), none) << path;
+    EXPECT_EQ(faults(policy("tenant", "tenant-x", "sys/policies/*", "deny"), from), none);
+    EXPECT_EQ(faults(policy("tenant", "tenant-x", "ai-apis/x", "sudo"), from),
+              std::vector<std::string>{"spec.rules[0].capabilities"});
+
+    for (const char* own : {"default", "root", "default-ceiling", "keyshepherd-operator"})
+        EXPECT_THAT(faults(policy("tenant", own, "ai-apis/x"), from, {"keyshepherd-operator"}),
+                    testing::Contains("spec.name"));
+    const auto role = [](Json policies, const char* mount = "approle") {
+        return make("VaultAppRole", "tenant",
+                    {{"name", "tenant-r"}, {"mount", mount}, {"tokenPolicies", std::move(policies)}});
+    };
+    EXPECT_EQ(faults(role({"tenant-x", "default"}), from), none);
+    EXPECT_EQ(faults(role({"root"}), from), std::vector<std::string>{"spec.tokenPolicies[0]"});
+    EXPECT_EQ(faults(role({"tenant-x", "other"}), from), std::vector<std::string>{"spec.tokenPolicies[1]"});
+    EXPECT_EQ(faults(role({"Keyshepherd-Operator"}), from, {"keyshepherd-operator"}),
+              std::vector<std::string>{"spec.tokenPolicies[0]"});
+    EXPECT_EQ(faults(role({}, "other"), from), std::vector<std::string>{"spec.mount"});
+}
+
+TEST(Grants, ReservedPoliciesStayReservedUnderAGrantOfEverything) {
+    const Resource from = connection({{{"namespaces", {"*"}},
+                                       {"names", {"*"}},
+                                       {"mounts", {"*"}},
+                                       {"paths", {"*", "sys/*", "auth/*", "identity/*"}},
+                                       {"policies", {"*"}},
+                                       {"rights", {"adopt", "hcl", "revokeTokens"}}}});
+    EXPECT_EQ(faults(policy("any", "root", "a"), from), std::vector<std::string>{"spec.name"});
+    EXPECT_EQ(faults(policy("any", "ops", "a"), from, {"ops"}), std::vector<std::string>{"spec.name"});
+    EXPECT_EQ(faults(make("VaultMount", "any", {{"path", "sys/x"}, {"type", "kv"}}), from),
+              std::vector<std::string>{"spec.path"});
+    EXPECT_EQ(
+        faults(make("VaultMount", "any", {{"path", "token"}, {"type", "kv"}, {"engine", "Auth"}}), from),
+        std::vector<std::string>{"spec.path"});
+    EXPECT_TRUE(judge(policy("any", "p", "a"), from, {}).rights.adopt);
+    EXPECT_EQ(faults(policy("any", "p", "sys/policies/acl/*"), from), none);
+}
+
+TEST(Grants, AreBoundToTheNamespacesThatTheyName) {
+    const Resource from = connection(
+        {{{"namespaces", {"a"}}, {"paths", {"kv/a/*"}}}, {{"namespaces", {"b"}}, {"paths", {"kv/b/*"}}}});
+    EXPECT_EQ(faults(policy("a", "a-x", "kv/a/1"), from), none);
+    EXPECT_EQ(faults(policy("a", "a-x", "kv/b/1"), from), std::vector<std::string>{"spec.rules[0].path"});
+    EXPECT_THAT(judge(policy("a", "b-x", "kv/a/1"), from, {}).faults.at(0).message,
+                HasSubstr("it may be a-*"));
+}
+
+// The matcher of Vault's ACL, the slow way: as a regular expression.
+boost::regex expression_of(std::string_view pattern) {
+    std::string expression;
+    const bool open = pattern.ends_with('*');
+    if (open) pattern.remove_suffix(1);
+    std::size_t at = 0;
+    while (true) {
+        const std::size_t slash = pattern.find('/', at);
+        const std::string segment(pattern.substr(at, slash == std::string_view::npos ? slash : slash - at));
+        expression += segment == "+" ? "[^/]+" : segment;
+        if (slash == std::string_view::npos) break;
+        expression += "/";
+        at = slash + 1;
+    }
+    if (open) expression += ".*";
+    return boost::regex(expression);
+}
+
+TEST(Covers, NeverSaysMoreThanTheMatcherDoes) {
+    std::mt19937 random(7);
+    const std::vector<std::string> pieces = {"a", "ab", "b", "+"};
+    const std::vector<std::string> names = {"a", "ab", "b", "abc", "c", ""};
+    auto pick = [&](const auto& list) { return list[random() % list.size()]; };
+    int covered = 0;
+    int refuted = 0;
+    for (int i = 0; i < 5'000; ++i) {
+        auto pattern = [&] {
+            std::string text;
+            const auto segments = 1 + random() % 3;
+            for (std::size_t s = 0; s < segments; ++s) text += (s == 0 ? "" : "/") + pick(pieces);
+            if (random() % 3 == 0) text += text.ends_with('+') ? "/*" : (random() % 2 == 0 ? "*" : "/*");
+            return text;
+        };
+        const std::string outer = pattern();
+        const std::string inner = pattern();
+        const bool said = covers(outer, inner);
+        covered += said ? 1 : 0;
+        const boost::regex of_outer = expression_of(outer);
+        const boost::regex of_inner = expression_of(inner);
+        for (int n = 0; n < 60; ++n) {
+            std::string path = pick(names);
+            const auto segments = random() % 4;
+            for (std::size_t s = 0; s < segments; ++s) path += "/" + pick(names);
+            if (!boost::regex_match(path, of_inner) || boost::regex_match(path, of_outer)) continue;
+            ++refuted;
+            EXPECT_FALSE(said) << outer << " does not cover " << inner << ": " << path;
+        }
+        if (testing::Test::HasFailure()) return;
+    }
+    EXPECT_GT(covered, 100);
+    EXPECT_GT(refuted, 1'000);
+}
+
+TEST(Covers, ItselfAndWhatIsBelow) {
+    for (const char* path : {"a", "a/b", "a/*", "a/+/b", "*", "+", "a/+/*", "a*"})
+        EXPECT_TRUE(covers(path, path)) << path;
+    EXPECT_TRUE(covers("kv/data/team/*", "kv/data/team/+/x"));
+    EXPECT_TRUE(covers("*", "+/x"));
+    EXPECT_FALSE(covers("kv/data/team/*", "kv/data/*"));
+    EXPECT_FALSE(covers("kv/data/team/*", "kv/data/team"));
+    EXPECT_FALSE(covers("kv/+", "kv/a/b"));
+}
+
+}  // namespace
+}  // namespace keyshepherd::planner
