@@ -11,6 +11,8 @@ int run(int argc, char** argv) {
     int exit_code = 0;
     add_webhook_command(app, exit_code);
     add_inject_command(app, exit_code);
+    add_plan_command(app, exit_code);
+    add_apply_command(app, exit_code);
     add_version_command(app, exit_code);
     try {
         app.parse(argc, argv);

@@ -3,6 +3,7 @@
 #include "resolver.hpp"
 
 #include <keyshepherd/net/client.hpp>
+#include <keyshepherd/net/signal.hpp>
 
 #include <boost/asio/ssl.hpp>
 #include <fmt/format.h>
@@ -314,6 +315,8 @@ Task<Client::Pool::Tried> Client::Pool::exchange(std::shared_ptr<Connection> con
 
 Task<result<Answer>> Client::Pool::send(Call call) {
     co_await asio::this_coro::throw_if_cancelled(false);
+    // A cancellation that came before this call would not be seen by what it waits for.
+    if (co_await is_cancelled()) co_return fail(Errc::cancelled, "cancelled");
     const std::string method = call.method;
     const Deadline deadline = call.deadline;
     auto out = compose(call);
@@ -382,6 +385,7 @@ private:
 
 Task<result<Stream>> Client::Pool::open(Call call) {
     co_await asio::this_coro::throw_if_cancelled(false);
+    if (co_await is_cancelled()) co_return fail(Errc::cancelled, "cancelled");
     const Deadline deadline = call.deadline;
     auto out = compose(call);
     if (!out) co_return std::unexpected(about(std::move(out).error()));

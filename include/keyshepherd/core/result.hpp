@@ -58,3 +58,10 @@ inline std::unexpected<Error> fail(Errc code, std::string message) {
     if (!KEYSHEPHERD_NAME_(__LINE__))                                              \
         co_return std::unexpected(std::move(KEYSHEPHERD_NAME_(__LINE__)).error()); \
     declaration = std::move(KEYSHEPHERD_NAME_(__LINE__)).value()
+// For a result<void>.
+#define KEYSHEPHERD_CO_CHECK(expression)               \
+    if (auto KEYSHEPHERD_NAME_(__LINE__) = (expression); !KEYSHEPHERD_NAME_(__LINE__)) \
+    co_return std::unexpected(std::move(KEYSHEPHERD_NAME_(__LINE__)).error())
+#define KEYSHEPHERD_TRY_CHECK(expression)                                              \
+    if (auto KEYSHEPHERD_NAME_(__LINE__) = (expression); !KEYSHEPHERD_NAME_(__LINE__)) \
+    return std::unexpected(std::move(KEYSHEPHERD_NAME_(__LINE__)).error())

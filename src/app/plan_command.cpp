@@ -1,0 +1,332 @@
+// keyshepherd plan and apply: custom resources out of files against a live Vault, by the operator's own planner.
+#include "commands.hpp"
+#include "plan_report.hpp"
+#include "resource_files.hpp"
+
+#include <keyshepherd/kube/client.hpp>
+#include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/reconcile/vault_object.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <map>
+#include <memory>
+
+namespace keyshepherd::app {
+
+namespace {
+
+namespace asio = boost::asio;
+
+struct VaultFlags {
+    std::vector<std::string> files;
+    bool recursive = false;
+    bool from_cluster = false;
+    std::string kubeconfig;
+    std::string default_namespace = "default";
+    std::string address;
+    std::string token_file;
+    std::string ca_file;
+    std::string tls_server_name;
+    std::string vault_namespace;
+    std::string output = "text";
+    double timeout_seconds = 60;
+};
+
+std::string environment(const char* name) {
+    const char* value = std::getenv(name);
+    return value == nullptr ? std::string() : std::string(value);
+}
+
+// What Vault's own command line reads, below our flags.
+void from_vaults_environment(VaultFlags& flags) {
+    const auto fall_back = [](std::string& to, std::initializer_list<const char*> names) {
+        for (const char* name : names)
+            if (to.empty()) to = environment(name);
+    };
+    fall_back(flags.address, {"BAO_ADDR", "VAULT_ADDR"});
+    fall_back(flags.ca_file, {"BAO_CACERT", "VAULT_CACERT"});
+    fall_back(flags.vault_namespace, {"BAO_NAMESPACE", "VAULT_NAMESPACE"});
+    fall_back(flags.tls_server_name, {"BAO_TLS_SERVER_NAME", "VAULT_TLS_SERVER_NAME"});
+}
+
+result<vault::Login> login_of(const VaultFlags& flags) {
+    if (!flags.token_file.empty()) return vault::TokenFileLogin{flags.token_file};
+    for (const char* name : {"BAO_TOKEN", "VAULT_TOKEN"})
+        if (std::string token = environment(name); !token.empty()) return vault::TokenLogin{std::move(token)};
+    if (const std::string home = environment("HOME"); !home.empty() && access((home + "/.vault-token").c_str(), R_OK) == 0)
+        return vault::TokenFileLogin{home + "/.vault-token"};
+    return fail(Errc::invalid, "no token: give --vault-token-file, VAULT_TOKEN or ~/.vault-token");
+}
+
+struct Session {
+    asio::io_context context;
+    std::unique_ptr<net::Client> http;
+    std::unique_ptr<vault::Client> vault;
+};
+
+result<std::unique_ptr<Session>> connect(const VaultFlags& flags) {
+    if (flags.address.empty())
+        return fail(Errc::invalid, "no Vault: give --vault-address or VAULT_ADDR. The address in a VaultConnection is not "
+                                   "used here: your token goes only where you send it");
+    KEYSHEPHERD_TRY(net::Origin origin, net::Origin::parse(flags.address));
+    net::ClientTls tls{.server_name = flags.tls_server_name};
+    if (!flags.ca_file.empty()) {
+        KEYSHEPHERD_TRY(const auto files, read_inputs({flags.ca_file}, false));
+        for (const InputFile& file : files) tls.ca += file.text;
+    }
+    KEYSHEPHERD_TRY(vault::Login login, login_of(flags));
+    auto session = std::make_unique<Session>();
+    session->http = std::make_unique<net::Client>(session->context, std::move(origin), std::move(tls));
+    session->vault = std::make_unique<vault::Client>(
+        session->context, *session->http, std::move(login),
+        vault::Options{.vault_namespace = flags.vault_namespace, .requests_per_second = 1'000});
+    return session;
+}
+
+// One run over all resources. `apply` decides whether the plans are carried out.
+class Run {
+public:
+    Run(const VaultFlags& flags, bool apply) : flags_(flags), apply_(apply) {}
+
+    // The rows in the order of the work; an Error means that nothing was looked at.
+    result<std::vector<ReportRow>> run() {
+        KEYSHEPHERD_TRY(ResourceFiles read, flags_.from_cluster ? read_cluster() : read_files());
+        if (!read.errors.empty()) return fail(Errc::invalid, fmt::format("{}", fmt::join(read.errors, "\nerror: ")));
+        if (read.resources.empty())
+            return fail(Errc::invalid, fmt::format("no custom resource of keyshepherd.dev in what was given ({} other objects)",
+                                                   read.others));
+        // Mounts before policies before roles: the order of the table of kinds.
+        for (const resources::Kind& kind : resources::kinds())
+            for (FileResource& resource : read.resources) {
+                if (resource.resource.kind != &kind) continue;
+                if (kind.name == "VaultConnection")
+                    connections_.emplace(std::pair(resource.resource.ns, resource.resource.name), std::move(resource.resource));
+                else
+                    resources_.push_back(std::move(resource));
+            }
+        KEYSHEPHERD_TRY(const auto session, connect(flags_));
+        result<void> ended;
+        std::exception_ptr thrown;
+        asio::co_spawn(session->context, go(*session->vault), [&](const std::exception_ptr& e, result<void> r) {
+            thrown = e;
+            ended = std::move(r);
+            session->context.stop();  // kept connections would hold it open
+        });
+        session->context.run();
+        if (thrown) std::rethrow_exception(thrown);
+        if (!ended) return std::unexpected(ended.error());
+        return std::move(rows_);
+    }
+
+private:
+    result<ResourceFiles> read_files() const {
+        KEYSHEPHERD_TRY(const auto inputs, read_inputs(flags_.files, flags_.recursive));
+        return read_resources(inputs, flags_.default_namespace);
+    }
+
+    result<ResourceFiles> read_cluster() const {
+        KEYSHEPHERD_TRY(kube::Config config, kube::load(flags_.kubeconfig));
+        asio::io_context context;
+        kube::Client client(context, std::move(config));
+        ResourceFiles found;
+        result<void> ended;
+        asio::co_spawn(context, list_all(client, found), [&](const std::exception_ptr& e, result<void> r) {
+            if (e) std::rethrow_exception(e);
+            ended = std::move(r);
+            context.stop();
+        });
+        context.run();
+        if (!ended) return std::unexpected(ended.error());
+        return found;
+    }
+
+    net::Task<result<void>> list_all(kube::Client& client, ResourceFiles& found) const {
+        for (const resources::Kind& kind : resources::kinds()) {
+            const kube::Resource resource{std::string(resources::group), std::string(resources::version), std::string(kind.plural)};
+            kube::ListOptions options;
+            do {
+                KEYSHEPHERD_CO_TRY(kube::Page page, co_await client.list(resource, "", options, deadline()));
+                for (const resources::Json& object : page.items) add_object(object, found);
+                options.continue_token = page.continue_token;
+            } while (!options.continue_token.empty());
+        }
+        co_return result<void>();
+    }
+
+    // One resource with faults hides no other: the operator works on those too.
+    static void add_object(const resources::Json& object, ResourceFiles& found) {
+        resources::Reading read = resources::read(object, "");
+        if (!read.resource.deletion_time.empty()) return;
+        for (const resources::Fault& fault : read.faults)
+            std::cerr << fmt::format("warning: {}: {}: {}\n", read.resource.text(), fault.field, fault.message);
+        if (read.faults.empty()) found.resources.push_back({std::move(read.resource), "cluster", true});
+    }
+
+    net::Deadline deadline() const {
+        return net::SteadyClock::now() + std::chrono::milliseconds(static_cast<long>(flags_.timeout_seconds * 1000));
+    }
+
+    net::Task<result<void>> go(vault::Client& vault) {
+        const auto policies = co_await reconcile::own_policies(vault, deadline());
+        if (!policies) co_return std::unexpected(policies.error());
+        for (const std::string& policy : *policies) reserved_.insert(policy);
+        for (const FileResource& file : resources_) {
+            if (isatty(STDERR_FILENO) == 1 && resources_.size() > 20)
+                std::cerr << fmt::format("\r{}/{} ", rows_.size() + 1, resources_.size()) << std::flush;
+            ReportRow row = co_await one(vault, file);
+            rows_.push_back(std::move(row));
+        }
+        if (isatty(STDERR_FILENO) == 1 && resources_.size() > 20) std::cerr << "\r          \r";
+        co_return result<void>();
+    }
+
+    static void refuse(ReportRow& row, std::string reason, std::string message) {
+        row.plan = {.verdict = planner::Verdict::refused, .reason = std::move(reason), .message = std::move(message)};
+    }
+
+    net::Task<ReportRow> one(vault::Client& vault, const FileResource& file) {
+        const resources::Resource& resource = file.resource;
+        ReportRow row{.resource = resource.text(), .claim = planner::claim(resource), .place = file.place};
+        if (const auto [first, fresh] = claims_.try_emplace(row.claim, row.resource); !fresh) {
+            refuse(row, "Conflict", fmt::format("{} is also what {} is about", row.claim, first->second));
+            co_return row;
+        }
+        // A file that says nothing of adoption means to make Vault equal: there is nobody to ask who made it.
+        planner::Standing standing{.owner = flags_.from_cluster ? !resource.claim.empty() : !file.adoption_is_given,
+                                   .may_adopt = true,
+                                   .role_id = resource.role_id};
+        if (flags_.from_cluster && apply_ && !standing.owner) {
+            refuse(row, "NotClaimed", "the operator has not taken it up yet, and only the operator may say whose the object is");
+            co_return row;
+        }
+        const resources::Json& ref = resource.spec.at("connectionRef");
+        const std::string ns = ref.value("namespace", resource.ns);
+        if (const auto at = connections_.find({ns, ref.at("name").get<std::string>()}); at != connections_.end()) {
+            const planner::Judgement judgement = planner::judge(resource, at->second, reserved_);
+            standing.may_adopt = judgement.rights.adopt;
+            if (!judgement.faults.empty()) {
+                std::string text;
+                for (const resources::Fault& fault : judgement.faults)
+                    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", fault.field, fault.message);
+                refuse(row, "NotGranted", std::move(text));
+                co_return row;
+            }
+        }
+        auto observed = co_await reconcile::observe(vault, resource, standing, deadline());
+        if (!observed && observed.error().code == Errc::not_found && !apply_ && will_be_mounted(resource))
+            observed = planner::Observation();
+        if (!observed) {
+            row.error = observed.error().message;
+            co_return row;
+        }
+        row.plan = planner::plan(resource, *observed, standing);
+        if (resource.kind->name == "VaultMount" && row.plan.verdict == planner::Verdict::create)
+            new_mounts_.push_back(row.claim);
+        if (apply_ && !row.plan.requests.empty()) {
+            auto done = co_await reconcile::act(vault, row.plan, deadline());
+            if (!done)
+                row.error = done.error().message;
+            else
+                row.warnings = std::move(*done);
+        }
+        co_return row;
+    }
+
+    // In a plan the mount of a new role may be no more than planned itself.
+    bool will_be_mounted(const resources::Resource& role) const {
+        return std::ranges::find(new_mounts_, "sys/auth/" + role.spec.value("mount", "")) != new_mounts_.end();
+    }
+
+    const VaultFlags& flags_;
+    bool apply_;
+    std::map<std::pair<std::string, std::string>, resources::Resource> connections_;
+    std::vector<FileResource> resources_;
+    std::set<std::string> reserved_;
+    std::map<std::string, std::string> claims_;
+    std::vector<std::string> new_mounts_;
+    std::vector<ReportRow> rows_;
+};
+
+int finish(VaultFlags flags, bool apply) {
+    from_vaults_environment(flags);
+    if (flags.files.empty() && !flags.from_cluster) {
+        std::cerr << "error: give the resources with -f FILE, or --from-cluster\n";
+        return 1;
+    }
+    const auto rows = Run(flags, apply).run();
+    if (!rows) {
+        std::cerr << "error: " << rows.error().message << '\n';
+        return 1;
+    }
+    const bool colour = isatty(STDOUT_FILENO) == 1 && environment("NO_COLOR").empty();
+    std::cout << (flags.output == "json" ? report_json(*rows, apply) : report_text(*rows, apply, colour)) << std::flush;
+    for (const ReportRow& row : *rows)
+        for (const std::string& warning : row.warnings) std::cerr << "warning: " << row.resource << ": " << warning << '\n';
+    if (!std::cout) {
+        std::cerr << "error: cannot write to standard output\n";
+        return 1;
+    }
+    const Tally tally = count(*rows);
+    if (tally.failed + tally.refused > 0) return 1;
+    return !apply && tally.create + tally.update > 0 ? 2 : 0;
+}
+
+CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flags) {
+    CLI::App* command = app.add_subcommand(name, doc);
+    auto* files =
+        command->add_option("-f,--filename", flags.files, "File, directory (*.yaml, *.yml, *.json) or - for standard input; may be repeated")
+            ->type_name("FILE");
+    command->add_flag("--from-cluster", flags.from_cluster, "Take the resources that the API server holds instead of files")->excludes(files);
+    command->add_option("--kubeconfig", flags.kubeconfig, "For --from-cluster; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount")
+        ->envname("KEYSHEPHERD_KUBECONFIG");
+    command->add_flag("-R,--recursive", flags.recursive, "Look below directories too");
+    command->add_option("-n,--namespace", flags.default_namespace, "Namespace of resources that name none")
+        ->envname("KEYSHEPHERD_NAMESPACE")
+        ->capture_default_str();
+    command->add_option("--vault-address", flags.address, "Address of Vault or OpenBao; also VAULT_ADDR, BAO_ADDR")
+        ->envname("KEYSHEPHERD_VAULT_ADDRESS");
+    command
+        ->add_option("--vault-token-file", flags.token_file, "File that holds the token; also VAULT_TOKEN, BAO_TOKEN, ~/.vault-token")
+        ->envname("KEYSHEPHERD_VAULT_TOKEN_FILE");
+    command->add_option("--vault-ca-file", flags.ca_file, "PEM file of the CA to trust; also VAULT_CACERT, BAO_CACERT")
+        ->envname("KEYSHEPHERD_VAULT_CA_FILE");
+    command->add_option("--vault-tls-server-name", flags.tls_server_name, "What Vault's certificate is for; default: the address's host")
+        ->envname("KEYSHEPHERD_VAULT_TLS_SERVER_NAME");
+    command->add_option("--vault-namespace", flags.vault_namespace, "Namespace in Vault; also VAULT_NAMESPACE, BAO_NAMESPACE")
+        ->envname("KEYSHEPHERD_VAULT_NAMESPACE");
+    command->add_option("-o,--output", flags.output, "text or json")->check(CLI::IsMember({"text", "json"}))->capture_default_str();
+    command->add_option("--timeout-seconds", flags.timeout_seconds, "Deadline of each request")
+        ->check(CLI::Range(0.05, 3'600.0))
+        ->capture_default_str();
+    return command;
+}
+
+}  // namespace
+
+void add_plan_command(CLI::App& app, int& exit_code) {
+    auto flags = std::make_shared<VaultFlags>();
+    add(app, "plan",
+        "Compare the custom resources of files with a live Vault, field by field, and change nothing\n\n"
+        "Exit code 0: equal; 2: something differs; 1: something is wrong or refused.",
+        *flags)
+        ->callback([flags, &exit_code] { exit_code = finish(*flags, false); });
+}
+
+void add_apply_command(CLI::App& app, int& exit_code) {
+    auto flags = std::make_shared<VaultFlags>();
+    add(app, "apply",
+        "Make a live Vault equal to the custom resources of files, once, with no cluster\n\n"
+        "Nothing is removed. A resource that says adoptionPolicy keeps its word about what is there already.",
+        *flags)
+        ->callback([flags, &exit_code] { exit_code = finish(*flags, true); });
+}
+
+}  // namespace keyshepherd::app

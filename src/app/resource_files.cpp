@@ -1,0 +1,66 @@
+#include "resource_files.hpp"
+
+#include <keyshepherd/yaml/yaml.hpp>
+
+#include <fmt/format.h>
+
+#include <map>
+
+namespace keyshepherd::app {
+
+namespace {
+
+class Reading {
+public:
+    explicit Reading(const std::string& default_namespace) : default_namespace_(default_namespace) {}
+
+    void file(const InputFile& file) {
+        const auto documents = yaml::read(file.text);
+        if (!documents) return found_.errors.push_back(fmt::format("{} {}", file.name, documents.error().message));
+        for (const yaml::Document& document : *documents) {
+            if (document.json.is_null()) continue;
+            // Only text passes between the two JSON libraries.
+            const auto object = resources::Json::parse(boost::json::serialize(document.json), nullptr, false);
+            if (object.is_object() && object.value("kind", "") == "List" && object.contains("items") &&
+                object["items"].is_array()) {
+                for (std::size_t i = 0; i < object["items"].size(); ++i)
+                    add(object["items"][i],
+                        fmt::format("{} line {}", file.name, yaml::line_at(document, fmt::format("/items/{}", i))));
+            } else {
+                add(object, fmt::format("{} line {}", file.name, document.line));
+            }
+        }
+    }
+    ResourceFiles take() && { return std::move(found_); }
+
+private:
+    void add(const resources::Json& object, const std::string& place) {
+        if (!resources::is_ours(object)) {
+            ++found_.others;
+            return;
+        }
+        resources::Reading read = resources::read(object, default_namespace_);
+        const std::string name = fmt::format("{} {}/{}", object.value("kind", "?"), read.resource.ns,
+                                             read.resource.name.empty() ? "(no name)" : read.resource.name);
+        for (const resources::Fault& fault : read.faults)
+            found_.errors.push_back(fmt::format("{}: {}: {}: {}", place, name, fault.field, fault.message));
+        if (!read.faults.empty()) return;
+        if (const auto [first, fresh] = places_.try_emplace(name, place); !fresh)
+            return found_.errors.push_back(fmt::format("{}: {}: is also at {}", place, name, first->second));
+        found_.resources.push_back({std::move(read.resource), place, object["spec"].contains("adoptionPolicy")});
+    }
+
+    const std::string& default_namespace_;
+    ResourceFiles found_;
+    std::map<std::string, std::string> places_;
+};
+
+}  // namespace
+
+ResourceFiles read_resources(const std::vector<InputFile>& files, const std::string& default_namespace) {
+    Reading reading(default_namespace);
+    for (const InputFile& file : files) reading.file(file);
+    return std::move(reading).take();
+}
+
+}  // namespace keyshepherd::app

@@ -1,0 +1,28 @@
+// Custom resources out of files, checked as far as they can be without a cluster.
+#pragma once
+
+#include "input_files.hpp"
+
+#include <keyshepherd/resources/resource.hpp>
+
+#include <string>
+#include <vector>
+
+namespace keyshepherd::app {
+
+struct FileResource {
+    resources::Resource resource;
+    std::string place;        // "vault.yaml line 12"
+    bool adoption_is_given = false;  // spec.adoptionPolicy stands in the file
+};
+
+struct ResourceFiles {
+    std::vector<FileResource> resources;  // in the order of the files
+    std::vector<std::string> errors;      // "vault.yaml line 12: VaultPolicy ai/x: spec.name: is missing"
+    std::size_t others = 0;               // objects that are not ours
+};
+
+// Reads every document of every file, and the items of Lists.
+ResourceFiles read_resources(const std::vector<InputFile>& files, const std::string& default_namespace);
+
+}  // namespace keyshepherd::app
