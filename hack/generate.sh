@@ -7,9 +7,19 @@ if [ ! -x $program ]; then
     cmake --preset dev >/dev/null
     cmake --build --preset dev --target keyshepherd >&2
 fi
-page=src/annotations.md
-if [ "${1:-}" = --check ]; then
-    $program inject --help-annotations | diff -u $page - || { echo "$page is stale: run hack/generate.sh" >&2; exit 1; }
-else
-    $program inject --help-annotations >$page
-fi
+stale=0
+made() { # file argument…: the file is what the program prints
+    local file=$1
+    shift
+    if [ "$mode" = --check ]; then
+        "$program" "$@" | diff -u "$file" - || { echo "$file is stale: run hack/generate.sh" >&2; stale=1; }
+    else
+        "$program" "$@" >"$file"
+    fi
+}
+mode=${1:-}
+made src/annotations.md inject --help-annotations
+made src/resources.md generate reference
+made manifests/crds.yaml generate crds
+made manifests/rbac.yaml generate rbac
+exit $stale

@@ -13,6 +13,8 @@ int run(int argc, char** argv) {
     add_inject_command(app, exit_code);
     add_plan_command(app, exit_code);
     add_apply_command(app, exit_code);
+    add_operator_command(app, exit_code);
+    add_generate_command(app, exit_code);
     add_version_command(app, exit_code);
     try {
         app.parse(argc, argv);

@@ -4,6 +4,7 @@
     Cluster       etcd, kube-apiserver and controller-manager, by hack/cluster.sh
     Bao           an OpenBao server with TLS, holding what the user's article sets up by hand (seed)
     Webhook       `keyshepherd webhook`
+    Operator      `keyshepherd operator`, with the RBAC of manifests/ and no more
     Agent         `bao agent` with the configuration that a stored Deployment carries
 
 Each starts its own processes on free ports below one temporary folder, and ends what it started.
@@ -20,6 +21,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -447,6 +449,18 @@ class Bao:
             "token_reviewer_jwt": cluster.token("kube-system", account, audience=None, seconds=24 * 3600)})
         self.kubernetes_role("holysheep")
 
+    def trust_operator(self, namespace, account="keyshepherd-vault", role="keyshepherd-operator", policy=None):
+        """A role for the ServiceAccount that a VaultConnection of `namespace` logs in with."""
+        self.root.sys.create_or_update_policy("keyshepherd-operator", policy or """
+            path "sys/mounts*" { capabilities = ["create", "read", "update", "delete", "list"] }
+            path "sys/auth*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }
+            path "sys/policies/acl/*" { capabilities = ["create", "read", "update", "delete"] }
+            path "auth/+/role/*" { capabilities = ["create", "read", "update", "delete"] }
+        """)
+        self.root.write_data(f"auth/kubernetes/role/{role}", data={
+            "bound_service_account_names": [account], "bound_service_account_namespaces": ["*"], "audience": "vault",
+            "token_policies": ["keyshepherd-operator"], "token_ttl": "1h"})
+
     def kubernetes_role(self, name, **changes):
         self.root.write_data(f"auth/kubernetes/role/{name}", data={
             "bound_service_account_names": ["ai-app", "default"], "bound_service_account_namespaces": ["*"], "audience": "vault",
@@ -547,6 +561,118 @@ class Webhook:
     def stop(self):
         """SIGTERM: the exit code, 0 when it drained."""
         return self.process.stop()
+
+
+# ---- Operator ------------------------------------------------------------------------------------------------------------
+
+GROUP = "keyshepherd.dev/v1alpha1"
+PLURALS = {"VaultConnection": "vaultconnections", "VaultMount": "vaultmounts", "VaultPolicy": "vaultpolicies",
+           "VaultAppRole": "vaultapproles", "VaultKubernetesRole": "vaultkubernetesroles"}
+
+
+def custom(kind, namespace, own_name, /, **spec):
+    """A custom resource that refers to the connection `main` of its own namespace, unless it says otherwise."""
+    if kind != "VaultConnection":
+        spec = {"connectionRef": {"name": "main"}} | spec
+    return {"apiVersion": GROUP, "kind": kind, "metadata": {"name": own_name, "namespace": namespace}, "spec": spec}
+
+
+def install_operator(cluster):
+    """The definitions and the RBAC of manifests/, and the operator's ServiceAccount."""
+    cluster.kubectl("apply", "--server-side", "-f", REPOSITORY / "manifests" / "crds.yaml")
+    cluster.core.create_namespace({"metadata": {"name": "keyshepherd"}})
+    cluster.core.create_namespaced_service_account("keyshepherd", {"metadata": {"name": "keyshepherd-operator"}})
+    cluster.kubectl("apply", "-f", REPOSITORY / "manifests" / "rbac.yaml")
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+
+
+class Operator:
+    """A running `keyshepherd operator`, to the API server the ServiceAccount of manifests/rbac.yaml and nothing more.
+    `server` is what it takes for the API server's URL."""
+
+    def __init__(self, folder, cluster, bao, flags=None, server=None):
+        self.folder, self.cluster = Path(folder), cluster
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._flags = {"vault-address": bao.address, "namespace": "keyshepherd", "log-format": "json", "lease-seconds": 6,
+                       "renew-seconds": 5, "retry-seconds": 1, "call-seconds": 5} | (flags or {})
+        token = cluster.token("keyshepherd", "keyshepherd-operator", audience=None, seconds=24 * 3600)
+        self.kubeconfig = self.folder / "kubeconfig"
+        self.kubeconfig.write_text(json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "keyshepherd"}}],
+            "clusters": [{"name": "c", "cluster": {"server": server or cluster.url, "certificate-authority": str(cluster.ca)}}],
+            "users": [{"name": "u", "user": {"token": token}}]}))
+        retry_on_lost_port(self._start)
+
+    def _start(self):
+        self.metrics_port = free_port()
+        command = [*keyshepherd(), "operator", "--kubeconfig", self.kubeconfig, "--metrics-listen",
+                   f"127.0.0.1:{self.metrics_port}"]
+        for name, value in self._flags.items():
+            command += [f"--{name}", value]
+        self.process = Process(command, self.folder / f"operator-{self.metrics_port}.log")
+        self.process.wait_ready(self.ready, 20, "keyshepherd operator")
+
+    def get(self, path):
+        return session().get(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=5)
+
+    def ready(self):
+        return self.get("/readyz").status_code == 200
+
+    def metric(self, name):
+        """The sum of the series that begin so."""
+        lines = self.get("/metrics").text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    @property
+    def leading(self):
+        return self.metric("leader_election_master_status") == 1
+
+    @property
+    def log(self):
+        return self.process.log
+
+    def stop(self):
+        return self.process.stop()
+
+
+class Proxy:
+    """TCP between a client and `target` (a port on loopback) that can be cut and mended."""
+
+    def __init__(self, target):
+        self.target, self.cut_off = target, False
+        self._pairs = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                return
+            self._pairs.append((client, server))
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                while self.cut_off:  # swallowed by the network, and nobody is told
+                    time.sleep(0.05)
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.close()
+
+    def close(self):
+        self.cut_off = False
+        self._listener.close()
+        for pair in self._pairs:
+            for end in pair:
+                end.close()
 
 
 # ---- Agent ---------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,41 @@
+// The operator as a process: watches the custom resources, and while it holds the Lease makes Vault equal to
+// them.
+#pragma once
+
+#include <keyshepherd/core/result.hpp>
+#include <keyshepherd/fsm/lease.hpp>
+#include <keyshepherd/kube/config.hpp>
+#include <keyshepherd/telemetry/log.hpp>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace keyshepherd::controller {
+
+struct Options {
+    kube::Config kubernetes;
+    std::string watch_namespace;  // "": every one
+    std::string own_namespace;    // of the Lease
+    std::string lease_name = "keyshepherd-operator";
+    std::string identity;         // this process' alone
+    fsm::LeaseTimes lease;
+    std::vector<std::string> vault_addresses;  // that a VaultConnection may name; `*` stands for anything but a slash
+    std::string audience = "vault";            // of ServiceAccount tokens that log in to Vault
+    std::size_t workers = 8;
+    double requests_per_second = 200;          // to one Vault
+    std::chrono::milliseconds call{10'000};    // deadline of one request to Vault or the API server
+    std::string metrics_listen = "0.0.0.0:9403";
+    telemetry::Level log_level = telemetry::Level::info;
+    telemetry::Format log_format = telemetry::Format::json;
+};
+
+// Works until SIGTERM or SIGINT, then ends what is under way, gives the Lease back and gives the exit code. A
+// second signal ends the process at once. An error means that it never worked.
+result<int> run(Options options);
+
+// Whether `address` is one that `pattern` allows: scheme, host and port, `*` for any run of characters without
+// a slash.
+bool allows(const std::string& pattern, const std::string& address);
+
+}  // namespace keyshepherd::controller

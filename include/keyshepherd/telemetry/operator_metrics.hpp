@@ -1,0 +1,34 @@
+// What the operator counts, in Prometheus' text format. Labels are closed sets; for one thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace keyshepherd::telemetry {
+
+class OperatorMetrics {
+public:
+    OperatorMetrics();
+    ~OperatorMetrics();
+    OperatorMetrics(const OperatorMetrics&) = delete;
+    OperatorMetrics& operator=(const OperatorMetrics&) = delete;
+
+    // `result`: success, changed, refused, error
+    void reconciled(std::string_view kind, std::string_view result, double seconds);
+    void drift(std::string_view kind, bool repaired);
+    void orphaned(std::string_view kind);
+    void vault_request(std::string_view operation, std::string_view code);
+    void vault_login(bool succeeded);
+    void leading(bool leading);
+    void waiting(std::size_t keys);
+    void watch_failed();
+
+    std::string text() const;
+
+private:
+    struct Series;
+    std::unique_ptr<Series> series_;
+};
+
+}  // namespace keyshepherd::telemetry

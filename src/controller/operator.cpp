@@ -1,0 +1,718 @@
+#include "store.hpp"
+#include "vault_session.hpp"
+
+#include <keyshepherd/controller/operator.hpp>
+#include <keyshepherd/core/build.hpp>
+#include <keyshepherd/fsm/work_queue.hpp>
+#include <keyshepherd/kube/client.hpp>
+#include <keyshepherd/kube/event.hpp>
+#include <keyshepherd/kube/finalizer.hpp>
+#include <keyshepherd/kube/lease.hpp>
+#include <keyshepherd/kube/reflector.hpp>
+#include <keyshepherd/net/server.hpp>
+#include <keyshepherd/net/signal.hpp>
+#include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/planner/status.hpp>
+#include <keyshepherd/reconcile/vault_object.hpp>
+#include <keyshepherd/telemetry/operator_metrics.hpp>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <malloc.h>
+#include <openssl/rand.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <ctime>
+#include <list>
+#include <sstream>
+
+namespace keyshepherd::controller {
+
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using net::Deadline;
+using net::SteadyClock;
+using net::Task;
+using planner::Finding;
+using planner::Truth;
+using planner::Verdict;
+using Signals = asio::basic_signal_set<net::Executor>;
+
+double random_unit() {
+    std::uint32_t bits = 0;
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(&bits), sizeof(bits)) != 1) return 0.5;
+    return static_cast<double>(bits) / 4294967296.0;
+}
+
+std::string now_text() {
+    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+}
+
+// Seconds since 1970 of what Kubernetes writes; 0 for anything else.
+std::time_t time_of(const std::string& text) {
+    std::tm time{};
+    return strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &time) == nullptr ? 0 : timegm(&time);
+}
+
+kube::Resource resource_of(const resources::Kind& kind) {
+    return {std::string(resources::group), std::string(resources::version), std::string(kind.plural), true};
+}
+
+kube::ObjectRef ref_of(const Key& key, std::string subresource = {}) {
+    return {resource_of(*key.kind), key.ns, key.name, std::move(subresource)};
+}
+
+const resources::Kind* const connection_kind = resources::find_kind("VaultConnection");
+
+class Operator {
+public:
+    Operator(Options options, telemetry::Log log)
+        : options_(std::move(options)),
+          log_(std::move(log)),
+          kube_(context_, options_.kubernetes, fmt::format("keyshepherd/{}", version())),
+          sessions_(context_, kube_,
+                    {.addresses = options_.vault_addresses,
+                     .audience = options_.audience,
+                     .requests_per_second = options_.requests_per_second,
+                     .call = options_.call},
+                    metrics_),
+          metrics_server_(context_, [this](const net::Request& request) { return serve(request); }, {.limits = port_limits(), .log = &log_}) {
+        for (const resources::Kind& kind : resources::kinds()) sinks_.emplace_back(*this, kind);
+    }
+
+    result<int> run() {
+        KEYSHEPHERD_TRY(const auto address, metrics_server_.listen(options_.metrics_listen));
+        std::ostringstream listening;
+        listening << address;
+        log_.info("starting", {{"metricsAddress", listening.str()},
+                               {"version", version()},
+                               {"commit", commit()},
+                               {"apiServer", options_.kubernetes.origin.text()},
+                               {"identity", options_.identity}});
+        for (KindSink& sink : sinks_)
+            spawn(kube::reflect(kube_, resource_of(sink.kind), options_.watch_namespace, sink));
+        spawn(stand());
+        asio::co_spawn(context_, live(), [](const std::exception_ptr& e) {
+            if (e) std::rethrow_exception(e);
+        });
+        context_.run();
+        return exit_code_;
+    }
+
+private:
+    // ---- what the API server tells
+
+    struct KindSink final : kube::Sink {
+        KindSink(Operator& owner_, const resources::Kind& kind_) : owner(owner_), kind(kind_) {}
+        void replaced(std::vector<Json> objects, const std::vector<std::string>& gone) override {
+            synced = true;
+            for (const std::string& key : gone) owner.gone(kind, key);
+            for (const Json& object : objects) owner.seen(object);
+            if (owner.synced()) owner.changed_.notify_all();
+        }
+        void applied(Json object) override { owner.seen(object); }
+        void removed(const std::string& key, Json) override { owner.gone(kind, key); }
+        void failed(const Error& error, std::chrono::milliseconds wait) override {
+            owner.metrics_.watch_failed();
+            owner.log_.warn("cannot watch", {{"kind", kind.name}, {"error", error.message}, {"waitMs", wait.count()}});
+        }
+        Operator& owner;
+        const resources::Kind& kind;
+        bool synced = false;
+    };
+
+    bool synced() const {
+        return std::ranges::all_of(sinks_, [](const KindSink& sink) { return sink.synced; });
+    }
+
+    void seen(const Json& object) {
+        EntryPtr entry = make_entry(object);
+        if (entry->resource.kind == nullptr) return;
+        const Key key = key_of(*entry);
+        if (!store_.put(entry)) return;
+        wake(key);
+        if (key.kind != connection_kind) return;
+        sessions_.forget(key, entry->resource);
+        for (const Key& dependent : store_.dependents(key)) wake(dependent);
+    }
+
+    void gone(const resources::Kind& kind, const std::string& name) {
+        const auto [ns, own] = kube::split_key(name);
+        const Key key{&kind, ns, own};
+        const EntryPtr entry = store_.find(key);
+        store_.erase(key);
+        queue_.forget(key);
+        wake(key);
+        if (entry == nullptr) return;
+        if (key.kind == connection_kind) {
+            for (const Key& dependent : store_.dependents(key)) wake(dependent);
+            return;
+        }
+        if (entry->faults.empty())
+            for (const EntryPtr& other : store_.claimants(planner::claim(entry->resource))) wake(key_of(*other));
+        wake(connection_of(entry->resource));
+    }
+
+    void wake(const Key& key, std::chrono::milliseconds in = 0ms) {
+        if (key.kind == nullptr) return;
+        queue_.add(key, SteadyClock::now() + in);
+        changed_.notify_one();
+    }
+
+    // ---- the work of a leader
+
+    Task<void> stand() {
+        co_await asio::this_coro::throw_if_cancelled(false);
+        kube::LeaseHooks hooks;
+        hooks.changed = [this](bool leading) {
+            metrics_.leading(leading);
+            log_.info(leading ? "leading" : "no longer leading", {{"lease", options_.lease_name}});
+        };
+        hooks.failed = [this](const Error& error) { log_.warn("cannot reach the Lease", {{"error", error.message}}); };
+        while (!ending_) {
+            auto ended = co_await kube::lead(kube_, {options_.own_namespace, options_.lease_name}, options_.identity,
+                                             options_.lease, [this] { return work(); }, hooks);
+            if (ended || ended.error().code == Errc::cancelled) break;
+            if (ended.error().code == Errc::invalid || ended.error().code == Errc::internal) {
+                log_.error("cannot lead", {{"error", ended.error().message}});
+                exit_code_ = 1;
+                end();
+                break;
+            }
+            log_.warn("the Lease is lost", {{"error", ended.error().message}});
+        }
+    }
+
+    // Returns once every worker has ended; they end when this is cancelled.
+    Task<void> work() {
+        co_await asio::this_coro::throw_if_cancelled(false);
+        while (!synced() && !co_await net::is_cancelled()) co_await changed_.wait(SteadyClock::now() + 1s);
+        queue_.clear();
+        for (const Key& key : store_.keys()) wake(key);  // whoever led before may have missed something
+        std::list<asio::cancellation_signal> stops;
+        std::size_t running = 0;
+        net::Signal joined(context_.get_executor());
+        for (std::size_t i = 0; i < options_.workers && !co_await net::is_cancelled(); ++i) {
+            ++running;
+            asio::co_spawn(context_, worker(),
+                           asio::bind_cancellation_slot(stops.emplace_back().slot(), [&](const std::exception_ptr& e) {
+                               --running;
+                               joined.notify_all();
+                               if (e) std::rethrow_exception(e);
+                           }));
+        }
+        net::Signal never(context_.get_executor());
+        while (!co_await net::is_cancelled()) co_await never.wait(SteadyClock::now() + 1h);
+        co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+        for (auto& stop : stops) stop.emit(asio::cancellation_type::terminal);
+        while (running > 0) co_await joined.wait(SteadyClock::now() + 1h);
+    }
+
+    Task<void> worker() {
+        co_await asio::this_coro::throw_if_cancelled(false);
+        while (!co_await net::is_cancelled()) {
+            const auto now = SteadyClock::now();
+            metrics_.waiting(queue_.waiting());
+            const auto key = queue_.pop(now, options_.workers);
+            if (!key) {
+                const auto next = queue_.next_wakeup(options_.workers);
+                co_await changed_.wait(next ? std::min<Deadline>(std::chrono::time_point_cast<SteadyClock::duration>(*next), now + 1h)
+                                            : now + 1h);
+                continue;
+            }
+            const auto again = co_await reconcile(*key);
+            queue_.done(*key);
+            if (again) wake(*key, *again);
+            if (queue_.next_wakeup(options_.workers)) changed_.notify_one();
+        }
+        // Whoever is told to stop passes on what may have been meant for it.
+        changed_.notify_one();
+    }
+
+    Deadline soon() const { return SteadyClock::now() + options_.call; }
+
+    // How long to wait after a failure: doubles, and within a minute of Vault's return everything is looked at.
+    std::chrono::milliseconds retry_in(const Key& key) {
+        const double unit = random_unit();
+        const unsigned attempt = std::min(queue_.failures(key), 5U);
+        queue_.retry(key, SteadyClock::now() + 24h, unit);  // counts; the wait is ours
+        return std::chrono::milliseconds(static_cast<long>((1000 << attempt) * (0.5 + unit / 2)));
+    }
+
+    static std::chrono::milliseconds resync_in(const resources::Resource& resource) {
+        const auto period = resources::seconds_of(resource.spec.value("resyncPeriod", Json("5m"))).value_or(300);
+        return std::chrono::milliseconds(static_cast<long>(static_cast<double>(std::max<std::int64_t>(period, 1)) * 1000.0 *
+                                                           (0.8 + 0.2 * random_unit())));
+    }
+
+    // When to look again; nullopt: not before something changes.
+    Task<std::optional<std::chrono::milliseconds>> reconcile(Key key) {
+        const auto began = SteadyClock::now();
+        const EntryPtr entry = store_.find(key);
+        if (entry == nullptr) {
+            if (key.kind == connection_kind) sessions_.close(key);
+            co_return std::nullopt;
+        }
+        const char* outcome = "success";
+        auto again = key.kind == connection_kind ? co_await connection(key, entry, outcome) : co_await object(key, entry, outcome);
+        metrics_.reconciled(key.kind->name, outcome, std::chrono::duration<double>(SteadyClock::now() - began).count());
+        co_return again;
+    }
+
+    // ---- a VaultConnection
+
+    Task<std::optional<std::chrono::milliseconds>> connection(Key key, EntryPtr entry, const char*& outcome) {
+        const resources::Resource& resource = entry->resource;
+        if (!resource.deletion_time.empty()) {
+            if (!resource.finalized || !in_use(key).empty()) co_return std::nullopt;
+            const auto gone = co_await remove_finalizer(key, entry);
+            if (!gone) co_return retry_in(key);
+            co_return std::nullopt;
+        }
+        if (!entry->faults.empty()) co_return co_await invalid(key, entry, outcome);
+        Finding finding;
+        std::chrono::milliseconds again = 60s;
+        auto session = co_await sessions_.open(key, resource, soon());
+        auto health = session ? co_await (*session)->vault.health(soon()) : result<vault::Health>(std::unexpected(session.error()));
+        result<void> usable;
+        if (!health)
+            usable = std::unexpected(health.error());
+        else if (!health->usable())
+            usable = fail(Errc::unavailable, health->sealed ? "Vault is sealed" : "Vault is not initialized");
+        else if (auto reserved = co_await (*session)->reserved_policies(soon()); !reserved)
+            usable = std::unexpected(reserved.error());
+        if (!usable && usable.error().code == Errc::cancelled) co_return std::nullopt;
+        if (usable) {
+            queue_.forget(key);
+            finding = {.ready = Truth::yes, .reason = "Connected", .message = "logged in"};
+            finding.facts = {{"vaultVersion", health->version}, {"vaultClusterID", health->cluster_id}};
+        } else {
+            outcome = "error";
+            finding = planner::finding_of(usable.error());
+            again = std::min<std::chrono::milliseconds>(retry_in(key), 5s);
+            if (usable.error().code == Errc::unauthorized || usable.error().code == Errc::forbidden) {
+                finding.reason = "AuthFailed";
+                sessions_.close(key);
+            }
+        }
+        const bool recovered = usable && planner::ready_reason(entry->status) != "Connected";
+        co_await report(key, entry, finding);
+        if (recovered)
+            for (const Key& dependent : store_.dependents(key))
+                wake(dependent, std::chrono::milliseconds(static_cast<long>(2000 * random_unit())));
+        co_return again;
+    }
+
+    // Resources that still need the connection to leave Vault in order.
+    std::vector<Key> in_use(const Key& connection) const {
+        std::vector<Key> users;
+        for (const Key& key : store_.dependents(connection))
+            if (const EntryPtr entry = store_.find(key); entry != nullptr && entry->resource.finalized) users.push_back(key);
+        return users;
+    }
+
+    // ---- what lies in Vault
+
+    Task<std::optional<std::chrono::milliseconds>> object(Key key, EntryPtr entry, const char*& outcome) {
+        const resources::Resource& resource = entry->resource;
+        const bool deleting = !resource.deletion_time.empty();
+        if (deleting && !resource.finalized) co_return std::nullopt;
+        if (resource.paused && !deleting) {
+            co_await report(key, entry, {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"});
+            co_return std::nullopt;
+        }
+        if (!entry->faults.empty() && !deleting) co_return co_await invalid(key, entry, outcome);
+
+        const Key connection_key = connection_of(resource);
+        const EntryPtr connection = store_.find(connection_key);
+        if (connection == nullptr || !connection->faults.empty()) {
+            outcome = "refused";
+            const std::string which = fmt::format("VaultConnection {}/{}", connection_key.ns, connection_key.name);
+            if (deleting) co_return co_await wait_or_orphan(key, entry, nullptr, which + " is not there");
+            co_await report(key, entry,
+                            {.ready = Truth::no,
+                             .reason = "ConnectionNotFound",
+                             .message = which + (connection == nullptr ? " is not there" : " has faults of its own")});
+            co_return std::nullopt;  // its arrival wakes us
+        }
+        auto session = co_await sessions_.open(connection_key, connection->resource, soon());
+        auto reserved = session ? co_await (*session)->reserved_policies(soon())
+                                : result<std::set<std::string>>(std::unexpected(session.error()));
+        if (!reserved) co_return co_await failed(key, entry, connection, reserved.error(), deleting, outcome);
+
+        // Before anything else leaves for Vault.
+        const planner::Judgement judgement = planner::judge(resource, connection->resource, *reserved);
+        if (!judgement.faults.empty() && !deleting) {
+            outcome = "refused";
+            co_await report(key, entry, {.ready = Truth::no, .reason = "NotGranted", .message = joined(judgement.faults)});
+            co_return std::nullopt;
+        }
+        const std::string vault = vault_of(connection->resource);
+        const std::string claim = vault + " " + planner::claim(resource);
+        if (const EntryPtr owner = owner_of(key, resource, vault); owner != nullptr && !deleting) {
+            outcome = "refused";
+            co_await report(key, entry,
+                            {.ready = Truth::no,
+                             .reason = "Conflict",
+                             .message = fmt::format("{} belongs to {}, which is older", planner::claim(resource), owner->resource.text())});
+            co_return std::nullopt;  // woken when that one goes
+        }
+        const planner::Standing standing{.owner = resource.claim == claim,
+                                         .may_adopt = judgement.rights.adopt,
+                                         .role_id = resource.role_id};
+        auto observed = co_await reconcile::observe((*session)->vault, resource, standing, soon());
+        if (!observed) co_return co_await failed(key, entry, connection, observed.error(), deleting, outcome);
+        if (deleting) co_return co_await remove(key, entry, connection, (*session)->vault, *observed, standing, outcome);
+        co_return co_await converge(key, entry, connection, (*session)->vault, *observed, standing, claim, outcome);
+    }
+
+    Task<std::optional<std::chrono::milliseconds>> converge(Key key, EntryPtr entry, EntryPtr connection, vault::Client& vault,
+                                                            const planner::Observation& observed,
+                                                            const planner::Standing& standing, std::string claim,
+                                                            const char*& outcome) {
+        const resources::Resource& resource = entry->resource;
+        const planner::Plan plan = planner::plan(resource, observed, standing);
+        if (plan.verdict == Verdict::refused) {
+            outcome = "refused";
+            co_await report(key, entry, {.ready = Truth::no, .reason = plan.reason, .message = plan.message, .synced = false});
+            co_return resync_in(resource);
+        }
+        const bool same_generation = entry->status.value("observedGeneration", std::int64_t{0}) == resource.generation;
+        const bool drift = standing.owner && same_generation && plan.verdict != Verdict::in_sync;
+        if (plan.verdict != Verdict::in_sync && resource.spec.value("driftPolicy", "") == "Report" && standing.owner) {
+            if (drift && planner::ready_reason(entry->status) != "DriftDetected") metrics_.drift(key.kind->name, false);
+            co_await report(key, entry,
+                            {.ready = Truth::yes,
+                             .reason = "DriftDetected",
+                             .message = difference(plan),
+                             .synced = false,
+                             .drifted = true});
+            co_return resync_in(resource);
+        }
+        if (!standing.owner) {
+            // What we are about to make or to take over is written down first: after a crash it is still ours.
+            if (!co_await own(key, entry, connection, claim)) {
+                outcome = "error";
+                co_return retry_in(key);
+            }
+            entry = store_.find(key);
+            if (entry == nullptr || !entry->resource.deletion_time.empty()) co_return 0ms;
+        }
+        if (!plan.requests.empty()) {
+            auto done = co_await reconcile::act(vault, plan, soon());
+            if (!done) co_return co_await failed(key, entry, connection, done.error(), false, outcome);
+            outcome = "changed";
+            if (drift) metrics_.drift(key.kind->name, true);
+            const char* reason = drift                             ? "DriftRepaired"
+                                 : plan.verdict == Verdict::create ? "Created"
+                                                                   : "Updated";
+            std::string note = fmt::format("{}: {}", planner::claim(resource), difference(plan));
+            for (const std::string& warning : *done) note += "; Vault warns: " + warning;
+            log_.info("changed in Vault", {{"kind", key.kind->name},
+                                           {"namespace", key.ns},
+                                           {"name", key.name},
+                                           {"reason", reason},
+                                           {"vaultPath", planner::claim(resource)},
+                                           {"difference", difference(plan)}});
+            co_await event(entry->metadata, drift ? kube::Event::Type::warning : kube::Event::Type::normal, reason, "Write", note);
+        }
+        queue_.forget(key);
+        std::string role_id = plan.role_id;
+        if (key.kind->name == "VaultAppRole" && role_id.empty() && (resource.role_id.empty() || plan.verdict == Verdict::create)) {
+            const auto answer = co_await vault.read(planner::claim(resource) + "/role-id", soon());
+            if (answer && *answer) role_id = (*answer)->value("role_id", "");
+        }
+        Finding finding{.ready = Truth::yes, .reason = "Reconciled", .message = "Vault is equal", .synced = true, .drifted = false};
+        finding.changed = !plan.requests.empty();
+        finding.facts = {{"claim", claim}, {"roleID", role_id}};
+        co_await report(key, entry, finding);
+        co_return resync_in(resource);
+    }
+
+    Task<std::optional<std::chrono::milliseconds>> remove(Key key, EntryPtr entry, EntryPtr connection, vault::Client& vault,
+                                                          const planner::Observation& observed,
+                                                          const planner::Standing& standing, const char*& outcome) {
+        const planner::Plan plan = planner::plan_removal(entry->resource, observed, standing);
+        if (auto done = co_await reconcile::act(vault, plan, soon()); !done)
+            co_return co_await failed(key, entry, connection, done.error(), true, outcome);
+        if (!plan.requests.empty()) {
+            outcome = "changed";
+            log_.info("removed from Vault", {{"kind", key.kind->name},
+                                             {"namespace", key.ns},
+                                             {"name", key.name},
+                                             {"vaultPath", planner::claim(entry->resource)}});
+        }
+        const auto gone = co_await remove_finalizer(key, entry);
+        if (!gone) co_return retry_in(key);
+        wake(connection_of(entry->resource));
+        co_return std::nullopt;
+    }
+
+    // Vault, or the way to it, is in trouble.
+    Task<std::optional<std::chrono::milliseconds>> failed(Key key, EntryPtr entry, EntryPtr connection, Error error,
+                                                          bool deleting, const char*& outcome) {
+        if (error.code == Errc::cancelled) co_return std::nullopt;
+        outcome = "error";
+        Finding finding = planner::finding_of(error);
+        const bool away = finding.ready == Truth::unknown || finding.reason == "AuthFailed";
+        if (finding.reason == "AuthFailed") sessions_.close(connection_of(entry->resource));
+        if (away) wake(connection_of(entry->resource));
+        if (deleting && (away || finding.reason == "PermissionDenied"))
+            co_return co_await wait_or_orphan(key, entry, connection, error.message);
+        if (deleting && finding.reason == "MountNotFound") {  // with the mount went what was in it
+            const auto gone = co_await remove_finalizer(key, entry);
+            if (!gone) co_return retry_in(key);
+            wake(connection_of(entry->resource));
+            co_return std::nullopt;
+        }
+        if (!away) finding.synced = false;
+        co_await report(key, entry, finding);
+        const auto wait = retry_in(key);
+        // What only a person can mend is not asked for again and again.
+        co_return away ? wait : std::max<std::chrono::milliseconds>(wait, 2s);
+    }
+
+    // A deletion that cannot be done: after the connection's deletionTimeout the resource goes, and the object
+    // stays in Vault.
+    Task<std::optional<std::chrono::milliseconds>> wait_or_orphan(Key key, EntryPtr entry, EntryPtr connection, std::string why) {
+        const auto timeout =
+            connection == nullptr ? 300 : resources::seconds_of(connection->resource.spec.value("deletionTimeout", Json("5m"))).value_or(300);
+        const auto left = time_of(entry->resource.deletion_time) + timeout - std::time(nullptr);
+        if (left > 0) {
+            co_await report(key, entry, {.ready = Truth::no, .reason = "DeletionBlocked", .message = why});
+            co_return std::min<std::chrono::milliseconds>(retry_in(key), std::chrono::seconds(left));
+        }
+        const std::string note = fmt::format("{} {}/{} went; {} stays in Vault, which could not be asked: {}", key.kind->name, key.ns,
+                                             key.name, planner::claim(entry->resource), why);
+        const auto gone = co_await remove_finalizer(key, entry);
+        if (!gone) co_return retry_in(key);
+        metrics_.orphaned(key.kind->name);
+        log_.error("left in Vault", {{"kind", key.kind->name},
+                                     {"namespace", key.ns},
+                                     {"name", key.name},
+                                     {"vaultPath", planner::claim(entry->resource)},
+                                     {"error", why}});
+        // In a namespace that is going no event can be made: it is about the namespace.
+        const Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", key.ns}}}};
+        co_await event(ns, kube::Event::Type::warning, "Orphaned", "Delete", note);
+        wake(connection_of(entry->resource));
+        co_return std::nullopt;
+    }
+
+    Task<std::optional<std::chrono::milliseconds>> invalid(Key key, EntryPtr entry, const char*& outcome) {
+        outcome = "refused";
+        co_await report(key, entry, {.ready = Truth::no, .reason = "InvalidSpec", .message = joined(entry->faults)});
+        co_return std::nullopt;
+    }
+
+    static std::string joined(const std::vector<resources::Fault>& faults) {
+        std::string text;
+        for (const resources::Fault& fault : faults)
+            text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", fault.field, fault.message);
+        return text;
+    }
+
+    static std::string difference(const planner::Plan& plan) {
+        return plan.verdict == Verdict::create ? "made" : planner::summary(plan.changes);
+    }
+
+    static std::string vault_of(const resources::Resource& connection) {
+        const std::string ns = connection.spec.value("vaultNamespace", "");
+        const std::string address = connection.spec.value("address", "");
+        return ns.empty() ? address : address + " " + ns;
+    }
+
+    // Who the object belongs to, when that is not `key`.
+    EntryPtr owner_of(const Key& key, const resources::Resource& resource, const std::string& vault) const {
+        for (const EntryPtr& other : store_.claimants(planner::claim(resource))) {
+            if (key_of(*other) == key) return nullptr;
+            const EntryPtr connection = store_.find(connection_of(other->resource));
+            if (connection != nullptr && connection->faults.empty() && vault_of(connection->resource) == vault) return other;
+        }
+        return nullptr;
+    }
+
+    // ---- what is told to the API server
+
+    // The finalizers of the resource and of its connection, then the claim in the status.
+    Task<bool> own(Key key, EntryPtr entry, EntryPtr connection, std::string claim) {
+        if (!connection->resource.finalized && !co_await add_finalizer(key_of(*connection), connection)) co_return false;
+        if (!co_await add_finalizer(key, entry)) co_return false;
+        const Json body = {{"status", {{"claim", claim}}}};
+        auto patched = co_await kube_.patch(ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = body}, soon());
+        co_return taken(key, patched);
+    }
+
+    Task<bool> add_finalizer(Key key, EntryPtr entry) {
+        const auto patch = kube::add_finalizer(entry->metadata, resources::finalizer);
+        if (!patch) co_return true;
+        auto patched = co_await kube_.patch(ref_of(key), {.kind = kube::Patch::Kind::json_patch, .body = *patch}, soon());
+        co_return taken(key, patched);
+    }
+
+    Task<bool> remove_finalizer(Key key, EntryPtr entry) {
+        const auto patch = kube::remove_finalizer(entry->metadata, resources::finalizer);
+        if (!patch) co_return true;
+        auto patched = co_await kube_.patch(ref_of(key), {.kind = kube::Patch::Kind::json_patch, .body = *patch}, soon());
+        if (!patched && patched.error().code == Errc::not_found) co_return true;
+        co_return taken(key, patched);
+    }
+
+    // What a patch gave back is newer than what the watch has told so far.
+    bool taken(const Key& key, const result<Json>& patched) {
+        if (!patched) {
+            if (patched.error().code != Errc::cancelled)
+                log_.warn("cannot write to the API server", {{"kind", key.kind->name},
+                                                             {"namespace", key.ns},
+                                                             {"name", key.name},
+                                                             {"error", patched.error().message}});
+            return false;
+        }
+        if (store_.find(key) != nullptr) store_.put(make_entry(*patched));
+        return true;
+    }
+
+    // Writes the status when it says something new, and an event when the reason is another.
+    Task<void> report(Key key, EntryPtr entry, Finding finding) {
+        const EntryPtr latest = store_.find(key);
+        if (latest == nullptr) co_return;
+        const Json after = planner::status_after(latest->status, finding, entry->resource.generation, now_text());
+        if (after == latest->status) co_return;
+        const std::string before = planner::ready_reason(latest->status);
+        auto patched = co_await kube_.patch(ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = {{"status", after}}}, soon());
+        if (!patched && patched.error().code == Errc::not_found) co_return;
+        if (!taken(key, patched)) co_return;
+        if (before == finding.reason || finding.ready == Truth::yes) co_return;
+        log_.warn("not as it should be", {{"kind", key.kind->name},
+                                          {"namespace", key.ns},
+                                          {"name", key.name},
+                                          {"reason", finding.reason},
+                                          {"message", finding.message}});
+        co_await event(latest->metadata, kube::Event::Type::warning, finding.reason, "Reconcile", finding.message);
+    }
+
+    Task<void> event(Json regarding, kube::Event::Type type, std::string reason, std::string action, std::string note) {
+        kube::Event made;
+        made.type = type;
+        made.reason = std::move(reason);
+        made.action = std::move(action);
+        made.note = std::move(note);
+        kube::Reporter reporter{"keyshepherd.dev/operator", options_.identity};
+        const auto sent = co_await kube::report(kube_, std::move(regarding), std::move(made), std::move(reporter), soon());
+        if (!sent && sent.error().code != Errc::cancelled) log_.debug("event not made", {{"error", sent.error().message}});
+    }
+
+    // ---- the process
+
+    static net::Limits port_limits() {
+        net::Limits limits;
+        limits.sessions = 64;
+        limits.body_bytes = 16 * 1024;
+        return limits;
+    }
+
+    net::Response serve(const net::Request& request) {
+        const std::string_view path = request.target.substr(0, request.target.find('?'));
+        net::Response response;
+        if (path == "/healthz") {
+            response.body = "ok\n";
+        } else if (path == "/readyz") {
+            const bool ready = synced() && !ending_;
+            response.status = ready ? 200 : 503;
+            response.body = ready ? "ok\n" : ending_ ? "ending\n" : "the resources were not read yet\n";
+        } else if (path == "/metrics") {
+            response.body = metrics_.text();
+            response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+        } else {
+            response.status = 404;
+            response.body = "there are /metrics, /healthz and /readyz\n";
+        }
+        return response;
+    }
+
+    void spawn(Task<void> task) {
+        ++spawned_;
+        asio::co_spawn(context_, std::move(task),
+                       asio::bind_cancellation_slot(stops_.emplace_back().slot(), [this](const std::exception_ptr& e) {
+                           --spawned_;
+                           ended_.notify_all();
+                           if (e) std::rethrow_exception(e);
+                       }));
+    }
+
+    void end() {
+        ending_ = true;
+        signals_.cancel();
+    }
+
+    Task<void> live() {
+        auto [ec, signal] = co_await signals_.async_wait(net::no_throw);
+        ending_ = true;
+        signals_.async_wait([](const boost::system::error_code& cut, int second) {
+            if (!cut) std::_Exit(128 + second);
+        });
+        log_.info("stopping", {{"signal", ec ? 0 : signal}});
+        for (auto& stop : stops_) stop.emit(asio::cancellation_type::terminal);
+        const Deadline until = SteadyClock::now() + 8s;
+        while (spawned_ > 0 && co_await ended_.wait(until) == net::Wake::notified) {
+        }
+        co_await sessions_.sign_off(SteadyClock::now() + 700ms);
+        metrics_server_.stop();
+        metrics_server_.close_all();
+        signals_.cancel();
+        log_.info("stopped", {{"left", spawned_}});
+        // Threads that wait for a name server may be left: they are not waited for.
+        std::fflush(nullptr);
+        std::_Exit(exit_code_);
+    }
+
+    Options options_;
+    telemetry::Log log_;
+    telemetry::OperatorMetrics metrics_;
+    asio::io_context context_{1};
+    // From the first: a signal before the loop is not lost.
+    Signals signals_{context_, SIGTERM, SIGINT};
+    kube::Client kube_;
+    Sessions sessions_;
+    net::Server metrics_server_;
+    std::list<KindSink> sinks_;
+    Store store_;
+    fsm::WorkQueue<Key> queue_;
+    net::Signal changed_{context_.get_executor()};
+    net::Signal ended_{context_.get_executor()};
+    std::list<asio::cancellation_signal> stops_;
+    std::size_t spawned_ = 0;
+    bool ending_ = false;
+    int exit_code_ = 0;
+};
+
+void prepare_process() {
+    std::signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_DUMPABLE, 0);  // tokens are in this memory
+    const rlimit no_core{0, 0};
+    setrlimit(RLIMIT_CORE, &no_core);
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
+}  // namespace
+
+result<int> run(Options options) {
+    telemetry::Log log(options.log_level, options.log_format);
+    prepare_process();
+    KEYSHEPHERD_TRY_CHECK(options.lease.check());
+    Operator made(std::move(options), std::move(log));
+    return made.run();
+}
+
+}  // namespace keyshepherd::controller

@@ -1,0 +1,156 @@
+#include "vault_session.hpp"
+
+#include <keyshepherd/controller/operator.hpp>
+#include <keyshepherd/reconcile/vault_object.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+
+namespace keyshepherd::controller {
+
+namespace {
+
+const kube::Resource secrets{"", "v1", "secrets", true};
+
+// Of a Secret's value; "" for what is no base64.
+std::string decoded(const std::string& base64) {
+    std::string bytes(base64.size() / 4 * 3 + 3, '\0');
+    const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                                     reinterpret_cast<const unsigned char*>(base64.data()), static_cast<int>(base64.size()));
+    if (size < 0) return {};
+    bytes.resize(static_cast<std::size_t>(size));
+    for (std::size_t i = base64.size(); i > 0 && base64[i - 1] == '='; --i) bytes.pop_back();
+    while (!bytes.empty() && (bytes.back() == '\n' || bytes.back() == '\r')) bytes.pop_back();
+    return bytes;
+}
+
+bool matches(std::string_view pattern, std::string_view text) {
+    if (pattern.empty()) return text.empty();
+    if (pattern.front() != '*')
+        return !text.empty() && text.front() == pattern.front() && matches(pattern.substr(1), text.substr(1));
+    for (std::size_t i = 0;; ++i) {
+        if (matches(pattern.substr(1), text.substr(i))) return true;
+        if (i == text.size() || text[i] == '/') return false;
+    }
+}
+
+std::string without_slash(std::string text) {
+    if (text.ends_with('/')) text.pop_back();
+    return text;
+}
+
+}  // namespace
+
+bool allows(const std::string& pattern, const std::string& address) {
+    return matches(without_slash(pattern), without_slash(address));
+}
+
+Task<result<std::set<std::string>>> Session::reserved_policies(Deadline deadline) {
+    if (!reserved_) {
+        KEYSHEPHERD_CO_TRY(const auto policies, co_await reconcile::own_policies(vault, deadline));
+        reserved_.emplace(policies.begin(), policies.end());
+    }
+    co_return *reserved_;
+}
+
+Task<result<SessionPtr>> Sessions::open(Key key, resources::Resource connection, Deadline deadline) {
+    for (;;) {
+        if (const auto at = sessions_.find(key); at != sessions_.end()) co_return at->second;
+        if (!opening_.contains(key)) break;
+        if (co_await opened_.wait(deadline) == net::Wake::cancelled) co_return fail(Errc::cancelled, "told to stop");
+        if (net::SteadyClock::now() >= deadline) co_return fail(Errc::timeout, "no login to Vault in time");
+    }
+    opening_.insert(key);
+    auto made = co_await make(key, std::move(connection), deadline);
+    opening_.erase(key);
+    if (made) sessions_.insert_or_assign(key, *made);
+    opened_.notify_all();
+    co_return made;
+}
+
+void Sessions::forget(const Key& key, const resources::Resource& connection) {
+    const auto at = sessions_.find(key);
+    if (at == sessions_.end()) return;
+    // A connection that is being deleted counts as another generation, but its resources still need the login.
+    const bool same = at->second->generation == connection.generation || !connection.deletion_time.empty();
+    if (at->second->uid != connection.uid || !same) sessions_.erase(at);
+}
+
+void Sessions::close(const Key& key) {
+    sessions_.erase(key);
+}
+
+Task<void> Sessions::sign_off(Deadline deadline) {
+    const auto all = std::move(sessions_);
+    sessions_.clear();
+    for (const auto& [key, session] : all) co_await session->vault.sign_off(deadline);
+}
+
+Task<result<SessionPtr>> Sessions::make(Key key, resources::Resource connection, Deadline deadline) {
+    const resources::Json& spec = connection.spec;
+    const auto address = spec.at("address").get<std::string>();
+    if (std::ranges::none_of(options_.addresses, [&](const std::string& pattern) { return allows(pattern, address); }))
+        co_return fail(Errc::forbidden,
+                       fmt::format("spec.address: {} is none of the addresses that the operator allows (--vault-address {})", address,
+                                   fmt::join(options_.addresses, ", ")));
+    KEYSHEPHERD_CO_TRY(net::Origin origin, net::Origin::parse(address));
+    auto how = co_await login(key, connection, deadline);
+    if (!how) co_return std::unexpected(how.error());
+    net::ClientTls tls;
+    tls.ca = spec.value("ca", "");
+    tls.server_name = spec.value("tlsServerName", "");
+    vault::Options options;
+    options.vault_namespace = spec.value("vaultNamespace", "");
+    options.requests_per_second = options_.requests_per_second;
+    vault::Counters counters;
+    counters.request = [this](std::string_view operation, std::string_view code) { metrics_.vault_request(operation, code); };
+    counters.login = [this](bool succeeded) { metrics_.vault_login(succeeded); };
+    auto session = std::make_shared<Session>(context_, std::move(origin), std::move(tls), std::move(*how), std::move(options),
+                                             std::move(counters));
+    session->uid = connection.uid;
+    session->generation = connection.generation;
+    co_return session;
+}
+
+Task<result<vault::Login>> Sessions::login(Key key, resources::Resource connection, Deadline deadline) {
+    const resources::Json& auth = connection.spec.at("auth");
+    if (const auto at = auth.find("kubernetes"); at != auth.end()) {
+        const auto account = at->at("serviceAccountName").get<std::string>();
+        co_return vault::JwtLogin{at->value("mount", "kubernetes"), at->at("role").get<std::string>(),
+                                  [this, ns = key.ns, account](Deadline until) {
+                                      return kube_.service_account_token(ns, account, options_.audience,
+                                                                         std::chrono::seconds(600), until);
+                                  }};
+    }
+    if (const auto at = auth.find("appRole"); at != auth.end()) {
+        const auto name = at->at("secretName").get<std::string>();
+        KEYSHEPHERD_CO_TRY(std::string role_id, co_await secret(key.ns, name, "role_id", deadline));
+        co_return vault::AppRoleLogin{at->value("mount", "approle"), std::move(role_id),
+                                      [this, ns = key.ns, name](Deadline until) { return secret(ns, name, "secret_id", until); }};
+    }
+    const resources::Json& token = auth.at("token");
+    KEYSHEPHERD_CO_TRY(std::string text, co_await secret(key.ns, token.at("secretName").get<std::string>(),
+                                                         token.value("key", "token"), deadline));
+    co_return vault::TokenLogin{std::move(text)};
+}
+
+Task<result<std::string>> Sessions::secret(std::string ns, std::string name, std::string field, Deadline deadline) {
+    auto object = co_await kube_.get({secrets, ns, name}, deadline);
+    if (!object) {
+        if (object.error().code == Errc::not_found)
+            co_return fail(Errc::unauthorized, fmt::format("Secret {}/{} is not there", ns, name));
+        co_return std::unexpected(object.error());
+    }
+    std::string value;
+    if (const auto data = object->find("data"); data != object->end() && data->is_object())
+        value = decoded(data->value(field, ""));
+    kube::wipe(*object);
+    if (value.empty()) co_return fail(Errc::unauthorized, fmt::format("Secret {}/{} has no {}", ns, name, field));
+    co_return value;
+}
+
+}  // namespace keyshepherd::controller

@@ -1,0 +1,79 @@
+// One login to Vault for every VaultConnection, shared by all workers.
+#pragma once
+
+#include "store.hpp"
+
+#include <keyshepherd/kube/client.hpp>
+#include <keyshepherd/net/signal.hpp>
+#include <keyshepherd/telemetry/operator_metrics.hpp>
+#include <keyshepherd/vault/client.hpp>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+namespace keyshepherd::controller {
+
+using net::Deadline;
+using net::Task;
+
+struct SessionOptions {
+    std::vector<std::string> addresses;  // patterns that a connection's address must match one of
+    std::string audience;
+    double requests_per_second = 200;
+    std::chrono::milliseconds call{10'000};
+};
+
+struct Session {
+    Session(boost::asio::io_context& context, net::Origin origin, net::ClientTls tls, vault::Login login,
+            vault::Options options, vault::Counters counters)
+        : http(context, std::move(origin), std::move(tls)),
+          vault(context, http, std::move(login), std::move(options), std::move(counters)) {}
+
+    // The policies of our own token, asked for once.
+    Task<result<std::set<std::string>>> reserved_policies(Deadline deadline);
+
+    net::Client http;
+    vault::Client vault;
+    std::string uid;  // of the VaultConnection as it was read
+    std::int64_t generation = 0;
+
+private:
+    std::optional<std::set<std::string>> reserved_;
+};
+
+using SessionPtr = std::shared_ptr<Session>;
+
+class Sessions {
+public:
+    Sessions(boost::asio::io_context& context, kube::Client& kube, SessionOptions options,
+             telemetry::OperatorMetrics& metrics)
+        : context_(context), kube_(kube), options_(std::move(options)), metrics_(metrics), opened_(context.get_executor()) {}
+
+    // The session of a connection, opened at the first call. The Secret that it names is read then; a token is
+    // asked for with the first request. Errc::forbidden for an address that the operator does not allow,
+    // Errc::unauthorized when there is nothing to log in with.
+    Task<result<SessionPtr>> open(Key key, resources::Resource connection, Deadline deadline);
+    // Drops the session of another state of the connection; whoever uses it goes on.
+    void forget(const Key& key, const resources::Resource& connection);
+    void close(const Key& key);
+    // Revokes every token that we were given.
+    Task<void> sign_off(Deadline deadline);
+
+private:
+    Task<result<SessionPtr>> make(Key key, resources::Resource connection, Deadline deadline);
+    Task<result<vault::Login>> login(Key key, resources::Resource connection, Deadline deadline);
+    Task<result<std::string>> secret(std::string ns, std::string name, std::string field, Deadline deadline);
+
+    boost::asio::io_context& context_;
+    kube::Client& kube_;
+    SessionOptions options_;
+    telemetry::OperatorMetrics& metrics_;
+    std::map<Key, SessionPtr> sessions_;
+    std::set<Key> opening_;
+    net::Signal opened_;
+};
+
+}  // namespace keyshepherd::controller

@@ -1,0 +1,108 @@
+#include <keyshepherd/core/build.hpp>
+#include <keyshepherd/telemetry/operator_metrics.hpp>
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <sstream>
+
+namespace keyshepherd::telemetry {
+
+// Names of controller-runtime where it has one, so that its dashboards work.
+struct OperatorMetrics::Series {
+    prometheus::Registry registry;
+    prometheus::Family<prometheus::Counter>& reconciled =
+        prometheus::BuildCounter()
+            .Name("controller_runtime_reconcile_total")
+            .Help("Reconciles by kind and by what became of them.")
+            .Register(registry);
+    prometheus::Histogram& duration =
+        prometheus::BuildHistogram()
+            .Name("controller_runtime_reconcile_time_seconds")
+            .Help("Time of a reconcile.")
+            .Register(registry)
+            .Add({}, prometheus::Histogram::BucketBoundaries{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30});
+    prometheus::Family<prometheus::Counter>& drift =
+        prometheus::BuildCounter()
+            .Name("keyshepherd_drift_total")
+            .Help("Differences found in Vault that no resource asked for.")
+            .Register(registry);
+    prometheus::Family<prometheus::Counter>& orphaned =
+        prometheus::BuildCounter()
+            .Name("keyshepherd_orphaned_total")
+            .Help("Objects left in Vault because it was away until the deletion timeout.")
+            .Register(registry);
+    prometheus::Family<prometheus::Counter>& requests = prometheus::BuildCounter()
+                                                            .Name("keyshepherd_vault_requests_total")
+                                                            .Help("Requests to Vault by operation and answer.")
+                                                            .Register(registry);
+    prometheus::Family<prometheus::Counter>& logins = prometheus::BuildCounter()
+                                                          .Name("keyshepherd_vault_logins_total")
+                                                          .Help("Logins to Vault.")
+                                                          .Register(registry);
+    prometheus::Gauge& leading = prometheus::BuildGauge()
+                                     .Name("leader_election_master_status")
+                                     .Help("1 while this process holds the Lease.")
+                                     .Register(registry)
+                                     .Add({{"name", "keyshepherd-operator"}});
+    prometheus::Gauge& depth = prometheus::BuildGauge()
+                                   .Name("workqueue_depth")
+                                   .Help("Resources that wait for their next reconcile.")
+                                   .Register(registry)
+                                   .Add({{"name", "resources"}});
+    prometheus::Counter& watch_failures = prometheus::BuildCounter()
+                                              .Name("keyshepherd_watch_failures_total")
+                                              .Help("Lists and watches of the API server that failed.")
+                                              .Register(registry)
+                                              .Add({});
+    Series() {
+        prometheus::BuildGauge()
+            .Name("keyshepherd_build_info")
+            .Help("Always 1.")
+            .Register(registry)
+            .Add({{"version", std::string(version())}, {"commit", std::string(commit())}})
+            .Set(1);
+    }
+};
+
+OperatorMetrics::OperatorMetrics() : series_(std::make_unique<Series>()) {}
+OperatorMetrics::~OperatorMetrics() = default;
+
+void OperatorMetrics::reconciled(std::string_view kind, std::string_view result, double seconds) {
+    series_->reconciled.Add({{"controller", std::string(kind)}, {"result", std::string(result)}}).Increment();
+    series_->duration.Observe(seconds);
+}
+void OperatorMetrics::drift(std::string_view kind, bool repaired) {
+    series_->drift.Add({{"kind", std::string(kind)}, {"repaired", repaired ? "true" : "false"}}).Increment();
+}
+void OperatorMetrics::orphaned(std::string_view kind) {
+    series_->orphaned.Add({{"kind", std::string(kind)}}).Increment();
+}
+void OperatorMetrics::vault_request(std::string_view operation, std::string_view code) {
+    series_->requests.Add({{"operation", std::string(operation)}, {"code", std::string(code)}}).Increment();
+}
+void OperatorMetrics::vault_login(bool succeeded) {
+    series_->logins.Add({{"result", succeeded ? "success" : "error"}}).Increment();
+}
+void OperatorMetrics::leading(bool leading) {
+    series_->leading.Set(leading ? 1 : 0);
+}
+void OperatorMetrics::waiting(std::size_t keys) {
+    series_->depth.Set(static_cast<double>(keys));
+}
+void OperatorMetrics::watch_failed() {
+    series_->watch_failures.Increment();
+}
+
+std::string OperatorMetrics::text() const {
+    std::ostringstream out;
+    const prometheus::TextSerializer serializer;
+    serializer.Serialize(out, series_->registry.Collect());
+    return std::move(out).str();
+}
+
+}  // namespace keyshepherd::telemetry

@@ -1,0 +1,510 @@
+"""`keyshepherd operator` on a real API server with RBAC, and a real OpenBao whose audit file counts its requests."""
+
+import itertools
+import json
+import subprocess
+import time
+
+import pytest
+import rig
+from rig import custom, wait_until
+
+names = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def installed(cluster, bao):
+    rig.install_operator(cluster)
+    bao.trust_operator("any")
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def operator(installed, bao, tmp_path_factory):
+    operator = rig.Operator(tmp_path_factory.mktemp("operator"), installed, bao)
+    wait_until(lambda: operator.leading, 15, "leading")
+    yield operator
+    assert operator.process.alive, operator.log[-3000:]
+    assert operator.stop() == 0, operator.log[-2000:]
+    check_no_secret(operator, bao)
+
+
+def check_no_secret(operator, bao):
+    for secret in (bao.root_token, "eyJhbGciOi"):
+        assert secret not in operator.log
+
+
+class Team:
+    """A namespace with a connection `main` and its ServiceAccount. Names in Vault begin with the namespace's."""
+
+    def __init__(self, cluster, bao, **spec):
+        self.cluster, self.bao = cluster, bao
+        self.ns = f"team-{next(names)}-{int(time.time())}"
+        cluster.core.create_namespace({"metadata": {"name": self.ns}})
+        cluster.core.create_namespaced_service_account(self.ns, {"metadata": {"name": "keyshepherd-vault"}})
+        grant = {"namespaces": [self.ns], "names": [f"{self.ns}-*"], "mounts": ["approle", "kubernetes", f"{self.ns}*"],
+                 "paths": ["ai-apis/*", f"{self.ns}/*"], "policies": [f"{self.ns}-*", "ai-api"], "rights": ["hcl"]}
+        self.apply(custom("VaultConnection", self.ns, "main", **{
+            "address": bao.address, "ca": bao.certificates.ca_pem,
+            "auth": {"kubernetes": {"role": "keyshepherd-operator", "serviceAccountName": "keyshepherd-vault"}},
+            "grants": [grant], "deletionTimeout": "1m"} | spec))
+
+    def apply(self, *objects):
+        for made in objects:
+            self.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=made)
+
+    def policy(self, own="p", path="ai-apis/data/x", **spec):
+        return custom("VaultPolicy", self.ns, own, **{"name": f"{self.ns}-{own}", "resyncPeriod": "2s", "rules": [
+            {"path": path, "capabilities": ["read"]}]} | spec)
+
+    def role(self, own="r", **spec):
+        return custom("VaultAppRole", self.ns, own, **{"name": f"{self.ns}-{own}", "resyncPeriod": "2s", "tokenTTL": "1h",
+                                                        "tokenPolicies": [f"{self.ns}-p"]} | spec)
+
+    def stored(self, kind, name):
+        response = self.cluster.request("GET", f"/apis/{rig.GROUP}/namespaces/{self.ns}/{rig.PLURALS[kind]}/{name}")
+        return response.json() if response.status_code == 200 else None
+
+    def condition(self, kind, name, type_="Ready"):
+        found = self.stored(kind, name) or {}
+        return next((c for c in found.get("status", {}).get("conditions", []) if c["type"] == type_), {})
+
+    def wait_reason(self, kind, name, reason, seconds=15):
+        def there():
+            condition = self.condition(kind, name)
+            return condition if condition.get("reason") == reason else None
+        try:
+            return wait_until(there, seconds, f"{kind} {name}: {reason}")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: it is {self.condition(kind, name)}") from None
+
+    def delete(self, kind, name):
+        self.cluster.kubectl("delete", kind.lower(), name, "-n", self.ns, "--wait=false")
+
+    def events(self, reason):
+        items = self.cluster.get(f"/apis/events.k8s.io/v1/namespaces/{self.ns}/events")["items"]
+        return [e for e in items if e["reason"] == reason]
+
+    def vault_policy(self, name="p"):
+        response = rig.session(self.bao.certificates.ca).get(f"{self.bao.address}/v1/sys/policies/acl/{self.ns}-{name}",
+                                                            headers={"X-Vault-Token": self.bao.root_token})
+        return response.json()["data"]["policy"] if response.status_code == 200 else None
+
+    def vault_role(self, name="r"):
+        response = rig.session(self.bao.certificates.ca).get(f"{self.bao.address}/v1/auth/approle/role/{self.ns}-{name}",
+                                                            headers={"X-Vault-Token": self.bao.root_token})
+        return response.json()["data"] if response.status_code == 200 else None
+
+
+@pytest.fixture
+def team(operator, installed, bao):
+    team = Team(installed, bao)
+    yield team
+    installed.kubectl("delete", "namespace", team.ns, "--wait=false", "--ignore-not-found")
+
+
+def requests(bao, since=0, operations=("create", "update", "delete"), but=("/login", "/lookup-self", "renew-self", "revoke-self")):
+    """What the operator asked of Vault: operation and path. The root token's own requests are those of the tests."""
+    return [(e["request"]["operation"], e["request"]["path"]) for e in bao.audit()[since:]
+            if e["type"] == "request" and e["request"]["operation"] in operations
+            and "root" not in e.get("auth", {}).get("policies", []) and not any(b in e["request"]["path"] for b in but)]
+
+
+def test_policies_roles_and_mounts_become_what_their_resources_say(team, bao):
+    team.apply(team.policy(), team.role(), custom("VaultMount", team.ns, "kv", path=f"{team.ns}/kv", type="kv",
+                                                  options={"version": "2"}, deletionPolicy="Delete"))
+    for kind, name in (("VaultConnection", "main"),):
+        team.wait_reason(kind, name, "Connected")
+    for kind, name in (("VaultPolicy", "p"), ("VaultAppRole", "r"), ("VaultMount", "kv")):
+        ready = team.wait_reason(kind, name, "Reconciled")
+        assert ready["status"] == "True" and ready["observedGeneration"] == 1
+    assert team.vault_policy() == 'path "ai-apis/data/x" {\n  capabilities = ["read"]\n}\n'
+    assert team.vault_role()["token_ttl"] == 3600 and team.vault_role()["token_policies"] == [f"{team.ns}-p"]
+    assert bao.root.sys.list_mounted_secrets_engines()["data"][f"{team.ns}/kv/"]["options"] == {"version": "2"}
+    status = team.stored("VaultAppRole", "r")["status"]
+    assert status["roleID"] == bao.root.auth.approle.read_role_id(f"{team.ns}-r")["data"]["role_id"]
+    assert team.events("Created")
+    table = team.cluster.kubectl("get", "keyshepherd", "-n", team.ns)
+    assert "Reconciled" in table and "Connected" in table, table
+
+
+def test_a_changed_resource_changes_vault_and_a_deleted_one_is_gone(team):
+    team.apply(team.policy())
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    team.apply(team.policy(path="ai-apis/data/y"))
+    wait_until(lambda: "data/y" in team.vault_policy(), 10)
+    wait_until(lambda: team.condition("VaultPolicy", "p").get("observedGeneration") == 2, 10)
+    team.delete("VaultPolicy", "p")
+    wait_until(lambda: team.stored("VaultPolicy", "p") is None and team.vault_policy() is None, 10)
+
+
+def test_retain_leaves_the_object_and_paused_leaves_it_alone(team, bao):
+    team.apply(team.policy(deletionPolicy="Retain"))
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    team.delete("VaultPolicy", "p")
+    wait_until(lambda: team.stored("VaultPolicy", "p") is None, 10)
+    assert team.vault_policy() is not None
+    paused = team.policy("q")
+    paused["metadata"]["annotations"] = {"keyshepherd.dev/paused": "true"}
+    team.apply(paused)
+    team.wait_reason("VaultPolicy", "q", "Paused")
+    assert team.vault_policy("q") is None
+
+
+def test_a_hand_edit_is_repaired_within_the_resync_period_and_told(team, bao, operator):
+    team.apply(team.policy(), team.role())
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    team.wait_reason("VaultAppRole", "r", "Reconciled")
+    wanted = team.vault_policy()
+    drifts = operator.metric("keyshepherd_drift_total")
+    bao.root.sys.create_or_update_policy(f"{team.ns}-p", 'path "*" { capabilities = ["sudo"] }')
+    bao.root.auth.approle.create_or_update_approle(f"{team.ns}-r", token_ttl="9h")
+    began = time.monotonic()
+    wait_until(lambda: team.vault_policy() == wanted and team.vault_role()["token_ttl"] == 3600, 2 + 1, "repaired")
+    print(f"repaired after {time.monotonic() - began:.2f} s with resyncPeriod 2 s")
+    wait_until(lambda: len(team.events("DriftRepaired")) == 2, 5)
+    assert any("token_ttl: 32400 → 3600" in e["note"] for e in team.events("DriftRepaired"))
+    assert operator.metric("keyshepherd_drift_total") == drifts + 2
+
+
+def test_other_spacing_is_no_drift_and_report_only_is_not_repaired(team, bao):
+    team.apply(team.policy(), team.policy("q", driftPolicy="Report"))
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    team.wait_reason("VaultPolicy", "q", "Reconciled")
+    spaced = team.vault_policy().replace("\n", "\r\n").replace(" = ", "=")
+    edited = 'path "x" { capabilities = ["read"] }'
+    bao.root.sys.create_or_update_policy(f"{team.ns}-p", spaced)
+    bao.root.sys.create_or_update_policy(f"{team.ns}-q", edited)
+    team.wait_reason("VaultPolicy", "q", "DriftDetected")
+    assert team.condition("VaultPolicy", "q", "Drifted")["status"] == "True"
+    time.sleep(2.5)
+    assert team.vault_policy() == spaced and team.vault_policy("q") == edited
+    assert team.events("DriftRepaired") == []
+
+
+def test_a_steady_state_writes_nothing_anywhere(team, bao, installed):
+    team.apply(team.policy(resyncPeriod="1s"), team.role(resyncPeriod="1s"))
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    team.wait_reason("VaultAppRole", "r", "Reconciled")
+    time.sleep(1)
+    versions = [team.stored(k, n)["metadata"]["resourceVersion"] for k, n in (("VaultPolicy", "p"), ("VaultAppRole", "r"))]
+    since = len(bao.audit())
+    time.sleep(4)
+    reads = [r for r in requests(bao, since, ("read",)) if team.ns in r[1]]
+    writes = [r for r in requests(bao, since) if team.ns in r[1]]
+    print(f"{len(reads)} reads of 2 resources in 4 s with resyncPeriod 1 s, {len(writes)} writes")
+    assert 6 <= len(reads) <= 12 and writes == []
+    assert versions == [team.stored(k, n)["metadata"]["resourceVersion"]
+                        for k, n in (("VaultPolicy", "p"), ("VaultAppRole", "r"))], "no status write"
+
+
+def test_a_lost_role_is_made_again_with_its_role_id(team, bao):
+    team.apply(team.role())
+    team.wait_reason("VaultAppRole", "r", "Reconciled")
+    before = bao.root.auth.approle.read_role_id(f"{team.ns}-r")["data"]["role_id"]
+    bao.root.auth.approle.delete_role(f"{team.ns}-r")
+    wait_until(lambda: team.vault_role(), 5)
+    assert bao.root.auth.approle.read_role_id(f"{team.ns}-r")["data"]["role_id"] == before
+
+
+def test_what_is_already_there_is_refused_and_left(team, bao):
+    bao.root.sys.create_or_update_policy(f"{team.ns}-p", 'path "mine" { capabilities = ["read"] }')
+    team.apply(team.policy())
+    refused = team.wait_reason("VaultPolicy", "p", "AdoptionRefused")
+    assert "adoptionPolicy: Adopt" in refused["message"] and refused["status"] == "False"
+    team.apply(team.policy(adoptionPolicy="Adopt"))  # not granted
+    wait_until(lambda: "no right to adopt" in team.condition("VaultPolicy", "p").get("message", ""), 10)
+    team.delete("VaultPolicy", "p")
+    wait_until(lambda: team.stored("VaultPolicy", "p") is None, 10)
+    assert "mine" in team.vault_policy(), "what was not ours stays"
+
+
+def test_two_resources_on_one_object_the_older_keeps_it(team):
+    team.apply(team.policy("p"))
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    time.sleep(1.1)  # creation times have seconds
+    rival = team.policy("rival", path="ai-apis/data/rival")
+    rival["spec"]["name"] = f"{team.ns}-p"
+    team.apply(rival)
+    conflict = team.wait_reason("VaultPolicy", "rival", "Conflict")
+    assert f"VaultPolicy {team.ns}/p" in conflict["message"]
+    assert "rival" not in team.vault_policy()
+    team.delete("VaultPolicy", "p")
+    team.wait_reason("VaultPolicy", "rival", "Reconciled")
+    assert "rival" in team.vault_policy()
+
+
+def test_what_is_not_granted_reaches_no_vault(team, bao):
+    tries = {"a": {"rules": [{"path": "*", "capabilities": ["sudo"]}]}, "b": {"rules": [{"path": "sys/*", "capabilities": ["read"]}]},
+             "c": {"name": "default"}, "d": {"name": "keyshepherd-operator"}, "e": {"name": "other"}}
+    since = len(bao.audit())
+    for name, spec in tries.items():
+        team.apply(team.policy(name, **spec))
+    team.apply(team.role("f", tokenPolicies=["root"]), team.role("g", tokenPolicies=["keyshepherd-operator"]),
+               team.role("h", mount="nomount"))
+    for name in tries:
+        team.wait_reason("VaultPolicy", name, "NotGranted")
+    for name in "fgh":
+        team.wait_reason("VaultAppRole", name, "NotGranted")
+    assert [r for r in requests(bao, since) if team.ns in r[1] or not "team-" in r[1]] == []
+
+
+def test_another_namespace_may_use_a_connection_only_with_a_grant(team, installed, bao):
+    guest = Team(installed, bao)
+    ref = {"name": "main", "namespace": team.ns}
+    guest.apply(guest.policy(connectionRef=ref))
+    refused = guest.wait_reason("VaultPolicy", "p", "NotGranted")
+    assert f"grants namespace {guest.ns} nothing" in refused["message"]
+    guest.delete("VaultPolicy", "p")
+    installed.kubectl("delete", "namespace", guest.ns, "--wait=false")
+
+
+def test_the_api_server_refuses_names_that_leave_their_place_and_changed_identities(team, installed):
+    for name in ("../x", "a/../b", "A", "/a", ""):
+        done = installed.kubectl("apply", "--server-side", "-f", "-", input=team.policy("bad", name=name), check=False)
+        assert done.returncode != 0 and "spec.name" in done.stderr, (name, done.stderr)
+    done = installed.kubectl("apply", "--server-side", "-f", "-", input=team.role("bad", mount="a/../../sys"), check=False)
+    assert done.returncode != 0 and "spec.mount" in done.stderr
+    both = team.policy("bad", hcl="x")
+    done = installed.kubectl("apply", "--server-side", "-f", "-", input=both, check=False)
+    assert done.returncode != 0 and "exactly one of rules and hcl" in done.stderr
+    team.apply(team.policy())
+    moved = team.policy(name=f"{team.ns}-moved")
+    done = installed.kubectl("apply", "--server-side", "-f", "-", input=moved, check=False)
+    assert done.returncode != 0 and "cannot be changed" in done.stderr
+
+
+def test_hcl_that_vault_refuses_is_told_and_mended_by_an_edit(team):
+    broken = team.policy()
+    del broken["spec"]["rules"]
+    broken["spec"]["hcl"] = 'path "a" { capabilities = [ }'
+    team.apply(broken)
+    told = team.wait_reason("VaultPolicy", "p", "InvalidSpec")
+    assert "parse" in told["message"]
+    broken["spec"]["hcl"] = 'path "a" { capabilities = ["read"] }'
+    team.apply(broken)
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    assert team.vault_policy() == broken["spec"]["hcl"]
+
+
+def test_a_missing_mount_is_named(team):
+    team.apply(team.role(mount=f"{team.ns}-none"))
+    told = team.wait_reason("VaultAppRole", "r", "MountNotFound")
+    assert f"auth/{team.ns}-none" in told["message"]
+
+
+def test_a_resource_waits_for_its_connection(team):
+    late = team.policy(connectionRef={"name": "later"})
+    late["spec"]["connectionRef"] = {"name": "later"}
+    team.apply(late)
+    team.wait_reason("VaultPolicy", "p", "ConnectionNotFound")
+    connection = team.stored("VaultConnection", "main")
+    team.apply({"apiVersion": rig.GROUP, "kind": "VaultConnection", "metadata": {"name": "later", "namespace": team.ns},
+                "spec": connection["spec"]})
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+
+
+def test_an_address_that_the_operator_does_not_allow_is_not_contacted(team):
+    team.apply(custom("VaultConnection", team.ns, "other", address="https://127.0.0.1:1",
+                      auth={"token": {"secretName": "none"}}))
+    told = team.wait_reason("VaultConnection", "other", "AuthFailed")
+    assert "--vault-address" in told["message"]
+
+
+def test_a_dead_token_is_replaced_without_a_resource_noticing(team, bao, operator):
+    team.apply(team.policy())
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    logins = operator.metric("keyshepherd_vault_logins_total")
+    bao.root.write_data("sys/leases/revoke-prefix/auth/kubernetes/login", data={})
+    bao.root.sys.create_or_update_policy(f"{team.ns}-p", 'path "x" { capabilities = ["read"] }')
+    wait_until(lambda: team.vault_policy() == 'path "ai-apis/data/x" {\n  capabilities = ["read"]\n}\n', 10)
+    assert team.condition("VaultPolicy", "p")["reason"] == "Reconciled"
+    assert operator.metric("keyshepherd_vault_logins_total") > logins
+
+
+def test_a_namespace_goes_with_everything_in_it(team, bao, installed):
+    policies = [team.policy(f"n{i}") for i in range(10)]
+    roles = [team.role(f"n{i}") for i in range(10)]
+    installed.kubectl("apply", "--server-side", "-f", "-", input={"apiVersion": "v1", "kind": "List", "items": policies + roles})
+    for i in range(10):
+        team.wait_reason("VaultPolicy", f"n{i}", "Reconciled")
+        team.wait_reason("VaultAppRole", f"n{i}", "Reconciled")
+    # What the namespace controller itself takes when something has a finalizer, in the same run: it waits 5 s before its first
+    # look, and again before its second.
+    floor = installed.namespace("floor")
+    held = f"/api/v1/namespaces/{floor}/configmaps/held"
+    installed.request("POST", held.rsplit("/", 1)[0], {"metadata": {"name": "held", "finalizers": ["example.com/held"]}})
+    began = time.monotonic()
+    installed.kubectl("delete", "namespace", team.ns, floor, "--wait=false")
+    gone = {}
+
+    def all_gone():
+        if "deletionTimestamp" in installed.request("GET", held).json().get("metadata", {}):
+            installed.request("PATCH", held, {"metadata": {"finalizers": None}}, "application/merge-patch+json")
+        for ns in (team.ns, floor):
+            if ns not in gone and installed.request("GET", f"/api/v1/namespaces/{ns}").status_code == 404:
+                gone[ns] = time.monotonic() - began
+        return len(gone) == 2
+
+    wait_until(all_gone, 40, "namespaces gone")
+    print(f"namespace with connection, ServiceAccount and 20 resources gone after {gone[team.ns]:.1f} s; "
+          f"one with a finalizer that is taken away at once after {gone[floor]:.1f} s")
+    left = [p for p in bao.root.sys.list_policies()["data"]["policies"] if p.startswith(team.ns)]
+    left += [r for r in (bao.root.auth.approle.list_roles()["data"]["keys"]) if r.startswith(team.ns)]
+    assert left == []
+    assert gone[team.ns] < gone[floor] + 4
+
+
+def test_one_denied_path_takes_nothing_else_down(installed, bao, operator):
+    team = Team(installed, bao)
+    bao.root.sys.create_or_update_policy("small", """
+        path "sys/policies/acl/*" { capabilities = ["create", "read", "update", "delete"] }""")
+    bao.root.write_data("auth/kubernetes/role/small", data={
+        "bound_service_account_names": ["keyshepherd-vault"], "bound_service_account_namespaces": ["*"], "audience": "vault",
+        "token_policies": ["small"], "token_ttl": "1h"})
+    connection = team.stored("VaultConnection", "main")
+    connection["spec"]["auth"]["kubernetes"]["role"] = "small"
+    team.apply({k: connection[k] for k in ("apiVersion", "kind", "spec")} | {"metadata": {"name": "main", "namespace": team.ns}})
+    team.apply(team.policy(), team.role())
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    denied = team.wait_reason("VaultAppRole", "r", "PermissionDenied")
+    assert f"auth/approle/role/{team.ns}-r" in denied["message"]
+    installed.kubectl("delete", "namespace", team.ns, "--wait=false")
+
+
+def test_a_restarted_api_server_costs_nothing_but_time(team, installed, operator):
+    team.apply(team.policy())
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    installed.restart_apiserver()
+    team.apply(team.policy("after"))
+    team.wait_reason("VaultPolicy", "after", "Reconciled", 60)
+    assert operator.process.alive
+
+
+
+@pytest.fixture
+def own(tools, certificates, installed, operator, tmp_path):
+    assert operator.stop() == 0  # its Lease goes to ours
+    bao = rig.Bao(tmp_path / "bao", tools, certificates)
+    bao.root.sys.enable_auth_method("approle")
+    ours = None
+    try:
+        bao.root.sys.create_or_update_policy("keyshepherd-operator", """
+            path "sys/policies/acl/*" { capabilities = ["create", "read", "update", "delete"] }
+            path "auth/approle/role/*" { capabilities = ["create", "read", "update", "delete"] }""")
+        team = Team.__new__(Team)
+        team.cluster, team.bao, team.ns = installed, bao, f"own-{next(names)}-{int(time.time())}"
+        installed.core.create_namespace({"metadata": {"name": team.ns}})
+        bao.root.auth.approle.create_or_update_approle("operator", token_policies=["keyshepherd-operator"], token_ttl="1h")
+        credentials = bao.approle_credentials("operator")
+        installed.core.create_namespaced_secret(team.ns, {"metadata": {"name": "login"}, "stringData": credentials})
+        grant = {"namespaces": [team.ns], "names": [f"{team.ns}-*"], "mounts": ["approle"], "paths": ["ai-apis/*"]}
+        team.apply(custom("VaultConnection", team.ns, "main", address=bao.address, ca=bao.certificates.ca_pem,
+                          auth={"appRole": {"secretName": "login"}}, grants=[grant], deletionTimeout="15s"))
+        ours = rig.Operator(tmp_path / "operator", installed, bao, {"call-seconds": 2})
+        wait_until(lambda: ours.leading, 15, "leading")
+        yield team, bao, ours
+    finally:
+        if ours:
+            ours.stop()
+            for secret in (bao.root_token, credentials["secret_id"]):
+                assert secret not in ours.log
+        bao.stop()
+        operator._start()
+
+
+def test_a_sealed_vault_is_told_and_everything_is_equal_after_its_return(own):
+    team, bao, operator = own
+    team.apply(team.policy())
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    bao.seal()
+    told = team.wait_reason("VaultConnection", "main", "VaultSealed", 15)
+    assert told["status"] == "Unknown"
+    team.apply(team.policy("q"))
+    wait_until(lambda: team.condition("VaultPolicy", "q").get("reason") in ("VaultSealed", "VaultUnavailable"), 10)
+    bao.unseal()
+    began = time.monotonic()
+    team.wait_reason("VaultPolicy", "q", "Reconciled", 60)
+    print(f"equal {time.monotonic() - began:.1f} s after unsealing")
+    team.wait_reason("VaultConnection", "main", "Connected", 60)
+
+
+def test_a_deletion_while_vault_is_away_waits_and_then_lets_go(own):
+    team, bao, operator = own
+    team.apply(team.policy(), team.policy("q"))
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    team.wait_reason("VaultPolicy", "q", "Reconciled")
+    bao.stop()
+    team.delete("VaultPolicy", "p")
+    team.wait_reason("VaultPolicy", "p", "DeletionBlocked", 10)
+    wait_until(lambda: team.stored("VaultPolicy", "p") is None, 30, "let go after deletionTimeout")
+    items = team.cluster.get("/apis/events.k8s.io/v1/namespaces/default/events")["items"]
+    assert any(e["reason"] == "Orphaned" and f"{team.ns}-p" in e["note"] for e in items)
+    bao.start()
+    team.delete("VaultPolicy", "q")
+    wait_until(lambda: team.stored("VaultPolicy", "q") is None, 60)
+    assert team.vault_policy("q") is None and team.vault_policy("p") is not None
+
+
+def test_a_leader_that_is_cut_off_writes_nothing_after_its_rival(own, installed, tmp_path):
+    team, bao, first = own
+    first.stop()
+    proxy = rig.Proxy(int(installed.url.rsplit(":", 1)[1]))
+    url = f"https://127.0.0.1:{proxy.port}"
+    one = rig.Operator(tmp_path / "one", installed, bao, {"call-seconds": 2}, server=url)
+    wait_until(lambda: one.leading, 15, "the first leads")
+    team.apply(*[team.policy(f"p{i}", resyncPeriod="1s") for i in range(5)])
+    for i in range(5):
+        team.wait_reason("VaultPolicy", f"p{i}", "Reconciled")
+    two = rig.Operator(tmp_path / "two", installed, bao)
+    assert not two.leading
+    proxy.cut_off = True
+    # Both would repair this at once: only the time of their reign tells them apart.
+    def tamper():
+        for i in range(5):
+            bao.root.sys.create_or_update_policy(f"{team.ns}-p{i}", f'path "{time.time()}" {{ capabilities = ["read"] }}')
+    end = time.monotonic() + 12
+    while time.monotonic() < end and not two.leading:
+        tamper()
+        time.sleep(0.2)
+    assert two.leading and not one.leading
+    for _ in range(10):
+        tamper()
+        time.sleep(0.3)
+    proxy.cut_off = False
+    time.sleep(1)
+    proxy.close()
+    one.stop(), two.stop()
+    writers = []  # the token of each write, in order
+    for entry in bao.audit():
+        request = entry["request"]
+        if entry["type"] == "request" and request["operation"] in ("create", "update") and f"acl/{team.ns}-p" in request["path"] \
+                and "root" not in entry["auth"].get("policies", []):
+            writers.append(entry["auth"]["accessor"])
+    order = list(dict.fromkeys(writers))
+    assert len(order) == 2, f"{len(order)} tokens wrote"
+    handover = writers.index(order[1])
+    assert order[0] not in writers[handover:], "the old leader wrote after the new one"
+    print(f"{handover} writes of the old leader, then {len(writers) - handover} of the new one")
+
+
+def test_plan_from_the_cluster_shows_what_the_operator_would_repair(team, bao, installed, tmp_path):
+    team.apply(team.policy(driftPolicy="Report"), team.role(driftPolicy="Report"))
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    team.wait_reason("VaultAppRole", "r", "Reconciled")
+    token = tmp_path / "token"
+    token.write_text(bao.root_token)
+
+    def run(command):
+        return subprocess.run([*rig.keyshepherd(), command, "--from-cluster", "--kubeconfig", installed.kubeconfig,
+                               "--vault-address", bao.address, "--vault-token-file", token, "--vault-ca-file",
+                               bao.certificates.ca, "-o", "json"], capture_output=True, text=True, timeout=60)
+
+    def ours(done):
+        return {r["resource"]: r for r in json.loads(done.stdout)["resources"] if f"{team.ns}/" in r["resource"]}
+
+    bao.root.sys.create_or_update_policy(f"{team.ns}-p", 'path "x" { capabilities = ["read"] }')
+    rows = ours(run("plan"))
+    assert rows[f"VaultPolicy {team.ns}/p"]["verdict"] == "to update" and rows[f"VaultAppRole {team.ns}/r"]["verdict"] == "in sync"
+    assert ours(run("apply"))[f"VaultPolicy {team.ns}/p"]["verdict"] == "updated"
+    assert "ai-apis/data/x" in team.vault_policy()
