@@ -59,6 +59,67 @@ def send_as_api_server(webhook, deployment):
     return jsonpatch.JsonPatch.from_string(patch).apply(deployment)
 
 
+SAMPLE = ROOT / "manifests/samples/holysheep.yaml"
+
+
+class Vault:
+    """`keyshepherd plan` and `apply` of the sample, with the root token."""
+
+    def __init__(self, bao, token):
+        self.command = [*rig.keyshepherd()], ["-f", SAMPLE, "--vault-address", bao.address, "--vault-ca-file", bao.certificates.ca,
+                                              "--vault-token-file", token]
+
+    def run(self, verb, expect):
+        program, flags = self.command
+        print(paint(2, f"$ keyshepherd {verb} -f manifests/samples/holysheep.yaml"), flush=True)
+        code = subprocess.run([*program, verb, *flags]).returncode
+        if code != expect:
+            sys.exit(f"keyshepherd {verb} ended with {code}, and {expect} was expected")
+
+
+def tamper_and_repair(bao, vault):
+    step("Somebody widens the policy and the role by hand; keyshepherd plan shows what differs")
+    bao.root.sys.create_or_update_policy("ai-api", 'path "ai-apis/*" { capabilities = ["create", "read", "update", "delete", "list"] }\n')
+    bao.root.auth.approle.create_or_update_approle("ai-prod-role", token_ttl="20h")
+    vault.run("plan", expect=2)
+    step("keyshepherd apply repairs it, and a second plan finds nothing")
+    vault.run("apply", expect=0)
+    vault.run("plan", expect=0)
+
+
+def operate(stack, folder, cluster, bao):
+    step("Starting the operator: the same resources by kubectl apply, and kept so")
+    rig.install_operator(cluster)
+    bao.trust_operator("ai")
+    cluster.core.create_namespace({"metadata": {"name": "ai"}})
+    cluster.core.create_namespaced_service_account("ai", {"metadata": {"name": "keyshepherd-vault"}})
+    operator = rig.Operator(folder / "operator", cluster, bao)
+    stack.callback(operator.stop)
+    documents = list(yaml.safe_load_all(SAMPLE.read_text()))
+    for document in documents:
+        if document["kind"] == "VaultConnection":
+            document["spec"] |= {"address": bao.address, "ca": bao.certificates.ca_pem}
+            document["spec"]["grants"][0]["rights"] = ["adopt"]
+        else:
+            document["spec"] |= {"adoptionPolicy": "IfEqual", "resyncPeriod": "2s"}
+    print(cluster.kubectl("apply", "-f", "-", input={"apiVersion": "v1", "kind": "List", "items": documents}).strip())
+    conditions = ("vaultmounts", "vaultpolicies", "vaultapproles")
+    cluster.kubectl("wait", "-n", "ai", "--for=condition=Ready", "--timeout=60s", "--all", *[",".join(conditions)])
+    print(cluster.kubectl("get", "keyshepherd", "-n", "ai").strip())
+    step("The same tampering, with nobody at the keyboard")
+    right = bao.root.sys.read_policy("ai-api")["data"]["rules"]
+    bao.root.sys.create_or_update_policy("ai-api", 'path "*" { capabilities = ["sudo"] }')
+    changed = time.monotonic()
+    rig.wait_until(lambda: bao.root.sys.read_policy("ai-api")["data"]["rules"] == right, 10, "the operator repairs")
+    print(f"repaired after {time.monotonic() - changed:.1f} s; resyncPeriod is 2 s")
+
+    def told():
+        events = cluster.kubectl("get", "events", "-n", "ai", "-o", "jsonpath={range .items[*]}{.reason}: {.message}{'\\n'}{end}")
+        return [line for line in events.splitlines() if line.startswith("DriftRepaired")]
+
+    print("\n".join(rig.wait_until(told, 10, "the event")))
+
+
 def main(with_cluster):
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keyshepherd-demo.")))
@@ -74,11 +135,17 @@ def main(with_cluster):
             stack.callback(cluster.down)
             print(f"kube-apiserver answers at {cluster.url}")
 
-        step("Starting OpenBao with TLS, and putting a key into ai-apis/holysheep")
+        step("Starting OpenBao with TLS, empty")
         bao = rig.Bao(folder / "bao", tools, certificates)
         stack.callback(bao.stop)
-        bao.seed(key)
-        bao.write_key(key, provider.base_url)
+        token = folder / "root-token"
+        token.write_text(bao.root_token)
+        vault = Vault(bao, token)
+
+        step("keyshepherd apply: the engine, the policy and the AppRole of manifests/samples/holysheep.yaml")
+        vault.run("apply", expect=0)
+        step("Putting a key into ai-apis/holysheep")
+        rig.wait_until(lambda: bao.write_key(key, provider.base_url) or True, 10, "kv-v2 is busy for a moment when it is new")
         print(f"api_key  = {shortened(key)}\nbase_url = {provider.base_url}   (a local OpenAI-compatible server)")
 
         providers = folder / "providers.yaml"
@@ -146,7 +213,12 @@ def main(with_cluster):
 
         good = found.get("HOLYSHEEP_API_KEY") == key and provider.served == 1 and provider.refused == 0
         step("The provider served the call: the key in the process is the key in Vault" if good else "FAILED: the key did not arrive")
-        return 0 if good else 1
+        if not good:
+            return 1
+        tamper_and_repair(bao, vault)
+        if cluster:
+            operate(stack, folder, cluster, bao)
+        return 0
 
 
 if __name__ == "__main__":
