@@ -44,6 +44,15 @@ for name in links:
                 if name in pure and EFFECTS.search(line):
                     faults.append(f"{where}: PURE {name} has an effect: {line.strip()}")
 
+# Two classes of one name in one module's headers: the linker would take the inline members of either for both.
+for name in links:
+    seen = {}
+    for folder in (root / "src" / name, root / "include/keyshepherd" / name):
+        for path in sorted(folder.rglob("*.hpp")):
+            for defined in re.findall(r"^(?:class|struct) (\w+)[^;]*\{", path.read_text(), re.M):
+                if seen.setdefault(defined, path) != path:
+                    faults.append(f"{path.relative_to(root)}: {defined} is also in {seen[defined].relative_to(root)}")
+
 for fault in faults:
     print(fault)
 print(f"layering: {len(links)} modules, {len(pure)} of them pure, {len(faults)} faults")

@@ -40,11 +40,14 @@ std::string identity() {
 result<int> work(const OperatorFlags& flags) {
     controller::Options options = flags.options;
     if (options.vault_addresses.empty())
-        return fail(Errc::invalid, "--vault-address is not given: it says which addresses a VaultConnection may name, as "
-                                   "--vault-address https://vault.vault.svc:8200; * stands for a part of a name");
+        return fail(Errc::invalid,
+                    "--vault-address is not given: it says which addresses a VaultConnection may name, as "
+                    "--vault-address https://vault.vault.svc:8200; * stands for a part of a name");
     if (options.audience.empty() || options.audience.contains("kubernetes.default"))
-        return fail(Errc::invalid, "--token-audience must be Vault's own, as vault: a token for the API server's audience could be used "
-                                   "against the cluster");
+        return fail(Errc::invalid,
+                    "--token-audience must be Vault's own, as vault: a token for the API server's audience "
+                    "could be used "
+                    "against the cluster");
     KEYSHEPHERD_TRY(options.kubernetes, kube::load(flags.kubeconfig));
     if (options.own_namespace.empty()) options.own_namespace = options.kubernetes.ns;
     KEYSHEPHERD_TRY(options.log_level, telemetry::parse_level(flags.log_level));
@@ -61,33 +64,42 @@ result<int> work(const OperatorFlags& flags) {
 
 void add_operator_command(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<OperatorFlags>();
-    CLI::App* command = app.add_subcommand("operator", "Keep Vault equal to the custom resources until SIGTERM");
+    CLI::App* command =
+        app.add_subcommand("operator", "Keep Vault equal to the custom resources until SIGTERM");
     auto add = [command](const std::string& flag, auto& into, const std::string& doc) {
         std::string variable = "KEYSHEPHERD_";
-        for (const char c : flag) variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+        for (const char c : flag)
+            variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
         return command->add_option("--" + flag, into, doc)->envname(variable)->capture_default_str();
     };
-    add("kubeconfig", flags->kubeconfig, "Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount");
-    add("namespace", flags->options.own_namespace, "Namespace of the Lease; default: that of the kubeconfig or the pod");
+    add("kubeconfig", flags->kubeconfig,
+        "Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount");
+    add("namespace", flags->options.own_namespace,
+        "Namespace of the Lease; default: that of the kubeconfig or the pod");
     add("watch-namespace", flags->options.watch_namespace, "The one namespace to watch; default: every one");
     add("vault-address", flags->options.vault_addresses,
         "Address that a VaultConnection may name, * for a part of a name; may be repeated");
-    add("token-audience", flags->options.audience, "Audience of the ServiceAccount tokens that log in to Vault");
+    add("token-audience", flags->options.audience,
+        "Audience of the ServiceAccount tokens that log in to Vault");
     add("workers", flags->options.workers, "Resources that are looked at at once")->check(CLI::Range(1, 256));
-    add("requests-per-second", flags->options.requests_per_second, "To one Vault, at most")->check(CLI::Range(1.0, 100'000.0));
-    add("call-seconds", flags->call_seconds, "Deadline of one request to Vault or the API server")->check(CLI::Range(0.1, 600.0));
+    add("requests-per-second", flags->options.requests_per_second, "To one Vault, at most")
+        ->check(CLI::Range(1.0, 100'000.0));
+    add("call-seconds", flags->call_seconds, "Deadline of one request to Vault or the API server")
+        ->check(CLI::Range(0.1, 600.0));
     add("lease-name", flags->options.lease_name, "Name of the Lease");
     add("lease-seconds", flags->lease_seconds, "How long a rival waits after the last renewal it saw");
     add("renew-seconds", flags->renew_seconds, "How long the work goes on without a renewal");
     add("retry-seconds", flags->retry_seconds, "Between attempts to renew");
-    add("metrics-listen", flags->options.metrics_listen, "HOST:PORT of /metrics, /healthz and /readyz over plain HTTP");
+    add("metrics-listen", flags->options.metrics_listen,
+        "HOST:PORT of /metrics, /healthz and /readyz over plain HTTP");
     add("log-level", flags->log_level, "trace, debug, info, warn or error")
         ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
     add("log-format", flags->log_format, "json or text")->check(CLI::IsMember({"json", "text"}));
     command->callback([flags, &exit_code] {
         const auto ended = work(*flags);
         if (!ended) {
-            telemetry::Log log(telemetry::Level::error, telemetry::parse_format(flags->log_format).value_or(telemetry::Format::json));
+            telemetry::Log log(telemetry::Level::error,
+                               telemetry::parse_format(flags->log_format).value_or(telemetry::Format::json));
             log.error("cannot work", {{"error", ended.error().message}});
         }
         exit_code = ended ? *ended : 1;
@@ -96,8 +108,11 @@ void add_operator_command(CLI::App& app, int& exit_code) {
 
 void add_generate_command(CLI::App& app, int& exit_code) {
     auto what = std::make_shared<std::string>();
-    CLI::App* command = app.add_subcommand("generate", "Print the CustomResourceDefinitions, the operator's RBAC, or the reference page");
-    command->add_option("what", *what, "crds, rbac or reference")->required()->check(CLI::IsMember({"crds", "rbac", "reference"}));
+    CLI::App* command = app.add_subcommand(
+        "generate", "Print the CustomResourceDefinitions, the operator's RBAC, or the reference page");
+    command->add_option("what", *what, "crds, rbac or reference")
+        ->required()
+        ->check(CLI::IsMember({"crds", "rbac", "reference"}));
     command->callback([what, &exit_code] {
         std::cout << (*what == "crds"   ? resources::definitions()
                       : *what == "rbac" ? resources::operator_roles()

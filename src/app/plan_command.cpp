@@ -1,4 +1,5 @@
-// keyshepherd plan and apply: custom resources out of files against a live Vault, by the operator's own planner.
+// keyshepherd plan and apply: custom resources out of files against a live Vault, by the operator's own
+// planner.
 #include "commands.hpp"
 #include "plan_report.hpp"
 #include "resource_files.hpp"
@@ -61,7 +62,8 @@ result<vault::Login> login_of(const VaultFlags& flags) {
     if (!flags.token_file.empty()) return vault::TokenFileLogin{flags.token_file};
     for (const char* name : {"BAO_TOKEN", "VAULT_TOKEN"})
         if (std::string token = environment(name); !token.empty()) return vault::TokenLogin{std::move(token)};
-    if (const std::string home = environment("HOME"); !home.empty() && access((home + "/.vault-token").c_str(), R_OK) == 0)
+    if (const std::string home = environment("HOME");
+        !home.empty() && access((home + "/.vault-token").c_str(), R_OK) == 0)
         return vault::TokenFileLogin{home + "/.vault-token"};
     return fail(Errc::invalid, "no token: give --vault-token-file, VAULT_TOKEN or ~/.vault-token");
 }
@@ -74,8 +76,9 @@ struct Session {
 
 result<std::unique_ptr<Session>> connect(const VaultFlags& flags) {
     if (flags.address.empty())
-        return fail(Errc::invalid, "no Vault: give --vault-address or VAULT_ADDR. The address in a VaultConnection is not "
-                                   "used here: your token goes only where you send it");
+        return fail(Errc::invalid,
+                    "no Vault: give --vault-address or VAULT_ADDR. The address in a VaultConnection is not "
+                    "used here: your token goes only where you send it");
     KEYSHEPHERD_TRY(net::Origin origin, net::Origin::parse(flags.address));
     net::ClientTls tls{.server_name = flags.tls_server_name};
     if (!flags.ca_file.empty()) {
@@ -99,27 +102,32 @@ public:
     // The rows in the order of the work; an Error means that nothing was looked at.
     result<std::vector<ReportRow>> run() {
         KEYSHEPHERD_TRY(ResourceFiles read, flags_.from_cluster ? read_cluster() : read_files());
-        if (!read.errors.empty()) return fail(Errc::invalid, fmt::format("{}", fmt::join(read.errors, "\nerror: ")));
+        if (!read.errors.empty())
+            return fail(Errc::invalid, fmt::format("{}", fmt::join(read.errors, "\nerror: ")));
         if (read.resources.empty())
-            return fail(Errc::invalid, fmt::format("no custom resource of keyshepherd.dev in what was given ({} other objects)",
-                                                   read.others));
+            return fail(
+                Errc::invalid,
+                fmt::format("no custom resource of keyshepherd.dev in what was given ({} other objects)",
+                            read.others));
         // Mounts before policies before roles: the order of the table of kinds.
         for (const resources::Kind& kind : resources::kinds())
             for (FileResource& resource : read.resources) {
                 if (resource.resource.kind != &kind) continue;
                 if (kind.name == "VaultConnection")
-                    connections_.emplace(std::pair(resource.resource.ns, resource.resource.name), std::move(resource.resource));
+                    connections_.emplace(std::pair(resource.resource.ns, resource.resource.name),
+                                         std::move(resource.resource));
                 else
                     resources_.push_back(std::move(resource));
             }
         KEYSHEPHERD_TRY(const auto session, connect(flags_));
         result<void> ended;
         std::exception_ptr thrown;
-        asio::co_spawn(session->context, go(*session->vault), [&](const std::exception_ptr& e, result<void> r) {
-            thrown = e;
-            ended = std::move(r);
-            session->context.stop();  // kept connections would hold it open
-        });
+        asio::co_spawn(session->context, go(*session->vault),
+                       [&](const std::exception_ptr& e, result<void> r) {
+                           thrown = e;
+                           ended = std::move(r);
+                           session->context.stop();  // kept connections would hold it open
+                       });
         session->context.run();
         if (thrown) std::rethrow_exception(thrown);
         if (!ended) return std::unexpected(ended.error());
@@ -150,7 +158,8 @@ private:
 
     net::Task<result<void>> list_all(kube::Client& client, ResourceFiles& found) const {
         for (const resources::Kind& kind : resources::kinds()) {
-            const kube::Resource resource{std::string(resources::group), std::string(resources::version), std::string(kind.plural)};
+            const kube::Resource resource{std::string(resources::group), std::string(resources::version),
+                                          std::string(kind.plural)};
             kube::ListOptions options;
             do {
                 KEYSHEPHERD_CO_TRY(kube::Page page, co_await client.list(resource, "", options, deadline()));
@@ -166,12 +175,14 @@ private:
         resources::Reading read = resources::read(object, "");
         if (!read.resource.deletion_time.empty()) return;
         for (const resources::Fault& fault : read.faults)
-            std::cerr << fmt::format("warning: {}: {}: {}\n", read.resource.text(), fault.field, fault.message);
+            std::cerr << fmt::format("warning: {}: {}: {}\n", read.resource.text(), fault.field,
+                                     fault.message);
         if (read.faults.empty()) found.resources.push_back({std::move(read.resource), "cluster", true});
     }
 
     net::Deadline deadline() const {
-        return net::SteadyClock::now() + std::chrono::milliseconds(static_cast<long>(flags_.timeout_seconds * 1000));
+        return net::SteadyClock::now() +
+               std::chrono::milliseconds(static_cast<long>(flags_.timeout_seconds * 1000));
     }
 
     net::Task<result<void>> go(vault::Client& vault) {
@@ -189,7 +200,8 @@ private:
     }
 
     static void refuse(ReportRow& row, std::string reason, std::string message) {
-        row.plan = {.verdict = planner::Verdict::refused, .reason = std::move(reason), .message = std::move(message)};
+        row.plan = {
+            .verdict = planner::Verdict::refused, .reason = std::move(reason), .message = std::move(message)};
     }
 
     net::Task<ReportRow> one(vault::Client& vault, const FileResource& file) {
@@ -200,16 +212,19 @@ private:
             co_return row;
         }
         // A file that says nothing of adoption means to make Vault equal: there is nobody to ask who made it.
-        planner::Standing standing{.owner = flags_.from_cluster ? !resource.claim.empty() : !file.adoption_is_given,
-                                   .may_adopt = true,
-                                   .role_id = resource.role_id};
+        planner::Standing standing{
+            .owner = flags_.from_cluster ? !resource.claim.empty() : !file.adoption_is_given,
+            .may_adopt = true,
+            .role_id = resource.role_id};
         if (flags_.from_cluster && apply_ && !standing.owner) {
-            refuse(row, "NotClaimed", "the operator has not taken it up yet, and only the operator may say whose the object is");
+            refuse(row, "NotClaimed",
+                   "the operator has not taken it up yet, and only the operator may say whose the object is");
             co_return row;
         }
         const resources::Json& ref = resource.spec.at("connectionRef");
         const std::string ns = ref.value("namespace", resource.ns);
-        if (const auto at = connections_.find({ns, ref.at("name").get<std::string>()}); at != connections_.end()) {
+        if (const auto at = connections_.find({ns, ref.at("name").get<std::string>()});
+            at != connections_.end()) {
             const planner::Judgement judgement = planner::judge(resource, at->second, reserved_);
             standing.may_adopt = judgement.rights.adopt;
             if (!judgement.faults.empty()) {
@@ -242,7 +257,8 @@ private:
 
     // In a plan the mount of a new role may be no more than planned itself.
     bool will_be_mounted(const resources::Resource& role) const {
-        return std::ranges::find(new_mounts_, "sys/auth/" + role.spec.value("mount", "")) != new_mounts_.end();
+        return std::ranges::find(new_mounts_, "sys/auth/" + role.spec.value("mount", "")) !=
+               new_mounts_.end();
     }
 
     const VaultFlags& flags_;
@@ -267,9 +283,11 @@ int finish(VaultFlags flags, bool apply) {
         return 1;
     }
     const bool colour = isatty(STDOUT_FILENO) == 1 && environment("NO_COLOR").empty();
-    std::cout << (flags.output == "json" ? report_json(*rows, apply) : report_text(*rows, apply, colour)) << std::flush;
+    std::cout << (flags.output == "json" ? report_json(*rows, apply) : report_text(*rows, apply, colour))
+              << std::flush;
     for (const ReportRow& row : *rows)
-        for (const std::string& warning : row.warnings) std::cerr << "warning: " << row.resource << ": " << warning << '\n';
+        for (const std::string& warning : row.warnings)
+            std::cerr << "warning: " << row.resource << ": " << warning << '\n';
     if (!std::cout) {
         std::cerr << "error: cannot write to standard output\n";
         return 1;
@@ -282,27 +300,45 @@ int finish(VaultFlags flags, bool apply) {
 CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flags) {
     CLI::App* command = app.add_subcommand(name, doc);
     auto* files =
-        command->add_option("-f,--filename", flags.files, "File, directory (*.yaml, *.yml, *.json) or - for standard input; may be repeated")
+        command
+            ->add_option("-f,--filename", flags.files,
+                         "File, directory (*.yaml, *.yml, *.json) or - for standard input; may be repeated")
             ->type_name("FILE");
-    command->add_flag("--from-cluster", flags.from_cluster, "Take the resources that the API server holds instead of files")->excludes(files);
-    command->add_option("--kubeconfig", flags.kubeconfig, "For --from-cluster; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount")
+    command
+        ->add_flag("--from-cluster", flags.from_cluster,
+                   "Take the resources that the API server holds instead of files")
+        ->excludes(files);
+    command
+        ->add_option("--kubeconfig", flags.kubeconfig,
+                     "For --from-cluster; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount")
         ->envname("KEYSHEPHERD_KUBECONFIG");
     command->add_flag("-R,--recursive", flags.recursive, "Look below directories too");
     command->add_option("-n,--namespace", flags.default_namespace, "Namespace of resources that name none")
         ->envname("KEYSHEPHERD_NAMESPACE")
         ->capture_default_str();
-    command->add_option("--vault-address", flags.address, "Address of Vault or OpenBao; also VAULT_ADDR, BAO_ADDR")
+    command
+        ->add_option("--vault-address", flags.address,
+                     "Address of Vault or OpenBao; also VAULT_ADDR, BAO_ADDR")
         ->envname("KEYSHEPHERD_VAULT_ADDRESS");
     command
-        ->add_option("--vault-token-file", flags.token_file, "File that holds the token; also VAULT_TOKEN, BAO_TOKEN, ~/.vault-token")
+        ->add_option("--vault-token-file", flags.token_file,
+                     "File that holds the token; also VAULT_TOKEN, BAO_TOKEN, ~/.vault-token")
         ->envname("KEYSHEPHERD_VAULT_TOKEN_FILE");
-    command->add_option("--vault-ca-file", flags.ca_file, "PEM file of the CA to trust; also VAULT_CACERT, BAO_CACERT")
+    command
+        ->add_option("--vault-ca-file", flags.ca_file,
+                     "PEM file of the CA to trust; also VAULT_CACERT, BAO_CACERT")
         ->envname("KEYSHEPHERD_VAULT_CA_FILE");
-    command->add_option("--vault-tls-server-name", flags.tls_server_name, "What Vault's certificate is for; default: the address's host")
+    command
+        ->add_option("--vault-tls-server-name", flags.tls_server_name,
+                     "What Vault's certificate is for; default: the address's host")
         ->envname("KEYSHEPHERD_VAULT_TLS_SERVER_NAME");
-    command->add_option("--vault-namespace", flags.vault_namespace, "Namespace in Vault; also VAULT_NAMESPACE, BAO_NAMESPACE")
+    command
+        ->add_option("--vault-namespace", flags.vault_namespace,
+                     "Namespace in Vault; also VAULT_NAMESPACE, BAO_NAMESPACE")
         ->envname("KEYSHEPHERD_VAULT_NAMESPACE");
-    command->add_option("-o,--output", flags.output, "text or json")->check(CLI::IsMember({"text", "json"}))->capture_default_str();
+    command->add_option("-o,--output", flags.output, "text or json")
+        ->check(CLI::IsMember({"text", "json"}))
+        ->capture_default_str();
     command->add_option("--timeout-seconds", flags.timeout_seconds, "Deadline of each request")
         ->check(CLI::Range(0.05, 3'600.0))
         ->capture_default_str();

@@ -25,7 +25,8 @@ std::string value_text(const planner::Json& value) {
 
 void add_text_diff(const planner::FieldChange& change, bool colour, std::string& out) {
     UnifiedDiff diff;
-    diff.add(change.before.is_string() ? change.before.get<std::string>() : "", change.after.get<std::string>());
+    diff.add(change.before.is_string() ? change.before.get<std::string>() : "",
+             change.after.get<std::string>());
     const std::string text = diff.text("policy");
     std::size_t at = 0;
     for (int line = 0; at < text.size(); ++line) {
@@ -41,11 +42,16 @@ void add_text_diff(const planner::FieldChange& change, bool colour, std::string&
 const char* verdict_name(const ReportRow& row, bool applied) {
     if (!row.error.empty()) return "failed";
     switch (row.plan.verdict) {
-    case Verdict::in_sync: return "in sync";
-    case Verdict::create: return applied ? "created" : "to create";
-    case Verdict::update: return applied ? "updated" : "to update";
-    case Verdict::remove: return applied ? "removed" : "to remove";
-    case Verdict::refused: return "refused";
+        case Verdict::in_sync:
+            return "in sync";
+        case Verdict::create:
+            return applied ? "created" : "to create";
+        case Verdict::update:
+            return applied ? "updated" : "to update";
+        case Verdict::remove:
+            return applied ? "removed" : "to remove";
+        case Verdict::refused:
+            return "refused";
     }
     return "";
 }
@@ -60,11 +66,19 @@ Tally count(const std::vector<ReportRow>& rows) {
             continue;
         }
         switch (row.plan.verdict) {
-        case Verdict::in_sync: ++tally.equal; break;
-        case Verdict::create: ++tally.create; break;
-        case Verdict::update:
-        case Verdict::remove: ++tally.update; break;
-        case Verdict::refused: ++tally.refused; break;
+            case Verdict::in_sync:
+                ++tally.equal;
+                break;
+            case Verdict::create:
+                ++tally.create;
+                break;
+            case Verdict::update:
+            case Verdict::remove:
+                ++tally.update;
+                break;
+            case Verdict::refused:
+                ++tally.refused;
+                break;
         }
     }
     return tally;
@@ -88,14 +102,15 @@ std::string report_text(const std::vector<ReportRow>& rows, bool applied, bool c
             } else if (row.plan.verdict == Verdict::create) {
                 out += fmt::format("    {}: {}\n", change.field, value_text(change.after));
             } else {
-                out += fmt::format("    {}: {} → {}\n", change.field, painted(value_text(change.before), red, colour),
+                out += fmt::format("    {}: {} → {}\n", change.field,
+                                   painted(value_text(change.before), red, colour),
                                    painted(value_text(change.after), green, colour));
             }
         }
     }
     const Tally tally = count(rows);
-    out += fmt::format("{} in sync, {} {}, {} {}", tally.equal, tally.create, applied ? "created" : "to create", tally.update,
-                       applied ? "updated" : "to update");
+    out += fmt::format("{} in sync, {} {}, {} {}", tally.equal, tally.create,
+                       applied ? "created" : "to create", tally.update, applied ? "updated" : "to update");
     if (tally.refused != 0) out += fmt::format(", {} refused", tally.refused);
     if (tally.failed != 0) out += fmt::format(", {} failed", tally.failed);
     return out + "\n";
@@ -111,7 +126,8 @@ std::string report_json(const std::vector<ReportRow>& rows, bool applied) {
                                        {"verdict", verdict_name(row, applied)},
                                        {"changes", nlohmann::ordered_json::array()}};
         for (const planner::FieldChange& change : row.plan.changes)
-            made["changes"].push_back({{"field", change.field}, {"before", change.before}, {"after", change.after}});
+            made["changes"].push_back(
+                {{"field", change.field}, {"before", change.before}, {"after", change.after}});
         if (!row.plan.reason.empty()) made["reason"] = row.plan.reason;
         const std::string& message = row.error.empty() ? row.plan.message : row.error;
         if (!message.empty()) made["message"] = message;

@@ -16,7 +16,8 @@ public:
 
     void file(const InputFile& file) {
         const auto documents = yaml::read(file.text);
-        if (!documents) return found_.errors.push_back(fmt::format("{} {}", file.name, documents.error().message));
+        if (!documents)
+            return found_.errors.push_back(fmt::format("{} {}", file.name, documents.error().message));
         for (const yaml::Document& document : *documents) {
             if (document.json.is_null()) continue;
             // Only text passes between the two JSON libraries.
@@ -25,7 +26,8 @@ public:
                 object["items"].is_array()) {
                 for (std::size_t i = 0; i < object["items"].size(); ++i)
                     add(object["items"][i],
-                        fmt::format("{} line {}", file.name, yaml::line_at(document, fmt::format("/items/{}", i))));
+                        fmt::format("{} line {}", file.name,
+                                    yaml::line_at(document, fmt::format("/items/{}", i))));
             } else {
                 add(object, fmt::format("{} line {}", file.name, document.line));
             }
@@ -47,7 +49,8 @@ private:
         if (!read.faults.empty()) return;
         if (const auto [first, fresh] = places_.try_emplace(name, place); !fresh)
             return found_.errors.push_back(fmt::format("{}: {}: is also at {}", place, name, first->second));
-        found_.resources.push_back({std::move(read.resource), place, object["spec"].contains("adoptionPolicy")});
+        found_.resources.push_back(
+            {std::move(read.resource), place, object["spec"].contains("adoptionPolicy")});
     }
 
     const std::string& default_namespace_;

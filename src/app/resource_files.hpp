@@ -12,7 +12,7 @@ namespace keyshepherd::app {
 
 struct FileResource {
     resources::Resource resource;
-    std::string place;        // "vault.yaml line 12"
+    std::string place;               // "vault.yaml line 12"
     bool adoption_is_given = false;  // spec.adoptionPolicy stands in the file
 };
 

@@ -85,7 +85,8 @@ public:
                      .requests_per_second = options_.requests_per_second,
                      .call = options_.call},
                     metrics_),
-          metrics_server_(context_, [this](const net::Request& request) { return serve(request); }, {.limits = port_limits(), .log = &log_}) {
+          metrics_server_(context_, [this](const net::Request& request) { return serve(request); },
+                          {.limits = port_limits(), .log = &log_}) {
         for (const resources::Kind& kind : resources::kinds()) sinks_.emplace_back(*this, kind);
     }
 
@@ -123,7 +124,8 @@ private:
         void removed(const std::string& key, Json) override { owner.gone(kind, key); }
         void failed(const Error& error, std::chrono::milliseconds wait) override {
             owner.metrics_.watch_failed();
-            owner.log_.warn("cannot watch", {{"kind", kind.name}, {"error", error.message}, {"waitMs", wait.count()}});
+            owner.log_.warn("cannot watch",
+                            {{"kind", kind.name}, {"error", error.message}, {"waitMs", wait.count()}});
         }
         Operator& owner;
         const resources::Kind& kind;
@@ -158,7 +160,8 @@ private:
             return;
         }
         if (entry->faults.empty())
-            for (const EntryPtr& other : store_.claimants(planner::claim(entry->resource))) wake(key_of(*other));
+            for (const EntryPtr& other : store_.claimants(planner::claim(entry->resource)))
+                wake(key_of(*other));
         wake(connection_of(entry->resource));
     }
 
@@ -177,10 +180,13 @@ private:
             metrics_.leading(leading);
             log_.info(leading ? "leading" : "no longer leading", {{"lease", options_.lease_name}});
         };
-        hooks.failed = [this](const Error& error) { log_.warn("cannot reach the Lease", {{"error", error.message}}); };
+        hooks.failed = [this](const Error& error) {
+            log_.warn("cannot reach the Lease", {{"error", error.message}});
+        };
         while (!ending_) {
-            auto ended = co_await kube::lead(kube_, {options_.own_namespace, options_.lease_name}, options_.identity,
-                                             options_.lease, [this] { return work(); }, hooks);
+            auto ended = co_await kube::lead(
+                kube_, {options_.own_namespace, options_.lease_name}, options_.identity, options_.lease,
+                [this] { return work(); }, hooks);
             if (ended || ended.error().code == Errc::cancelled) break;
             if (ended.error().code == Errc::invalid || ended.error().code == Errc::internal) {
                 log_.error("cannot lead", {{"error", ended.error().message}});
@@ -203,12 +209,13 @@ private:
         net::Signal joined(context_.get_executor());
         for (std::size_t i = 0; i < options_.workers && !co_await net::is_cancelled(); ++i) {
             ++running;
-            asio::co_spawn(context_, worker(),
-                           asio::bind_cancellation_slot(stops.emplace_back().slot(), [&](const std::exception_ptr& e) {
-                               --running;
-                               joined.notify_all();
-                               if (e) std::rethrow_exception(e);
-                           }));
+            asio::co_spawn(
+                context_, worker(),
+                asio::bind_cancellation_slot(stops.emplace_back().slot(), [&](const std::exception_ptr& e) {
+                    --running;
+                    joined.notify_all();
+                    if (e) std::rethrow_exception(e);
+                }));
         }
         net::Signal never(context_.get_executor());
         while (!co_await net::is_cancelled()) co_await never.wait(SteadyClock::now() + 1h);
@@ -225,8 +232,10 @@ private:
             const auto key = queue_.pop(now, options_.workers);
             if (!key) {
                 const auto next = queue_.next_wakeup(options_.workers);
-                co_await changed_.wait(next ? std::min<Deadline>(std::chrono::time_point_cast<SteadyClock::duration>(*next), now + 1h)
-                                            : now + 1h);
+                co_await changed_.wait(
+                    next ? std::min<Deadline>(std::chrono::time_point_cast<SteadyClock::duration>(*next),
+                                              now + 1h)
+                         : now + 1h);
                 continue;
             }
             const auto again = co_await reconcile(*key);
@@ -240,7 +249,8 @@ private:
 
     Deadline soon() const { return SteadyClock::now() + options_.call; }
 
-    // How long to wait after a failure: doubles, and within a minute of Vault's return everything is looked at.
+    // How long to wait after a failure: doubles, and within a minute of Vault's return everything is looked
+    // at.
     std::chrono::milliseconds retry_in(const Key& key) {
         const double unit = random_unit();
         const unsigned attempt = std::min(queue_.failures(key), 5U);
@@ -249,9 +259,10 @@ private:
     }
 
     static std::chrono::milliseconds resync_in(const resources::Resource& resource) {
-        const auto period = resources::seconds_of(resource.spec.value("resyncPeriod", Json("5m"))).value_or(300);
-        return std::chrono::milliseconds(static_cast<long>(static_cast<double>(std::max<std::int64_t>(period, 1)) * 1000.0 *
-                                                           (0.8 + 0.2 * random_unit())));
+        const auto period =
+            resources::seconds_of(resource.spec.value("resyncPeriod", Json("5m"))).value_or(300);
+        return std::chrono::milliseconds(static_cast<long>(
+            static_cast<double>(std::max<std::int64_t>(period, 1)) * 1000.0 * (0.8 + 0.2 * random_unit())));
     }
 
     // When to look again; nullopt: not before something changes.
@@ -263,8 +274,10 @@ private:
             co_return std::nullopt;
         }
         const char* outcome = "success";
-        auto again = key.kind == connection_kind ? co_await connection(key, entry, outcome) : co_await object(key, entry, outcome);
-        metrics_.reconciled(key.kind->name, outcome, std::chrono::duration<double>(SteadyClock::now() - began).count());
+        auto again = key.kind == connection_kind ? co_await connection(key, entry, outcome)
+                                                 : co_await object(key, entry, outcome);
+        metrics_.reconciled(key.kind->name, outcome,
+                            std::chrono::duration<double>(SteadyClock::now() - began).count());
         co_return again;
     }
 
@@ -282,7 +295,8 @@ private:
         Finding finding;
         std::chrono::milliseconds again = 60s;
         auto session = co_await sessions_.open(key, resource, soon());
-        auto health = session ? co_await (*session)->vault.health(soon()) : result<vault::Health>(std::unexpected(session.error()));
+        auto health = session ? co_await (*session)->vault.health(soon())
+                              : result<vault::Health>(std::unexpected(session.error()));
         result<void> usable;
         if (!health)
             usable = std::unexpected(health.error());
@@ -316,7 +330,8 @@ private:
     std::vector<Key> in_use(const Key& connection) const {
         std::vector<Key> users;
         for (const Key& key : store_.dependents(connection))
-            if (const EntryPtr entry = store_.find(key); entry != nullptr && entry->resource.finalized) users.push_back(key);
+            if (const EntryPtr entry = store_.find(key); entry != nullptr && entry->resource.finalized)
+                users.push_back(key);
         return users;
     }
 
@@ -327,7 +342,9 @@ private:
         const bool deleting = !resource.deletion_time.empty();
         if (deleting && !resource.finalized) co_return std::nullopt;
         if (resource.paused && !deleting) {
-            co_await report(key, entry, {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"});
+            co_await report(
+                key, entry,
+                {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"});
             co_return std::nullopt;
         }
         if (!entry->faults.empty() && !deleting) co_return co_await invalid(key, entry, outcome);
@@ -336,12 +353,14 @@ private:
         const EntryPtr connection = store_.find(connection_key);
         if (connection == nullptr || !connection->faults.empty()) {
             outcome = "refused";
-            const std::string which = fmt::format("VaultConnection {}/{}", connection_key.ns, connection_key.name);
+            const std::string which =
+                fmt::format("VaultConnection {}/{}", connection_key.ns, connection_key.name);
             if (deleting) co_return co_await wait_or_orphan(key, entry, nullptr, which + " is not there");
-            co_await report(key, entry,
-                            {.ready = Truth::no,
-                             .reason = "ConnectionNotFound",
-                             .message = which + (connection == nullptr ? " is not there" : " has faults of its own")});
+            co_await report(
+                key, entry,
+                {.ready = Truth::no,
+                 .reason = "ConnectionNotFound",
+                 .message = which + (connection == nullptr ? " is not there" : " has faults of its own")});
             co_return std::nullopt;  // its arrival wakes us
         }
         auto session = co_await sessions_.open(connection_key, connection->resource, soon());
@@ -353,7 +372,9 @@ private:
         const planner::Judgement judgement = planner::judge(resource, connection->resource, *reserved);
         if (!judgement.faults.empty() && !deleting) {
             outcome = "refused";
-            co_await report(key, entry, {.ready = Truth::no, .reason = "NotGranted", .message = joined(judgement.faults)});
+            co_await report(
+                key, entry,
+                {.ready = Truth::no, .reason = "NotGranted", .message = joined(judgement.faults)});
             co_return std::nullopt;
         }
         const std::string vault = vault_of(connection->resource);
@@ -363,7 +384,8 @@ private:
             co_await report(key, entry,
                             {.ready = Truth::no,
                              .reason = "Conflict",
-                             .message = fmt::format("{} belongs to {}, which is older", planner::claim(resource), owner->resource.text())});
+                             .message = fmt::format("{} belongs to {}, which is older",
+                                                    planner::claim(resource), owner->resource.text())});
             co_return std::nullopt;  // woken when that one goes
         }
         const planner::Standing standing{.owner = resource.claim == claim,
@@ -371,25 +393,34 @@ private:
                                          .role_id = resource.role_id};
         auto observed = co_await reconcile::observe((*session)->vault, resource, standing, soon());
         if (!observed) co_return co_await failed(key, entry, connection, observed.error(), deleting, outcome);
-        if (deleting) co_return co_await remove(key, entry, connection, (*session)->vault, *observed, standing, outcome);
-        co_return co_await converge(key, entry, connection, (*session)->vault, *observed, standing, claim, outcome);
+        if (deleting)
+            co_return co_await remove(key, entry, connection, (*session)->vault, *observed, standing,
+                                      outcome);
+        co_return co_await converge(key, entry, connection, (*session)->vault, *observed, standing, claim,
+                                    outcome);
     }
 
-    Task<std::optional<std::chrono::milliseconds>> converge(Key key, EntryPtr entry, EntryPtr connection, vault::Client& vault,
+    Task<std::optional<std::chrono::milliseconds>> converge(Key key, EntryPtr entry, EntryPtr connection,
+                                                            vault::Client& vault,
                                                             const planner::Observation& observed,
-                                                            const planner::Standing& standing, std::string claim,
-                                                            const char*& outcome) {
+                                                            const planner::Standing& standing,
+                                                            std::string claim, const char*& outcome) {
         const resources::Resource& resource = entry->resource;
         const planner::Plan plan = planner::plan(resource, observed, standing);
         if (plan.verdict == Verdict::refused) {
             outcome = "refused";
-            co_await report(key, entry, {.ready = Truth::no, .reason = plan.reason, .message = plan.message, .synced = false});
+            co_await report(
+                key, entry,
+                {.ready = Truth::no, .reason = plan.reason, .message = plan.message, .synced = false});
             co_return resync_in(resource);
         }
-        const bool same_generation = entry->status.value("observedGeneration", std::int64_t{0}) == resource.generation;
+        const bool same_generation =
+            entry->status.value("observedGeneration", std::int64_t{0}) == resource.generation;
         const bool drift = standing.owner && same_generation && plan.verdict != Verdict::in_sync;
-        if (plan.verdict != Verdict::in_sync && resource.spec.value("driftPolicy", "") == "Report" && standing.owner) {
-            if (drift && planner::ready_reason(entry->status) != "DriftDetected") metrics_.drift(key.kind->name, false);
+        if (plan.verdict != Verdict::in_sync && resource.spec.value("driftPolicy", "") == "Report" &&
+            standing.owner) {
+            if (drift && planner::ready_reason(entry->status) != "DriftDetected")
+                metrics_.drift(key.kind->name, false);
             co_await report(key, entry,
                             {.ready = Truth::yes,
                              .reason = "DriftDetected",
@@ -399,7 +430,8 @@ private:
             co_return resync_in(resource);
         }
         if (!standing.owner) {
-            // What we are about to make or to take over is written down first: after a crash it is still ours.
+            // What we are about to make or to take over is written down first: after a crash it is still
+            // ours.
             if (!co_await own(key, entry, connection, claim)) {
                 outcome = "error";
                 co_return retry_in(key);
@@ -423,24 +455,32 @@ private:
                                            {"reason", reason},
                                            {"vaultPath", planner::claim(resource)},
                                            {"difference", difference(plan)}});
-            co_await event(entry->metadata, drift ? kube::Event::Type::warning : kube::Event::Type::normal, reason, "Write", note);
+            co_await event(entry->metadata, drift ? kube::Event::Type::warning : kube::Event::Type::normal,
+                           reason, "Write", note);
         }
         queue_.forget(key);
         std::string role_id = plan.role_id;
-        if (key.kind->name == "VaultAppRole" && role_id.empty() && (resource.role_id.empty() || plan.verdict == Verdict::create)) {
+        if (key.kind->name == "VaultAppRole" && role_id.empty() &&
+            (resource.role_id.empty() || plan.verdict == Verdict::create)) {
             const auto answer = co_await vault.read(planner::claim(resource) + "/role-id", soon());
             if (answer && *answer) role_id = (*answer)->value("role_id", "");
         }
-        Finding finding{.ready = Truth::yes, .reason = "Reconciled", .message = "Vault is equal", .synced = true, .drifted = false};
+        Finding finding{.ready = Truth::yes,
+                        .reason = "Reconciled",
+                        .message = "Vault is equal",
+                        .synced = true,
+                        .drifted = false};
         finding.changed = !plan.requests.empty();
         finding.facts = {{"claim", claim}, {"roleID", role_id}};
         co_await report(key, entry, finding);
         co_return resync_in(resource);
     }
 
-    Task<std::optional<std::chrono::milliseconds>> remove(Key key, EntryPtr entry, EntryPtr connection, vault::Client& vault,
+    Task<std::optional<std::chrono::milliseconds>> remove(Key key, EntryPtr entry, EntryPtr connection,
+                                                          vault::Client& vault,
                                                           const planner::Observation& observed,
-                                                          const planner::Standing& standing, const char*& outcome) {
+                                                          const planner::Standing& standing,
+                                                          const char*& outcome) {
         const planner::Plan plan = planner::plan_removal(entry->resource, observed, standing);
         if (auto done = co_await reconcile::act(vault, plan, soon()); !done)
             co_return co_await failed(key, entry, connection, done.error(), true, outcome);
@@ -458,8 +498,8 @@ private:
     }
 
     // Vault, or the way to it, is in trouble.
-    Task<std::optional<std::chrono::milliseconds>> failed(Key key, EntryPtr entry, EntryPtr connection, Error error,
-                                                          bool deleting, const char*& outcome) {
+    Task<std::optional<std::chrono::milliseconds>> failed(Key key, EntryPtr entry, EntryPtr connection,
+                                                          Error error, bool deleting, const char*& outcome) {
         if (error.code == Errc::cancelled) co_return std::nullopt;
         outcome = "error";
         Finding finding = planner::finding_of(error);
@@ -481,18 +521,23 @@ private:
         co_return away ? wait : std::max<std::chrono::milliseconds>(wait, 2s);
     }
 
-    // A deletion that cannot be done: after the connection's deletionTimeout the resource goes, and the object
-    // stays in Vault.
-    Task<std::optional<std::chrono::milliseconds>> wait_or_orphan(Key key, EntryPtr entry, EntryPtr connection, std::string why) {
+    // A deletion that cannot be done: after the connection's deletionTimeout the resource goes, and the
+    // object stays in Vault.
+    Task<std::optional<std::chrono::milliseconds>> wait_or_orphan(Key key, EntryPtr entry,
+                                                                  EntryPtr connection, std::string why) {
         const auto timeout =
-            connection == nullptr ? 300 : resources::seconds_of(connection->resource.spec.value("deletionTimeout", Json("5m"))).value_or(300);
+            connection == nullptr
+                ? 300
+                : resources::seconds_of(connection->resource.spec.value("deletionTimeout", Json("5m")))
+                      .value_or(300);
         const auto left = time_of(entry->resource.deletion_time) + timeout - std::time(nullptr);
         if (left > 0) {
             co_await report(key, entry, {.ready = Truth::no, .reason = "DeletionBlocked", .message = why});
             co_return std::min<std::chrono::milliseconds>(retry_in(key), std::chrono::seconds(left));
         }
-        const std::string note = fmt::format("{} {}/{} went; {} stays in Vault, which could not be asked: {}", key.kind->name, key.ns,
-                                             key.name, planner::claim(entry->resource), why);
+        const std::string note =
+            fmt::format("{} {}/{} went; {} stays in Vault, which could not be asked: {}", key.kind->name,
+                        key.ns, key.name, planner::claim(entry->resource), why);
         const auto gone = co_await remove_finalizer(key, entry);
         if (!gone) co_return retry_in(key);
         metrics_.orphaned(key.kind->name);
@@ -510,7 +555,8 @@ private:
 
     Task<std::optional<std::chrono::milliseconds>> invalid(Key key, EntryPtr entry, const char*& outcome) {
         outcome = "refused";
-        co_await report(key, entry, {.ready = Truth::no, .reason = "InvalidSpec", .message = joined(entry->faults)});
+        co_await report(key, entry,
+                        {.ready = Truth::no, .reason = "InvalidSpec", .message = joined(entry->faults)});
         co_return std::nullopt;
     }
 
@@ -536,7 +582,9 @@ private:
         for (const EntryPtr& other : store_.claimants(planner::claim(resource))) {
             if (key_of(*other) == key) return nullptr;
             const EntryPtr connection = store_.find(connection_of(other->resource));
-            if (connection != nullptr && connection->faults.empty() && vault_of(connection->resource) == vault) return other;
+            if (connection != nullptr && connection->faults.empty() &&
+                vault_of(connection->resource) == vault)
+                return other;
         }
         return nullptr;
     }
@@ -545,24 +593,28 @@ private:
 
     // The finalizers of the resource and of its connection, then the claim in the status.
     Task<bool> own(Key key, EntryPtr entry, EntryPtr connection, std::string claim) {
-        if (!connection->resource.finalized && !co_await add_finalizer(key_of(*connection), connection)) co_return false;
+        if (!connection->resource.finalized && !co_await add_finalizer(key_of(*connection), connection))
+            co_return false;
         if (!co_await add_finalizer(key, entry)) co_return false;
         const Json body = {{"status", {{"claim", claim}}}};
-        auto patched = co_await kube_.patch(ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = body}, soon());
+        auto patched = co_await kube_.patch(ref_of(key, "status"),
+                                            {.kind = kube::Patch::Kind::merge, .body = body}, soon());
         co_return taken(key, patched);
     }
 
     Task<bool> add_finalizer(Key key, EntryPtr entry) {
         const auto patch = kube::add_finalizer(entry->metadata, resources::finalizer);
         if (!patch) co_return true;
-        auto patched = co_await kube_.patch(ref_of(key), {.kind = kube::Patch::Kind::json_patch, .body = *patch}, soon());
+        auto patched = co_await kube_.patch(ref_of(key),
+                                            {.kind = kube::Patch::Kind::json_patch, .body = *patch}, soon());
         co_return taken(key, patched);
     }
 
     Task<bool> remove_finalizer(Key key, EntryPtr entry) {
         const auto patch = kube::remove_finalizer(entry->metadata, resources::finalizer);
         if (!patch) co_return true;
-        auto patched = co_await kube_.patch(ref_of(key), {.kind = kube::Patch::Kind::json_patch, .body = *patch}, soon());
+        auto patched = co_await kube_.patch(ref_of(key),
+                                            {.kind = kube::Patch::Kind::json_patch, .body = *patch}, soon());
         if (!patched && patched.error().code == Errc::not_found) co_return true;
         co_return taken(key, patched);
     }
@@ -585,10 +637,12 @@ private:
     Task<void> report(Key key, EntryPtr entry, Finding finding) {
         const EntryPtr latest = store_.find(key);
         if (latest == nullptr) co_return;
-        const Json after = planner::status_after(latest->status, finding, entry->resource.generation, now_text());
+        const Json after =
+            planner::status_after(latest->status, finding, entry->resource.generation, now_text());
         if (after == latest->status) co_return;
         const std::string before = planner::ready_reason(latest->status);
-        auto patched = co_await kube_.patch(ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = {{"status", after}}}, soon());
+        auto patched = co_await kube_.patch(
+            ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = {{"status", after}}}, soon());
         if (!patched && patched.error().code == Errc::not_found) co_return;
         if (!taken(key, patched)) co_return;
         if (before == finding.reason || finding.ready == Truth::yes) co_return;
@@ -597,18 +651,22 @@ private:
                                           {"name", key.name},
                                           {"reason", finding.reason},
                                           {"message", finding.message}});
-        co_await event(latest->metadata, kube::Event::Type::warning, finding.reason, "Reconcile", finding.message);
+        co_await event(latest->metadata, kube::Event::Type::warning, finding.reason, "Reconcile",
+                       finding.message);
     }
 
-    Task<void> event(Json regarding, kube::Event::Type type, std::string reason, std::string action, std::string note) {
+    Task<void> event(Json regarding, kube::Event::Type type, std::string reason, std::string action,
+                     std::string note) {
         kube::Event made;
         made.type = type;
         made.reason = std::move(reason);
         made.action = std::move(action);
         made.note = std::move(note);
         kube::Reporter reporter{"keyshepherd.dev/operator", options_.identity};
-        const auto sent = co_await kube::report(kube_, std::move(regarding), std::move(made), std::move(reporter), soon());
-        if (!sent && sent.error().code != Errc::cancelled) log_.debug("event not made", {{"error", sent.error().message}});
+        const auto sent =
+            co_await kube::report(kube_, std::move(regarding), std::move(made), std::move(reporter), soon());
+        if (!sent && sent.error().code != Errc::cancelled)
+            log_.debug("event not made", {{"error", sent.error().message}});
     }
 
     // ---- the process
@@ -641,12 +699,13 @@ private:
 
     void spawn(Task<void> task) {
         ++spawned_;
-        asio::co_spawn(context_, std::move(task),
-                       asio::bind_cancellation_slot(stops_.emplace_back().slot(), [this](const std::exception_ptr& e) {
-                           --spawned_;
-                           ended_.notify_all();
-                           if (e) std::rethrow_exception(e);
-                       }));
+        asio::co_spawn(
+            context_, std::move(task),
+            asio::bind_cancellation_slot(stops_.emplace_back().slot(), [this](const std::exception_ptr& e) {
+                --spawned_;
+                ended_.notify_all();
+                if (e) std::rethrow_exception(e);
+            }));
     }
 
     void end() {

@@ -27,11 +27,13 @@ EntryPtr make_entry(const Json& object) {
     const Json metadata = object.value("metadata", Json::object());
     entry->metadata = {{"apiVersion", object.value("apiVersion", "")},
                        {"kind", object.value("kind", "")},
-                       {"metadata", pick(metadata, {"name", "namespace", "uid", "resourceVersion", "finalizers", "deletionTimestamp"})}};
+                       {"metadata", pick(metadata, {"name", "namespace", "uid", "resourceVersion",
+                                                    "finalizers", "deletionTimestamp"})}};
     entry->status = object.value("status", Json::object());
     const Json annotations = metadata.value("annotations", Json::object());
-    entry->trigger = fmt::format("{} {} {} {} {}", entry->resource.uid, entry->resource.generation, entry->resource.deletion_time,
-                                 entry->resource.paused, annotations.value(std::string(resources::reconcile_annotation), ""));
+    entry->trigger = fmt::format("{} {} {} {} {}", entry->resource.uid, entry->resource.generation,
+                                 entry->resource.deletion_time, entry->resource.paused,
+                                 annotations.value(std::string(resources::reconcile_annotation), ""));
     return entry;
 }
 
@@ -42,7 +44,8 @@ Key key_of(const Entry& entry) {
 Key connection_of(const resources::Resource& resource) {
     const auto ref = resource.spec.is_object() ? resource.spec.find("connectionRef") : resource.spec.end();
     if (ref == resource.spec.end() || !ref->is_object()) return {};
-    return {resources::find_kind("VaultConnection"), ref->value("namespace", resource.ns), ref->value("name", "")};
+    return {resources::find_kind("VaultConnection"), ref->value("namespace", resource.ns),
+            ref->value("name", "")};
 }
 
 EntryPtr Store::find(const Key& key) const {
@@ -69,7 +72,8 @@ bool Store::put(EntryPtr entry) {
     if (held != nullptr) forget(*held);
     if (const Key connection = connection_of(entry->resource); connection.kind != nullptr)
         dependents_[connection].insert(key);
-    if (entry->faults.empty() && !planner::claim(entry->resource).empty()) claims_[planner::claim(entry->resource)].insert(key);
+    if (entry->faults.empty() && !planner::claim(entry->resource).empty())
+        claims_[planner::claim(entry->resource)].insert(key);
     held = std::move(entry);
     return asks;
 }
@@ -83,7 +87,8 @@ void Store::erase(const Key& key) {
 
 std::vector<Key> Store::dependents(const Key& connection) const {
     const auto at = dependents_.find(connection);
-    return at == dependents_.end() ? std::vector<Key>() : std::vector<Key>(at->second.begin(), at->second.end());
+    return at == dependents_.end() ? std::vector<Key>()
+                                   : std::vector<Key>(at->second.begin(), at->second.end());
 }
 
 std::vector<EntryPtr> Store::claimants(const std::string& path) const {

@@ -20,7 +20,8 @@ const kube::Resource secrets{"", "v1", "secrets", true};
 std::string decoded(const std::string& base64) {
     std::string bytes(base64.size() / 4 * 3 + 3, '\0');
     const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                                     reinterpret_cast<const unsigned char*>(base64.data()), static_cast<int>(base64.size()));
+                                     reinterpret_cast<const unsigned char*>(base64.data()),
+                                     static_cast<int>(base64.size()));
     if (size < 0) return {};
     bytes.resize(static_cast<std::size_t>(size));
     for (std::size_t i = base64.size(); i > 0 && base64[i - 1] == '='; --i) bytes.pop_back();
@@ -61,7 +62,8 @@ Task<result<SessionPtr>> Sessions::open(Key key, resources::Resource connection,
     for (;;) {
         if (const auto at = sessions_.find(key); at != sessions_.end()) co_return at->second;
         if (!opening_.contains(key)) break;
-        if (co_await opened_.wait(deadline) == net::Wake::cancelled) co_return fail(Errc::cancelled, "told to stop");
+        if (co_await opened_.wait(deadline) == net::Wake::cancelled)
+            co_return fail(Errc::cancelled, "told to stop");
         if (net::SteadyClock::now() >= deadline) co_return fail(Errc::timeout, "no login to Vault in time");
     }
     opening_.insert(key);
@@ -75,7 +77,8 @@ Task<result<SessionPtr>> Sessions::open(Key key, resources::Resource connection,
 void Sessions::forget(const Key& key, const resources::Resource& connection) {
     const auto at = sessions_.find(key);
     if (at == sessions_.end()) return;
-    // A connection that is being deleted counts as another generation, but its resources still need the login.
+    // A connection that is being deleted counts as another generation, but its resources still need the
+    // login.
     const bool same = at->second->generation == connection.generation || !connection.deletion_time.empty();
     if (at->second->uid != connection.uid || !same) sessions_.erase(at);
 }
@@ -93,10 +96,13 @@ Task<void> Sessions::sign_off(Deadline deadline) {
 Task<result<SessionPtr>> Sessions::make(Key key, resources::Resource connection, Deadline deadline) {
     const resources::Json& spec = connection.spec;
     const auto address = spec.at("address").get<std::string>();
-    if (std::ranges::none_of(options_.addresses, [&](const std::string& pattern) { return allows(pattern, address); }))
-        co_return fail(Errc::forbidden,
-                       fmt::format("spec.address: {} is none of the addresses that the operator allows (--vault-address {})", address,
-                                   fmt::join(options_.addresses, ", ")));
+    if (std::ranges::none_of(options_.addresses,
+                             [&](const std::string& pattern) { return allows(pattern, address); }))
+        co_return fail(
+            Errc::forbidden,
+            fmt::format(
+                "spec.address: {} is none of the addresses that the operator allows (--vault-address {})",
+                address, fmt::join(options_.addresses, ", ")));
     KEYSHEPHERD_CO_TRY(net::Origin origin, net::Origin::parse(address));
     auto how = co_await login(key, connection, deadline);
     if (!how) co_return std::unexpected(how.error());
@@ -107,10 +113,12 @@ Task<result<SessionPtr>> Sessions::make(Key key, resources::Resource connection,
     options.vault_namespace = spec.value("vaultNamespace", "");
     options.requests_per_second = options_.requests_per_second;
     vault::Counters counters;
-    counters.request = [this](std::string_view operation, std::string_view code) { metrics_.vault_request(operation, code); };
+    counters.request = [this](std::string_view operation, std::string_view code) {
+        metrics_.vault_request(operation, code);
+    };
     counters.login = [this](bool succeeded) { metrics_.vault_login(succeeded); };
-    auto session = std::make_shared<Session>(context_, std::move(origin), std::move(tls), std::move(*how), std::move(options),
-                                             std::move(counters));
+    auto session = std::make_shared<Session>(context_, std::move(origin), std::move(tls), std::move(*how),
+                                             std::move(options), std::move(counters));
     session->uid = connection.uid;
     session->generation = connection.generation;
     co_return session;
@@ -129,8 +137,9 @@ Task<result<vault::Login>> Sessions::login(Key key, resources::Resource connecti
     if (const auto at = auth.find("appRole"); at != auth.end()) {
         const auto name = at->at("secretName").get<std::string>();
         KEYSHEPHERD_CO_TRY(std::string role_id, co_await secret(key.ns, name, "role_id", deadline));
-        co_return vault::AppRoleLogin{at->value("mount", "approle"), std::move(role_id),
-                                      [this, ns = key.ns, name](Deadline until) { return secret(ns, name, "secret_id", until); }};
+        co_return vault::AppRoleLogin{
+            at->value("mount", "approle"), std::move(role_id),
+            [this, ns = key.ns, name](Deadline until) { return secret(ns, name, "secret_id", until); }};
     }
     const resources::Json& token = auth.at("token");
     KEYSHEPHERD_CO_TRY(std::string text, co_await secret(key.ns, token.at("secretName").get<std::string>(),
@@ -138,7 +147,8 @@ Task<result<vault::Login>> Sessions::login(Key key, resources::Resource connecti
     co_return vault::TokenLogin{std::move(text)};
 }
 
-Task<result<std::string>> Sessions::secret(std::string ns, std::string name, std::string field, Deadline deadline) {
+Task<result<std::string>> Sessions::secret(std::string ns, std::string name, std::string field,
+                                           Deadline deadline) {
     auto object = co_await kube_.get({secrets, ns, name}, deadline);
     if (!object) {
         if (object.error().code == Errc::not_found)
@@ -149,7 +159,8 @@ Task<result<std::string>> Sessions::secret(std::string ns, std::string name, std
     if (const auto data = object->find("data"); data != object->end() && data->is_object())
         value = decoded(data->value(field, ""));
     kube::wipe(*object);
-    if (value.empty()) co_return fail(Errc::unauthorized, fmt::format("Secret {}/{} has no {}", ns, name, field));
+    if (value.empty())
+        co_return fail(Errc::unauthorized, fmt::format("Secret {}/{} has no {}", ns, name, field));
     co_return value;
 }
 

@@ -50,10 +50,14 @@ class Sessions {
 public:
     Sessions(boost::asio::io_context& context, kube::Client& kube, SessionOptions options,
              telemetry::OperatorMetrics& metrics)
-        : context_(context), kube_(kube), options_(std::move(options)), metrics_(metrics), opened_(context.get_executor()) {}
+        : context_(context),
+          kube_(kube),
+          options_(std::move(options)),
+          metrics_(metrics),
+          opened_(context.get_executor()) {}
 
-    // The session of a connection, opened at the first call. The Secret that it names is read then; a token is
-    // asked for with the first request. Errc::forbidden for an address that the operator does not allow,
+    // The session of a connection, opened at the first call. The Secret that it names is read then; a token
+    // is asked for with the first request. Errc::forbidden for an address that the operator does not allow,
     // Errc::unauthorized when there is nothing to log in with.
     Task<result<SessionPtr>> open(Key key, resources::Resource connection, Deadline deadline);
     // Drops the session of another state of the connection; whoever uses it goes on.

@@ -119,7 +119,7 @@ void Server::open_session(Socket socket) {
     try {
         SSL_CTX* const tls =
             options_.certificate != nullptr ? options_.certificate->context.native_handle() : nullptr;
-        sessions_.push_front(std::make_shared<Session>(*this, Stream(std::move(socket), tls)));
+        sessions_.push_front(std::make_shared<Session>(*this, SocketStream(std::move(socket), tls)));
         const auto at = sessions_.begin();
         const std::shared_ptr<Session> session = *at;
         asio::co_spawn(context_, session->run(), [this, at, session](const std::exception_ptr& e) {

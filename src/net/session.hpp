@@ -1,7 +1,7 @@
 // One connection of a Server, from the handshake to the close.
 #pragma once
 
-#include "stream.hpp"
+#include "socket_stream.hpp"
 
 #include <keyshepherd/net/server.hpp>
 
@@ -90,7 +90,7 @@ class Session {
 public:
     using Clock = std::chrono::steady_clock;
 
-    Session(Server& server, Stream stream)
+    Session(Server& server, SocketStream stream)
         : server_(server), stream_(std::move(stream)), in_(server.options_.limits.header_bytes + read_size) {}
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
@@ -173,7 +173,7 @@ private:
     static constexpr Clock::time_point unknown = Clock::time_point::max();
 
     Server& server_;
-    Stream stream_;
+    SocketStream stream_;
     Phase phase_ = Phase::idle;
     bool closing_ = false;
     bool expired_ = false;

@@ -110,7 +110,8 @@ std::map<std::string, std::string> blocks(std::string_view text) {
     std::map<std::string, std::string> found;
     for (std::size_t i = 0; i < words.size(); ++i) {
         if (words[i] != "path" || i + 2 >= words.size() || words[i + 2] != "{") return {};
-        const std::string path = words[i + 1].size() > 1 ? words[i + 1].substr(1, words[i + 1].size() - 2) : words[i + 1];
+        const std::string path =
+            words[i + 1].size() > 1 ? words[i + 1].substr(1, words[i + 1].size() - 2) : words[i + 1];
         std::string& block = found[path];
         int depth = 1;
         for (i += 3; i < words.size(); ++i) {
@@ -122,7 +123,8 @@ std::map<std::string, std::string> blocks(std::string_view text) {
             }
             if (words[i] == "[" || words[i] == "]" || words[i] == ",") continue;
             const bool quotes = words[i].size() > 1 && words[i].front() == '"';
-            block += (block.empty() ? "" : " ") + (quotes ? words[i].substr(1, words[i].size() - 2) : words[i]);
+            block +=
+                (block.empty() ? "" : " ") + (quotes ? words[i].substr(1, words[i].size() - 2) : words[i]);
         }
         if (depth != 0) return {};
     }

@@ -6,9 +6,12 @@ namespace {
 
 const char* text(Truth truth) {
     switch (truth) {
-    case Truth::yes: return "True";
-    case Truth::no: return "False";
-    case Truth::unknown: return "Unknown";
+        case Truth::yes:
+            return "True";
+        case Truth::no:
+            return "False";
+        case Truth::unknown:
+            return "Unknown";
     }
     return "";
 }
@@ -21,8 +24,8 @@ const Json* condition(const Json& status, std::string_view type) {
     return nullptr;
 }
 
-Json made(const Json& before, std::string_view type, Truth truth, const std::string& reason, const std::string& message,
-          std::int64_t generation, std::string_view now) {
+Json made(const Json& before, std::string_view type, Truth truth, const std::string& reason,
+          const std::string& message, std::int64_t generation, std::string_view now) {
     const Json* old = condition(before, type);
     const bool same = old != nullptr && old->value("status", "") == text(truth);
     return {{"type", type},
@@ -38,19 +41,20 @@ Json made(const Json& before, std::string_view type, Truth truth, const std::str
 Json status_after(const Json& before, const Finding& finding, std::int64_t generation, std::string_view now) {
     Json status = before.is_object() ? before : Json::object();
     Json conditions = Json::array();
-    conditions.push_back(made(before, "Ready", finding.ready, finding.reason, finding.message, generation, now));
+    conditions.push_back(
+        made(before, "Ready", finding.ready, finding.reason, finding.message, generation, now));
     if (finding.synced) {
         conditions.push_back(made(before, "Synced", *finding.synced ? Truth::yes : Truth::no,
-                                  *finding.synced ? "Equal" : finding.reason, *finding.synced ? "" : finding.message,
-                                  generation, now));
+                                  *finding.synced ? "Equal" : finding.reason,
+                                  *finding.synced ? "" : finding.message, generation, now));
     } else if (const Json* old = condition(before, "Synced")) {
         conditions.push_back(*old);
     }
     if (finding.drifted) {
         if (*finding.drifted || condition(before, "Drifted") != nullptr)
             conditions.push_back(made(before, "Drifted", *finding.drifted ? Truth::yes : Truth::no,
-                                      *finding.drifted ? "DriftDetected" : "Equal", *finding.drifted ? finding.message : "",
-                                      generation, now));
+                                      *finding.drifted ? "DriftDetected" : "Equal",
+                                      *finding.drifted ? finding.message : "", generation, now));
     } else if (const Json* old = condition(before, "Drifted")) {
         conditions.push_back(*old);
     }
@@ -71,25 +75,36 @@ std::string ready_reason(const Json& status) {
 Finding finding_of(const Error& error) {
     Finding finding{.ready = Truth::no, .reason = "Failed", .message = error.message};
     switch (error.code) {
-    case Errc::unavailable:
-    case Errc::timeout:
-    case Errc::protocol:
-        finding.ready = Truth::unknown;
-        finding.reason = error.message.contains("sealed") ? "VaultSealed" : "VaultUnavailable";
-        break;
-    case Errc::throttled:
-        finding.ready = Truth::unknown;
-        finding.reason = "Throttled";
-        break;
-    case Errc::unauthorized: finding.reason = "AuthFailed"; break;
-    case Errc::forbidden: finding.reason = "PermissionDenied"; break;
-    case Errc::not_found: finding.reason = "MountNotFound"; break;
-    case Errc::invalid:
-    case Errc::too_large: finding.reason = "InvalidSpec"; break;
-    case Errc::conflict: finding.reason = "Conflict"; break;
-    case Errc::gone:
-    case Errc::cancelled:
-    case Errc::internal: break;
+        case Errc::unavailable:
+        case Errc::timeout:
+        case Errc::protocol:
+            finding.ready = Truth::unknown;
+            finding.reason = error.message.contains("sealed") ? "VaultSealed" : "VaultUnavailable";
+            break;
+        case Errc::throttled:
+            finding.ready = Truth::unknown;
+            finding.reason = "Throttled";
+            break;
+        case Errc::unauthorized:
+            finding.reason = "AuthFailed";
+            break;
+        case Errc::forbidden:
+            finding.reason = "PermissionDenied";
+            break;
+        case Errc::not_found:
+            finding.reason = "MountNotFound";
+            break;
+        case Errc::invalid:
+        case Errc::too_large:
+            finding.reason = "InvalidSpec";
+            break;
+        case Errc::conflict:
+            finding.reason = "Conflict";
+            break;
+        case Errc::gone:
+        case Errc::cancelled:
+        case Errc::internal:
+            break;
     }
     return finding;
 }

@@ -20,7 +20,8 @@ Task<result<planner::Observation>> observe(vault::Client& vault, const planner::
     co_return observed;
 }
 
-Task<result<std::vector<std::string>>> act(vault::Client& vault, const planner::Plan& plan, Deadline deadline) {
+Task<result<std::vector<std::string>>> act(vault::Client& vault, const planner::Plan& plan,
+                                           Deadline deadline) {
     std::vector<std::string> warnings;
     for (const planner::Request& request : plan.requests) {
         if (request.method == "DELETE") {

@@ -71,7 +71,8 @@ metadata:
 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: keyshepherd-operator}}
 subjects: [{{kind: ServiceAccount, name: keyshepherd-operator, namespace: keyshepherd}}]
 )",
-                       fmt::arg("group", group), fmt::arg("plurals", plurals), fmt::arg("statuses", statuses));
+                       fmt::arg("group", group), fmt::arg("plurals", plurals),
+                       fmt::arg("statuses", statuses));
 }
 
 }  // namespace keyshepherd::resources

@@ -25,7 +25,8 @@ struct OperatorMetrics::Series {
             .Name("controller_runtime_reconcile_time_seconds")
             .Help("Time of a reconcile.")
             .Register(registry)
-            .Add({}, prometheus::Histogram::BucketBoundaries{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30});
+            .Add({}, prometheus::Histogram::BucketBoundaries{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                                             0.25, 1, 5, 30});
     prometheus::Family<prometheus::Counter>& drift =
         prometheus::BuildCounter()
             .Name("keyshepherd_drift_total")
@@ -36,10 +37,11 @@ struct OperatorMetrics::Series {
             .Name("keyshepherd_orphaned_total")
             .Help("Objects left in Vault because it was away until the deletion timeout.")
             .Register(registry);
-    prometheus::Family<prometheus::Counter>& requests = prometheus::BuildCounter()
-                                                            .Name("keyshepherd_vault_requests_total")
-                                                            .Help("Requests to Vault by operation and answer.")
-                                                            .Register(registry);
+    prometheus::Family<prometheus::Counter>& requests =
+        prometheus::BuildCounter()
+            .Name("keyshepherd_vault_requests_total")
+            .Help("Requests to Vault by operation and answer.")
+            .Register(registry);
     prometheus::Family<prometheus::Counter>& logins = prometheus::BuildCounter()
                                                           .Name("keyshepherd_vault_logins_total")
                                                           .Help("Logins to Vault.")

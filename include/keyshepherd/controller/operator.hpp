@@ -18,13 +18,14 @@ struct Options {
     std::string watch_namespace;  // "": every one
     std::string own_namespace;    // of the Lease
     std::string lease_name = "keyshepherd-operator";
-    std::string identity;         // this process' alone
+    std::string identity;  // this process' alone
     fsm::LeaseTimes lease;
-    std::vector<std::string> vault_addresses;  // that a VaultConnection may name; `*` stands for anything but a slash
-    std::string audience = "vault";            // of ServiceAccount tokens that log in to Vault
+    std::vector<std::string>
+        vault_addresses;             // that a VaultConnection may name; `*` stands for anything but a slash
+    std::string audience = "vault";  // of ServiceAccount tokens that log in to Vault
     std::size_t workers = 8;
-    double requests_per_second = 200;          // to one Vault
-    std::chrono::milliseconds call{10'000};    // deadline of one request to Vault or the API server
+    double requests_per_second = 200;        // to one Vault
+    std::chrono::milliseconds call{10'000};  // deadline of one request to Vault or the API server
     std::string metrics_listen = "0.0.0.0:9403";
     telemetry::Level log_level = telemetry::Level::info;
     telemetry::Format log_format = telemetry::Format::json;
@@ -34,8 +35,8 @@ struct Options {
 // second signal ends the process at once. An error means that it never worked.
 result<int> run(Options options);
 
-// Whether `address` is one that `pattern` allows: scheme, host and port, `*` for any run of characters without
-// a slash.
+// Whether `address` is one that `pattern` allows: scheme, host and port, `*` for any run of characters
+// without a slash.
 bool allows(const std::string& pattern, const std::string& address);
 
 }  // namespace keyshepherd::controller

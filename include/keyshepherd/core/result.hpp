@@ -59,7 +59,7 @@ inline std::unexpected<Error> fail(Errc code, std::string message) {
         co_return std::unexpected(std::move(KEYSHEPHERD_NAME_(__LINE__)).error()); \
     declaration = std::move(KEYSHEPHERD_NAME_(__LINE__)).value()
 // For a result<void>.
-#define KEYSHEPHERD_CO_CHECK(expression)               \
+#define KEYSHEPHERD_CO_CHECK(expression)                                               \
     if (auto KEYSHEPHERD_NAME_(__LINE__) = (expression); !KEYSHEPHERD_NAME_(__LINE__)) \
     co_return std::unexpected(std::move(KEYSHEPHERD_NAME_(__LINE__)).error())
 #define KEYSHEPHERD_TRY_CHECK(expression)                                              \

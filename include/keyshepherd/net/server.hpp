@@ -3,16 +3,17 @@
 //     Server server(context, handler, {.limits = {}, .certificate = &certificate, .log = &log, .metrics =
 //     &metrics}); KEYSHEPHERD_TRY(const auto endpoint, server.listen("0.0.0.0:8443")); context.run();
 //
-// Made for one thread: everything runs on that of `context`. The server outlives the context's last run.
-// A session is bounded in every phase: handshake, header, body, answer and close have a deadline each
-// (absolute, so that a byte a second does not help), the number of sessions is capped by closing the longest
-// idle one, and so are header, body and the sum of all bodies. An idle session is kept longer than any
-// client's pool keeps it (Go: 90 s), so that in normal running it is never us who closes while a request is
-// on its way.
+// Made for one thread: everything runs on that of `context`. Whoever uses it ignores SIGPIPE. The server
+// outlives the context's last run. A session is bounded in every phase: handshake, header, body, answer and
+// close have a deadline each (absolute, so that a byte a second does not help), the number of sessions is
+// capped by closing the longest idle one, and so are header, body and the sum of all bodies. An idle session
+// is kept longer than any client's pool keeps it (Go: 90 s), so that in normal running it is never us who
+// closes while a request is on its way.
 //
 // Invariants: 1. A session is in sessions_ from accept to the end of its coroutine. 2. Only its own coroutine
 // reads from or writes to its socket; others may cancel or close it. 3. Every wait in a session is on its
-// socket, under its deadline; so close_all() ends every session within one turn of the loop.
+// socket, under its deadline, or for its turn of the loop; so close_all() ends every session within one turn
+// of the loop.
 #pragma once
 
 #include <keyshepherd/core/result.hpp>

@@ -20,9 +20,9 @@ struct Finding {
     Truth ready = Truth::unknown;
     std::string reason;  // CamelCase, stable: Reconciled, Conflict, PermissionDenied, VaultUnavailable, …
     std::string message = {};
-    std::optional<bool> synced = {};   // nothing: Vault was not looked at, what was known stays
-    std::optional<bool> drifted = {};  // differs, and is only reported
-    bool changed = false;              // something was written to Vault
+    std::optional<bool> synced = {};                // nothing: Vault was not looked at, what was known stays
+    std::optional<bool> drifted = {};               // differs, and is only reported
+    bool changed = false;                           // something was written to Vault
     std::map<std::string, std::string> facts = {};  // claim, roleID, vaultVersion, vaultClusterID
 };
 

@@ -1,4 +1,5 @@
-// One resource against one Vault: what is there, and making it so. `plan`, `apply` and the operator call these.
+// One resource against one Vault: what is there, and making it so. `plan`, `apply` and the operator call
+// these.
 #pragma once
 
 #include <keyshepherd/planner/plan.hpp>
@@ -18,7 +19,8 @@ Task<result<planner::Observation>> observe(vault::Client& vault, const planner::
                                            const planner::Standing& standing, Deadline deadline);
 
 // Sends the plan's requests in order, and stops at the first that fails. Gives Vault's warnings.
-Task<result<std::vector<std::string>>> act(vault::Client& vault, const planner::Plan& plan, Deadline deadline);
+Task<result<std::vector<std::string>>> act(vault::Client& vault, const planner::Plan& plan,
+                                           Deadline deadline);
 
 // Policies of the client's own token, in lower case and without `default`: resources may not touch them.
 Task<result<std::vector<std::string>>> own_policies(vault::Client& vault, Deadline deadline);

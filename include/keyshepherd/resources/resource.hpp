@@ -32,7 +32,7 @@ struct Resource {
     bool paused = false;        // annotation keyshepherd.dev/paused: "true"
     bool finalized = false;     // has our finalizer
     // Out of the status, which only the operator may write.
-    std::string claim;    // the Vault and the object in it that this resource was the first to make, or adopted
+    std::string claim;  // the Vault and the object in it that this resource was the first to make, or adopted
     std::string role_id;  // of a VaultAppRole
     Json spec;            // every field with its default
 
@@ -41,7 +41,8 @@ struct Resource {
 
 inline constexpr std::string_view finalizer = "keyshepherd.dev/cleanup";
 inline constexpr std::string_view paused_annotation = "keyshepherd.dev/paused";
-inline constexpr std::string_view reconcile_annotation = "keyshepherd.dev/reconcile-at";  // any new value: now
+inline constexpr std::string_view reconcile_annotation =
+    "keyshepherd.dev/reconcile-at";  // any new value: now
 
 // Whether an object is for us: its group is ours.
 bool is_ours(const Json& object);

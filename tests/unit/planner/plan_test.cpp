@@ -185,10 +185,13 @@ TEST(PolicyPlan, ATouchedWordIsDrift) {
 
 TEST(PolicyDifference, IsToldPathByPath) {
     EXPECT_EQ(policy_difference("path \"*\" { capabilities = [\"sudo\"] }", rules_text),
-              "path *: sudo → absent, path ai-apis/creds/ai-prod-role: absent → read, path ai-apis/data/*: absent → list read");
-    EXPECT_EQ(policy_difference("path \"a\" { capabilities = [\"read\", \"list\"] }", "path \"a\" { capabilities = [\"read\"] }"),
+              "path *: sudo → absent, path ai-apis/creds/ai-prod-role: absent → read, path ai-apis/data/*: "
+              "absent → list read");
+    EXPECT_EQ(policy_difference("path \"a\" { capabilities = [\"read\", \"list\"] }",
+                                "path \"a\" { capabilities = [\"read\"] }"),
               "path a: list read → read");
-    EXPECT_EQ(policy_difference("path \"a\" { capabilities = [\"read\"] min_wrapping_ttl = \"1s\" }", "path \"a\" { capabilities = [\"read\"] }"),
+    EXPECT_EQ(policy_difference("path \"a\" { capabilities = [\"read\"] min_wrapping_ttl = \"1s\" }",
+                                "path \"a\" { capabilities = [\"read\"] }"),
               "path a: read min_wrapping_ttl = 1s → read");
     for (const char* torn : {"path", "path \"a\"", "path \"a\" {", "x = 1", "\"", "path { }"})
         EXPECT_EQ(policy_difference(torn, "path \"a\" {}"), "policy") << torn;

@@ -28,13 +28,13 @@ namespace keyshepherd::net {
 
 namespace asio = boost::asio;
 
-class Stream {
+class SocketStream {
 public:
     using Socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
     using error_code = boost::system::error_code;
 
     // `tls`: null for plain; counted, so it may be replaced while this lives. Throws std::bad_alloc.
-    Stream(Socket socket, SSL_CTX* tls) : socket_(std::move(socket)) {
+    SocketStream(Socket socket, SSL_CTX* tls) : socket_(std::move(socket)) {
         error_code ec;
         socket_.non_blocking(true, ec);
         if (tls == nullptr) return;
