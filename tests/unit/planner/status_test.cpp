@@ -1,0 +1,80 @@
+#include <keyshepherd/planner/status.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace keyshepherd::planner {
+namespace {
+
+Json condition(const Json& status, std::string_view type) {
+    for (const Json& each : status.at("conditions"))
+        if (each.at("type") == type) return each;
+    return nullptr;
+}
+
+const Finding equal{.ready = Truth::yes,
+                    .reason = "Reconciled",
+                    .message = "Vault is equal",
+                    .synced = true,
+                    .drifted = false};
+
+TEST(Status, SaysNothingNewTwice) {
+    const Json first = status_after(nullptr, equal, 3, "2026-01-01T00:00:00Z");
+    EXPECT_EQ(status_after(first, equal, 3, "2026-01-02T00:00:00Z"), first);
+    EXPECT_EQ(first["observedGeneration"], 3);
+    EXPECT_EQ(condition(first, "Drifted"), nullptr) << "an abnormal condition is absent while it never was";
+}
+
+TEST(Status, ATransitionTimeMovesOnlyWithTheStatus) {
+    const Json first = status_after(nullptr, equal, 1, "2026-01-01T00:00:00Z");
+    const Json edited = status_after(first, equal, 2, "2026-01-02T00:00:00Z");
+    EXPECT_EQ(condition(edited, "Ready")["observedGeneration"], 2);
+    EXPECT_EQ(condition(edited, "Ready")["lastTransitionTime"], "2026-01-01T00:00:00Z");
+    const Json sealed = status_after(edited, finding_of(Error(Errc::unavailable, "Vault is sealed")), 2,
+                                     "2026-01-03T00:00:00Z");
+    EXPECT_EQ(condition(sealed, "Ready")["reason"], "VaultSealed");
+    EXPECT_EQ(condition(sealed, "Ready")["status"], "Unknown");
+    EXPECT_EQ(condition(sealed, "Ready")["lastTransitionTime"], "2026-01-03T00:00:00Z");
+    EXPECT_EQ(condition(sealed, "Synced"), condition(edited, "Synced")) << "what was known of Vault stays";
+}
+
+TEST(Status, KeepsFactsAndWhatOthersWrote) {
+    Finding finding = equal;
+    finding.facts = {{"claim", "vault sys/policies/acl/x"}, {"roleID", ""}};
+    finding.changed = true;
+    const Json status =
+        status_after({{"roleID", "kept"}, {"foreign", 1}}, finding, 1, "2026-01-01T00:00:00Z");
+    EXPECT_EQ(status["claim"], "vault sys/policies/acl/x");
+    EXPECT_EQ(status["roleID"], "kept");
+    EXPECT_EQ(status["foreign"], 1);
+    EXPECT_EQ(status["lastChange"], "2026-01-01T00:00:00Z");
+    EXPECT_EQ(status_after(status, equal, 1, "2026-01-09T00:00:00Z")["lastChange"], "2026-01-01T00:00:00Z");
+}
+
+TEST(Status, DriftComesAndIsTakenBack) {
+    Finding drifted{.ready = Truth::yes,
+                    .reason = "DriftDetected",
+                    .message = "token_ttl",
+                    .synced = false,
+                    .drifted = true};
+    const Json found = status_after(nullptr, drifted, 1, "2026-01-01T00:00:00Z");
+    EXPECT_EQ(condition(found, "Drifted")["status"], "True");
+    EXPECT_EQ(condition(found, "Synced")["status"], "False");
+    const Json repaired = status_after(found, equal, 1, "2026-01-02T00:00:00Z");
+    EXPECT_EQ(condition(repaired, "Drifted")["status"], "False");
+    EXPECT_EQ(ready_reason(repaired), "Reconciled");
+}
+
+TEST(Finding, TellsVaultsTroubleFromTheResources) {
+    const auto of = [](Errc code, const char* text) { return finding_of(Error(code, text)); };
+    EXPECT_EQ(of(Errc::forbidden, "x").reason, "PermissionDenied");
+    EXPECT_EQ(of(Errc::not_found, "x").reason, "MountNotFound");
+    EXPECT_EQ(of(Errc::invalid, "x").reason, "InvalidSpec");
+    EXPECT_EQ(of(Errc::unauthorized, "x").reason, "AuthFailed");
+    EXPECT_EQ(of(Errc::timeout, "x").reason, "VaultUnavailable");
+    EXPECT_EQ(of(Errc::throttled, "x").ready, Truth::unknown);
+    EXPECT_EQ(of(Errc::forbidden, "x").ready, Truth::no);
+}
+
+}  // namespace
+}  // namespace keyshepherd::planner
