@@ -69,7 +69,8 @@ pytests() { # report preset argument…
             "$programs/python" -m pytest -q -rs -p no:cacheprovider --timeout=300 --junitxml="$reports/$report.xml" "$@"
 }
 integration() { pytests integration dev tests/integration tests/launcher; }
-server() { pytests server asan tests/integration/test_webhook_server.py; } # the server once more, with sanitizers
+# The programs that stay up, once more with sanitizers.
+server() { pytests server asan tests/integration/test_{webhook_server,operator,plan_apply,kube_client}.py; }
 mutations() { hack/mutate.sh; }
 bench() { build release && tests/bench/launcher.sh && KEYSHEPHERD_BENCH_SECONDS=2 tests/bench/admission.sh; }
 

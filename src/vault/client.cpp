@@ -338,6 +338,14 @@ Task<result<net::Answer>> Client::State::send_paced(std::string_view operation, 
         const bool away = answer->status == 502 || answer->status == 503 || answer->status == 504;
         if (away) last_fault_ = fmt::format("it answered {}", answer->status);
         note(!away);
+        if (answer->status == 429) {
+            const auto asked =
+                read_answer({kept.call.method, path}, 429, "{}", answer->header("retry-after"));
+            const auto wait = asked ? std::chrono::seconds(0) : asked.error().retry_after;
+            pace_.refused(SteadyClock::now(), std::min<Span>(wait, std::chrono::seconds(10)));
+        } else if (!away) {
+            pace_.answered();
+        }
     } else if (answer.error().code == Errc::unavailable || answer.error().code == Errc::timeout) {
         last_fault_ = answer.error().message;
         note(false);

@@ -9,21 +9,40 @@ namespace keyshepherd::vault {
 using Time = std::chrono::steady_clock::time_point;
 using Span = std::chrono::steady_clock::duration;
 
-// So many a second, evenly, with a few at once after a pause.
+// So many a second, evenly, with a few at once after a pause. Half as many after each refusal (429) of the
+// server's, with nothing at all until it wants to be asked again; then slowly as many as before.
 class Pace {
 public:
     Pace(double per_second, int burst)
-        : every_(std::chrono::duration_cast<Span>(std::chrono::duration<double>(1.0 / per_second))),
-          burst_(every_ * std::max(burst - 1, 0)) {}
+        : full_(span(1.0 / per_second)), every_(full_), burst_(std::max(burst - 1, 0)) {}
 
     // When the next one would go.
-    Time next(Time now) const { return std::max(next_, now - burst_); }
+    Time next(Time now) const { return std::max(next_, now - every_ * (slowed() ? 0 : burst_)); }
     void take(Time now) { next_ = next(now) + every_; }
 
+    // Several refusals of what went before the first count as one.
+    void refused(Time now, Span wait) {
+        if (now < deaf_until_) return;
+        every_ = std::min<Span>(every_ * 2, std::max<Span>(slowest, full_));
+        deaf_until_ = now + std::max<Span>(wait, every_);
+        next_ = std::max(next_, deaf_until_);
+    }
+    void answered() {
+        if (slowed()) every_ = std::max<Span>(full_, every_ - every_ / 50);
+    }
+
 private:
+    static constexpr std::chrono::seconds slowest{1};
+    static Span span(double seconds) {
+        return std::chrono::duration_cast<Span>(std::chrono::duration<double>(seconds));
+    }
+    bool slowed() const { return every_ > full_; }
+
+    Span full_;
     Span every_;
-    Span burst_;
+    int burst_;
     Time next_{};
+    Time deaf_until_{};
 };
 
 // Spares a server that is away. Closed: everything passes. Open, after so many failures with no success

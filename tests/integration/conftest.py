@@ -15,6 +15,11 @@ def pytest_unconfigure():
     rig.end_everything()
 
 
+def pytest_terminal_summary(terminalreporter):
+    for program in sorted(set(rig.Bao.started)):
+        terminalreporter.write_line(f"servers of Vault's API: {rig.Bao.started.count(program)} × {program}")
+
+
 @pytest.fixture(scope="session")
 def tools():
     """The folder of the programs."""

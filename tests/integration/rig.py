@@ -352,9 +352,16 @@ def unannotated(workload):
 # ---- Bao -----------------------------------------------------------------------------------------------------------------
 
 
+def server_program(tools):
+    """OpenBao, or what KEYSHEPHERD_VAULT_BIN names."""
+    return os.environ.get("KEYSHEPHERD_VAULT_BIN") or tools / "bao"
+
+
 class Bao:
     """An OpenBao server with TLS from `certificates` and raft storage, initialised and unsealed: it may be stopped and started
     again, with its data and on its port. `root` is hvac with the root token; `client()` another with none."""
+
+    started = []  # the programs' names, for the closing lines
 
     def __init__(self, folder, tools, certificates):
         self.folder, self.tools, self.certificates = Path(folder), Path(tools), certificates
@@ -396,7 +403,8 @@ class Bao:
             }}
             audit "file" "rig" {{ options {{ file_path = "{self.audit_file}" }} }}
         ''')
-        self.process = Process([self.tools / "bao", "server", f"-config={config}"], self.folder / "server.log",
+        Bao.started.append(Path(server_program(self.tools)).name)
+        self.process = Process([server_program(self.tools), "server", f"-config={config}"], self.folder / "server.log",
                                {"HOME": str(self.folder)})
         self.process.wait_ready(self.health, 20, "bao server")
         if unseal:

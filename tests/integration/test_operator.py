@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import socket
 import subprocess
 import time
 
@@ -486,6 +487,54 @@ def test_a_leader_that_is_cut_off_writes_nothing_after_its_rival(own, installed,
     handover = writers.index(order[1])
     assert order[0] not in writers[handover:], "the old leader wrote after the new one"
     print(f"{handover} writes of the old leader, then {len(writers) - handover} of the new one")
+
+
+def test_a_quota_slows_down_and_loses_nothing(own):
+    team, bao, operator = own
+    team.wait_reason("VaultConnection", "main", "Connected")
+    bao.root.write_data("sys/quotas/rate-limit/small", data={"rate": 8, "path": "", "interval": "1s"})
+    policies = [team.policy(f"n{i}", resyncPeriod="5m") for i in range(20)]
+    installed = team.cluster
+    installed.kubectl("apply", "--server-side", "-f", "-", input={"apiVersion": "v1", "kind": "List", "items": policies})
+    for i in range(20):
+        team.wait_reason("VaultPolicy", f"n{i}", "Reconciled", 60)
+    time.sleep(1)
+    bao.root.sys.adapter.delete("/v1/sys/quotas/rate-limit/small")
+    assert all(team.vault_policy(f"n{i}") for i in range(20))
+    refused = operator.metric('keyshepherd_vault_requests_total{code="429"')
+    print(f"20 policies through a quota of 8 requests a second; {refused:.0f} were refused on the way")
+    assert refused > 0, "the quota never bit"
+
+
+def test_a_name_server_that_never_answers_holds_up_nobody(own, installed, tmp_path):
+    """The name server is a socket that nobody reads; the operator sees it by an /etc/resolv.conf of its own."""
+    team, bao, first = own
+    first.stop()
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind(("127.0.0.53", 53))
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text("nameserver 127.0.0.53\noptions timeout:30 attempts:5\n")
+    wrapped = rig.keyshepherd
+    rig.keyshepherd = lambda: ["unshare", "-m", "sh", "-c", f'mount --bind {resolv} /etc/resolv.conf && exec "$@"', "sh", *wrapped()]
+    try:
+        operator = rig.Operator(tmp_path / "deaf", installed, bao, {"vault-address": "https://*:*", "call-seconds": 2})
+    finally:
+        rig.keyshepherd = wrapped
+    try:
+        team.apply(custom("VaultConnection", team.ns, "nowhere", address="https://vault.nowhere.example:8200",
+                          auth={"token": {"secretName": "login", "key": "secret_id"}}),
+                   team.policy("lost", connectionRef={"name": "nowhere"}), team.policy())
+        team.wait_reason("VaultPolicy", "p", "Reconciled", 15)
+        told = team.wait_reason("VaultConnection", "nowhere", "VaultUnavailable", 15)
+        assert "vault.nowhere.example" in told["message"]
+        team.wait_reason("VaultPolicy", "lost", "VaultUnavailable", 15)
+        began = time.monotonic()
+        assert operator.stop() == 0
+        print(f"ended {time.monotonic() - began:.2f} s after SIGTERM, with a name that is still being looked up")
+        assert time.monotonic() - began < 3
+    finally:
+        operator.stop()
+        silent.close()
 
 
 def test_plan_from_the_cluster_shows_what_the_operator_would_repair(team, bao, installed, tmp_path):

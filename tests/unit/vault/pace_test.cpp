@@ -22,6 +22,23 @@ TEST(Pace, LetsABurstGoAndThenSoManyASecond) {
     }
 }
 
+TEST(Pace, HalvesWhenRefusedAndComesBackSlowly) {
+    Pace pace(100, 10);
+    pace.refused(start, 0ms);
+    EXPECT_EQ(pace.next(start) - start, 20ms);
+    pace.refused(start + 5ms, 0ms);  // an answer to what went out before
+    pace.take(start + 20ms);
+    EXPECT_EQ(pace.next(start + 20ms) - start, 40ms) << "no burst while the server is short of breath";
+    pace.refused(start + 50ms, 2s);
+    EXPECT_EQ(pace.next(start + 50ms) - start, 2050ms);
+    for (int i = 0; i < 20; ++i) pace.refused(start + 10s * (i + 1), 0ms);
+    pace.take(start + 1h);
+    EXPECT_EQ(pace.next(start + 1h) - start - 1h, 1s) << "never slower than once a second";
+    for (int i = 0; i < 1'000; ++i) pace.answered();
+    pace.take(start + 2h);
+    EXPECT_EQ(std::max(pace.next(start + 2h), start + 2h), start + 2h) << "and as before in the end";
+}
+
 TEST(Breaker, OpensAfterFailuresInARow) {
     using enum Breaker::Verdict;
     Breaker breaker(3, 5s);
