@@ -537,6 +537,40 @@ def test_a_name_server_that_never_answers_holds_up_nobody(own, installed, tmp_pa
         silent.close()
 
 
+def test_killed_anywhere_it_goes_on_where_it_was(own, installed, tmp_path):
+    """kill -9 while objects are being made: what was made just before is known as ours afterwards, and not refused as foreign."""
+    team, bao, operator = own
+    team.wait_reason("VaultConnection", "main", "Connected")
+    made = []
+    for round_, pause in enumerate((0.02, 0.1, 0.2)):
+        batch = [team.policy(f"k{round_}-{i}", resyncPeriod="5m") for i in range(12)]
+        made += [p["metadata"]["name"] for p in batch]
+        installed.kubectl("apply", "--server-side", "-f", "-", input={"apiVersion": "v1", "kind": "List", "items": batch})
+        time.sleep(pause)
+        operator.process.popen.kill()
+        operator.process.popen.wait()
+        there = sum(team.vault_policy(name) is not None for name in made)
+        print(f"killed with {there} of {len(made)} policies in Vault")
+        operator._start()
+        wait_until(lambda: operator.leading, 20, "leading")
+    for name in made:
+        team.wait_reason("VaultPolicy", name, "Reconciled", 30)
+        assert team.vault_policy(name)
+    for name in made:
+        team.delete("VaultPolicy", name)
+    wait_until(lambda: not any(team.stored("VaultPolicy", name) for name in made), 30)
+    assert not any(team.vault_policy(name) for name in made), "each was known as ours, and went"
+
+
+def test_an_edit_while_it_is_being_made_is_not_lost(team):
+    """The spec changes again and again under the operator's hands: the last one is what Vault holds."""
+    for i in range(12):
+        team.apply(team.policy(path=f"ai-apis/data/v{i}", resyncPeriod="5m"))
+    wait_until(lambda: "data/v11" in (team.vault_policy() or ""), 15)
+    wait_until(lambda: team.condition("VaultPolicy", "p").get("observedGeneration") == team.stored("VaultPolicy", "p")["metadata"]["generation"], 15)
+    assert team.condition("VaultPolicy", "p")["reason"] == "Reconciled"
+
+
 def test_plan_from_the_cluster_shows_what_the_operator_would_repair(team, bao, installed, tmp_path):
     team.apply(team.policy(driftPolicy="Report"), team.role(driftPolicy="Report"))
     team.wait_reason("VaultPolicy", "p", "Reconciled")

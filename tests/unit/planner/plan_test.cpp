@@ -88,6 +88,11 @@ TEST(RolePlan, MakesALostRoleAgainWithItsRoleId) {
     const Plan made = plan(role(), {{role_path, std::nullopt}}, {.owner = true, .role_id = "kept"});
     ASSERT_EQ(made.verdict, Verdict::create);
     EXPECT_EQ(made.requests[0].body["role_id"], "kept");
+    // Nothing that the server would say itself: an empty list is not what it keeps for "none".
+    EXPECT_EQ(made.requests[0].body, (Json{{"role_id", "kept"},
+                                           {"token_ttl", 3600},
+                                           {"token_max_ttl", 86400},
+                                           {"token_policies", {"ai-api"}}}));
     EXPECT_EQ(
         plan(role({{"roleID", "mine"}}), {}, {.owner = true, .role_id = "kept"}).requests[0].body["role_id"],
         "mine");
