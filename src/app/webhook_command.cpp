@@ -1,7 +1,11 @@
 #include "commands.hpp"
 #include "settings_flags.hpp"
 
+#include <keyshepherd/core/kubernetes_version.hpp>
+#include <keyshepherd/kube/client.hpp>
 #include <keyshepherd/webhook/run.hpp>
+
+#include <boost/asio/co_spawn.hpp>
 
 #include <fmt/format.h>
 
@@ -13,6 +17,7 @@ namespace {
 
 struct WebhookFlags {
     SettingsFlags shared;
+    std::string kubeconfig;
     webhook::Options options;
     std::string log_level = "info";
     std::string log_format = "json";
@@ -29,16 +34,39 @@ std::chrono::milliseconds milliseconds(double seconds) {
     return std::chrono::milliseconds(static_cast<long>(seconds * 1000));
 }
 
+// "1.37", of the API server's /version.
+result<std::string> ask_version(const std::string& kubeconfig) {
+    KEYSHEPHERD_TRY(kube::Config config, kube::load(kubeconfig));
+    boost::asio::io_context context;
+    kube::Client client(context, std::move(config));
+    result<std::string> version = fail(Errc::internal, "not asked");
+    boost::asio::co_spawn(context,
+                          client.server_version(kube::SteadyClock::now() + std::chrono::seconds(10)),
+                          [&](const std::exception_ptr& thrown, result<std::string> answer) {
+                              if (thrown) std::rethrow_exception(thrown);
+                              version = std::move(answer);
+                              context.stop();
+                          });
+    context.run();
+    if (!version) return version;
+    KEYSHEPHERD_TRY(const auto parsed, parse_kubernetes_version(*version));
+    return parsed.text();
+}
+
 result<int> serve(const WebhookFlags& flags) {
     webhook::Options options = flags.options;
-    if (flags.shared.kubernetes_version.empty())
-        return fail(Errc::invalid,
-                    "--kubernetes-version is not given: the webhook does not ask the API server yet. Give "
-                    "the server's version, "
-                    "as --kubernetes-version 1.35 or KEYSHEPHERD_KUBERNETES_VERSION=1.35");
+    SettingsFlags shared = flags.shared;
+    if (shared.kubernetes_version.empty()) {
+        auto asked = ask_version(flags.kubeconfig);
+        if (!asked)
+            return fail(asked.error().code,
+                        fmt::format("--kubernetes-version is not given, and the API server cannot be asked: {}",
+                                    asked.error().message));
+        shared.kubernetes_version = std::move(*asked);
+    }
     // https://kubernetes.io/releases/version-skew-policy/: a kubelet may be three minors older than the API
     // server.
-    KEYSHEPHERD_TRY(options.settings, settings_from(flags.shared, 3));
+    KEYSHEPHERD_TRY(options.settings, settings_from(shared, 3));
     KEYSHEPHERD_TRY(options.log_level, telemetry::parse_level(flags.log_level));
     KEYSHEPHERD_TRY(options.log_format, telemetry::parse_format(flags.log_format));
     options.load_catalog = [shared = flags.shared] { return catalog_from(shared); };
@@ -120,6 +148,10 @@ void add_webhook_command(CLI::App& app, int& exit_code) {
         ->check(positive)
         ->group("Limits");
     add_settings_flags(*command, flags->shared);
+    add("kubeconfig", flags->kubeconfig,
+        "Where to ask for --kubernetes-version when it is not given; default: $KUBECONFIG, ~/.kube/config, or "
+        "the pod's ServiceAccount")
+        ->group("Injection");
 
     command->callback([flags, &exit_code] {
         const auto ended = serve(*flags);

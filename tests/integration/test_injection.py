@@ -370,3 +370,12 @@ def test_the_agent_outlives_a_vault_that_is_away(cluster, bao, namespace, stored
         bao.start()
     (file,) = late.wait("env/holysheep.env", seconds=60)
     assert parse_env(file, "HOLYSHEEP_API_KEY") == KEY
+
+
+def test_the_webhook_asks_the_api_server_for_its_version(cluster, webhooks):
+    """Design: `--kubernetes-version` is asked of the API server when absent."""
+    asked = webhooks(**{"kubernetes-version": None, "min-kubelet-version": None, "kubeconfig": cluster.kubeconfig})
+    serving = next(r for r in asked.records() if r["msg"] == "serving")
+    told = cluster.get("/version")
+    assert serving["kubernetesVersion"] == f"{told['major']}.{told['minor']}"
+    assert serving["lowestKubelet"] == f"{told['major']}.{int(told['minor']) - 3}"
