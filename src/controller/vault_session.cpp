@@ -126,9 +126,11 @@ Task<result<SessionPtr>> Sessions::make(Key key, resources::Resource connection,
 
 Task<result<vault::Login>> Sessions::login(Key key, resources::Resource connection, Deadline deadline) {
     const resources::Json& auth = connection.spec.at("auth");
-    if (const auto at = auth.find("kubernetes"); at != auth.end()) {
+    for (const char* method : {"kubernetes", "jwt"}) {
+        const auto at = auth.find(method);
+        if (at == auth.end()) continue;
         const auto account = at->at("serviceAccountName").get<std::string>();
-        co_return vault::JwtLogin{at->value("mount", "kubernetes"), at->at("role").get<std::string>(),
+        co_return vault::JwtLogin{at->value("mount", method), at->at("role").get<std::string>(),
                                   [this, ns = key.ns, account](Deadline until) {
                                       return kube_.service_account_token(ns, account, options_.audience,
                                                                          std::chrono::seconds(600), until);

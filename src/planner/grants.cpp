@@ -247,9 +247,7 @@ bool reaches(std::string_view acl_path, std::string_view segment) {
     const Path path = parse(acl_path);
     const std::string_view first = path.segments.front();
     if (path.segments.size() > 1) return first == "+" || first == segment;
-    return path.open
-               ? segment.starts_with(first) || first == "+" || (std::string(segment) + "/").starts_with(first)
-               : false;
+    return path.open && std::string_view(segment).starts_with(first);
 }
 
 Judgement judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved) {

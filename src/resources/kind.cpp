@@ -75,19 +75,19 @@ constexpr Field object_deletion =
 
 // ---- VaultConnection
 
-constexpr std::array<Field, 3> kubernetes_login = {{
-    {.name = "mount",
-     .doc = "Path of the auth method.",
-     .fallback = R"("kubernetes")",
-     .pattern = mount_path},
-    {.name = "role", .doc = "Role to log in with.", .pattern = role_name, .required = true},
-    {.name = "serviceAccountName",
-     .doc = "ServiceAccount in the connection's namespace whose token logs in (TokenRequest). Its audience "
-            "is the "
-            "operator's setting, never the API server's.",
-     .pattern = dns_name,
-     .required = true},
-}};
+constexpr std::array<Field, 3> account_login(std::string_view mount) {
+    return {{
+        {.name = "mount", .doc = "Path of the auth method.", .fallback = mount, .pattern = mount_path},
+        {.name = "role", .doc = "Role to log in with.", .pattern = role_name, .required = true},
+        {.name = "serviceAccountName",
+         .doc = "ServiceAccount in the connection's namespace whose token logs in (TokenRequest). Its "
+                "audience is the operator's setting, never the API server's.",
+         .pattern = dns_name,
+         .required = true},
+    }};
+}
+constexpr auto kubernetes_login = account_login(R"("kubernetes")");
+constexpr auto jwt_login = account_login(R"("jwt")");
 constexpr std::array<Field, 2> approle_login = {{
     {.name = "mount", .doc = "Path of the auth method.", .fallback = R"("approle")", .pattern = mount_path},
     {.name = "secretName",
@@ -102,8 +102,12 @@ constexpr std::array<Field, 2> token_login = {{
      .required = true},
     {.name = "key", .doc = "Its key.", .fallback = R"("token")", .pattern = "^[-._a-zA-Z0-9]+$"},
 }};
-constexpr std::array<Field, 3> login = {{
+constexpr std::array<Field, 4> login = {{
     {.name = "kubernetes", .type = object, .doc = "Kubernetes auth method.", .members = kubernetes_login},
+    {.name = "jwt",
+     .type = object,
+     .doc = "JWT auth method that trusts the cluster's issuer.",
+     .members = jwt_login},
     {.name = "appRole", .type = object, .doc = "AppRole auth method.", .members = approle_login},
     {.name = "token", .type = object, .doc = "A token out of a Secret.", .members = token_login},
 }};
@@ -178,8 +182,9 @@ constexpr std::array<Field, 7> connection_spec = {{
      .pattern = duration_text},
 }};
 constexpr std::array<Rule, 1> connection_rules = {{
-    {"[has(self.auth.kubernetes), has(self.auth.appRole), has(self.auth.token)].filter(x, x).size() == 1",
-     "auth: give exactly one of kubernetes, appRole and token"},
+    {"[has(self.auth.kubernetes), has(self.auth.jwt), has(self.auth.appRole), "
+     "has(self.auth.token)].filter(x, x).size() == 1",
+     "auth: give exactly one of kubernetes, jwt, appRole and token"},
 }};
 
 // ---- VaultMount

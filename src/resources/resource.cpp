@@ -170,7 +170,7 @@ void check_whole(const Resource& resource, Reader& reader) {
     if (resource.kind->name == "VaultPolicy" && spec.contains("rules") == spec.contains("hcl"))
         reader.fault("spec", "give exactly one of rules and hcl");
     if (resource.kind->name == "VaultConnection" && spec.contains("auth") && spec["auth"].size() != 1)
-        reader.fault("spec.auth", "give exactly one of kubernetes, appRole and token");
+        reader.fault("spec.auth", "give exactly one of kubernetes, jwt, appRole and token");
     if (resource.kind->name == "VaultAppRole" && spec.value("bindSecretID", true) == false &&
         spec.value("secretIDBoundCIDRs", Json::array()).empty() &&
         spec.value("tokenBoundCIDRs", Json::array()).empty())

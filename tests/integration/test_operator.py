@@ -305,6 +305,24 @@ def test_a_resource_waits_for_its_connection(team):
     team.wait_reason("VaultPolicy", "p", "Reconciled")
 
 
+def test_a_connection_logs_in_by_jwt(team, bao, installed):
+    """The JWT auth method of Vault, which checks the token by the cluster's public key alone."""
+    public = (installed.folder / "pki" / "service-accounts.pub").read_text()
+    if "jwt/" not in bao.root.sys.list_auth_methods()["data"]:
+        bao.root.sys.enable_auth_method("jwt")
+    bao.root.write_data("auth/jwt/config", data={"jwt_validation_pubkeys": [public]})
+    bao.root.write_data("auth/jwt/role/keyshepherd-operator", data={
+        "role_type": "jwt", "bound_audiences": ["vault"], "user_claim": "sub", "token_policies": ["keyshepherd-operator"],
+        "bound_subject": f"system:serviceaccount:{team.ns}:keyshepherd-vault", "token_ttl": "1h"})
+    connection = team.stored("VaultConnection", "main")["spec"]
+    connection["auth"] = {"jwt": {"role": "keyshepherd-operator", "serviceAccountName": "keyshepherd-vault"}}
+    team.apply({"apiVersion": rig.GROUP, "kind": "VaultConnection", "metadata": {"name": "main", "namespace": team.ns}, "spec": connection})
+    team.apply(team.policy())
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    accessors = {e["auth"].get("display_name", "") for e in bao.audit() if e["type"] == "request" and f"{team.ns}-p" in e["request"]["path"]}
+    assert any(name.startswith("jwt-") for name in accessors), accessors
+
+
 def test_an_address_that_the_operator_does_not_allow_is_not_contacted(team):
     team.apply(custom("VaultConnection", team.ns, "other", address="https://127.0.0.1:1",
                       auth={"token": {"secretName": "none"}}))

@@ -95,6 +95,7 @@ TEST(Grants, ReservedPoliciesStayReservedUnderAGrantOfEverything) {
                                        {"policies", {"*"}},
                                        {"rights", {"adopt", "hcl", "revokeTokens"}}}});
     EXPECT_EQ(faults(policy("any", "root", "a"), from), std::vector<std::string>{"spec.name"});
+    EXPECT_EQ(faults(policy("any", "default", "a"), from), std::vector<std::string>{"spec.name"});
     EXPECT_EQ(faults(policy("any", "ops", "a"), from, {"ops"}), std::vector<std::string>{"spec.name"});
     EXPECT_EQ(faults(make("VaultMount", "any", {{"path", "sys/x"}, {"type", "kv"}}), from),
               std::vector<std::string>{"spec.path"});
