@@ -121,8 +121,7 @@ void Server::open_session(Socket socket) {
             options_.certificate != nullptr ? options_.certificate->context.native_handle() : nullptr;
         sessions_.push_front(std::make_shared<Session>(*this, SocketStream(std::move(socket), tls)));
         const auto at = sessions_.begin();
-        const std::shared_ptr<Session> session = *at;
-        asio::co_spawn(context_, session->run(), [this, at, session](const std::exception_ptr& e) {
+        asio::co_spawn(context_, (*at)->run(), [this, at, session = *at](const std::exception_ptr& e) {
             if (options_.metrics != nullptr)
                 options_.metrics->session_closed(e ? "error" : session->ended_by());
             sessions_.erase(at);

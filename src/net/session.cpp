@@ -28,7 +28,8 @@ Awaitable<void> Session::run() {
         bool keep_alive = false;
         bool with_body = true;
         if (outcome == whole) {
-            const auto& message = parser_->get();
+            // There is one when a request is whole.
+            const auto& message = parser_->get();  // NOLINT(bugprone-unchecked-optional-access)
             const auto content_type = message[http::field::content_type];
             Request request;
             request.method = std::string_view(message.method_string().data(), message.method_string().size());

@@ -117,7 +117,8 @@ Plan decide(const Resource& resource, const Standing& standing, bool exists, std
 
 const Json* held_at(const Observation& observed, const std::string& path) {
     const auto at = observed.find(path);
-    return at == observed.end() || !at->second ? nullptr : &*at->second;
+    if (at == observed.end() || !at->second.has_value()) return nullptr;
+    return &at->second.value();
 }
 
 Plan plan_policy(const Resource& resource, const Observation& observed, const Standing& standing) {

@@ -81,7 +81,8 @@ Json canonical(const Field& field, const Json& value) {
                 if (text.empty()) return "default";
                 if (text.starts_with("default-")) return text.substr(8);
             }
-            if (value == "") return canonical(field, nullptr);
+            if (value.is_string() && value.get_ref<const std::string&>().empty())
+                return canonical(field, nullptr);
             return value;
         default:
             return value;

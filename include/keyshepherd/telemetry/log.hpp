@@ -19,7 +19,7 @@
 #include <variant>
 
 namespace spdlog {
-class logger;
+class logger;  // NOLINT(readability-identifier-naming): spdlog's
 }
 
 namespace keyshepherd::telemetry {
