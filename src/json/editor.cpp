@@ -125,7 +125,10 @@ void Editor::append_json(std::string_view pointer, std::string_view json) {
 void Editor::insert_at(std::string_view pointer, std::optional<std::size_t> index, std::string_view json) {
     const Place place = locate(document_, pointer);
     value* list = at_place(place);
-    value v = patch_only_ ? value(nullptr, document_.storage()) : bj::parse(json, document_.storage());
+    bj::parse_options options;
+    options.max_depth = Limits().depth;  // what a document may have
+    value v =
+        patch_only_ ? value(nullptr, document_.storage()) : bj::parse(json, document_.storage(), options);
     if (list == nullptr || list->is_null()) {
         write(begin(list == nullptr ? "add" : "replace", pointer), R"(","value":[)", json, "]}");
         array first(document_.storage());
@@ -166,40 +169,6 @@ void Editor::remove(std::string_view pointer) {
     for (auto& other : members)
         if (other.key() != name) kept.emplace(other.key(), std::move(other.value()));
     members = std::move(kept);
-}
-
-namespace {
-
-const value& at_pointer(value& document, const std::string& pointer) {
-    const value* there = at_place(locate(document, pointer));
-    if (there == nullptr) throw std::logic_error(fmt::format("nothing at {}", pointer));
-    return *there;
-}
-
-}  // namespace
-
-void converge(Editor& edit, const std::string& pointer, const value& to) {
-    const value from = at_pointer(edit.document(), pointer);  // a copy: the document changes below
-    if (equal(from, to)) return;
-    if (from.is_object() && to.is_object()) {
-        for (const auto& member : from.get_object())
-            if (!to.get_object().contains(member.key())) edit.remove(pointer + '/' + escape(member.key()));
-        for (const auto& member : to.get_object()) {
-            const std::string at = pointer + '/' + escape(member.key());
-            if (from.get_object().contains(member.key())) {
-                converge(edit, at, member.value());
-            } else {
-                edit.set(at, member.value());
-            }
-        }
-        return;
-    }
-    if (from.is_array() && to.is_array() && from.get_array().size() == to.get_array().size()) {
-        for (std::size_t i = 0; i < to.get_array().size(); ++i)
-            converge(edit, fmt::format("{}/{}", pointer, i), to.get_array()[i]);
-        return;
-    }
-    edit.set(pointer, to);
 }
 
 }  // namespace keyshepherd::json

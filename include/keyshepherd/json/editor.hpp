@@ -51,8 +51,4 @@ private:
     bool patch_only_ = false;
 };
 
-// Records what turns `from` into `to` on top of `pointer`: members one by one, lists of one length element by
-// element, other lists whole.
-void converge(Editor& edit, const std::string& pointer, const value& to);
-
 }  // namespace keyshepherd::json

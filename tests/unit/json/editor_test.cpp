@@ -234,43 +234,14 @@ TEST(Editor, RandomEditsAreTheirPatch) {
     for (const auto& [what, times] : done) EXPECT_GT(times, 500U) << what;
 }
 
-TEST(Converge, GivesTheTargetByAPatch) {
-    Random random(7);
-    std::size_t changed = 0;
-    for (int i = 0; i < 5000; ++i) {
-        value document = object();
-        document.as_object()["a/b"] = tree(random, 4);
-        value target = random.chance(50) ? tree(random, 4) : document.at("a/b");
-        if (random.chance(50)) {  // the same with one place changed
-            std::vector<std::string> all;
-            places(target, "", all);
-            bj::error_code error;
-            if (value* place = target.find_pointer(random.pick(all), error)) *place = tree(random, 2);
-        }
-        const nlohmann::json before = by_nlohmann(document);
-        const bool same = equal(document.at("a/b"), target);
-        Editor edit(document);
-        converge(edit, "/a~1b", target);
-        EXPECT_EQ(edit.changed(), !same);
-        EXPECT_TRUE(equal(document.at("a/b"), target)) << bj::serialize(document) << "\n"
-                                                       << bj::serialize(target);
-        const nlohmann::json patch = nlohmann::json::parse(std::move(edit).take());
-        ASSERT_EQ(before.patch(patch), by_nlohmann(document)) << before << "\n" << patch;
-        changed += !same;
-    }
-    EXPECT_GT(changed, 2000U);
-}
-
-TEST(Converge, TouchesWhatDiffersOnly) {
-    expect(
-        edited(R"({"t":{"keep":{"x":1},"drop":2,"change":[1,{"y":2,"z":3}],"whole":[1,2]}})",
-               [](Editor& e) {
-                   converge(e, "/t",
-                            of(R"({"keep":{"x":1},"change":[1,{"y":5,"z":3}],"whole":[1],"new":null})"));
-               }),
-        R"({"t":{"keep":{"x":1},"change":[1,{"y":5,"z":3}],"whole":[1],"new":null}})",
-        R"([{"op":"remove","path":"/t/drop"},{"op":"replace","path":"/t/change/1/y","value":5},{"op":"replace","path":"/t/whole","value":[1]},)"
-        R"({"op":"add","path":"/t/new","value":null}])");
+TEST(Editor, TakesAValueAsDeepAsADocumentMayBe) {
+    const std::size_t depth = Limits().depth;
+    const std::string deep = std::string(depth, '[') + std::string(depth, ']');
+    value document = object();
+    Editor edit(document);
+    edit.append_json("/l", deep);
+    edit.insert("/l", 0, of(deep));
+    EXPECT_EQ(bj::serialize(document), fmt::format(R"({{"l":[{0},{0}]}})", deep));
 }
 
 }  // namespace
