@@ -329,3 +329,15 @@ def test_the_namespace_flag_is_for_objects_that_name_none():
     assert printed("-f", "-", "--namespace", "kube-system", stdin=DEPLOYMENT) == DEPLOYMENT
     assert printed("-f", "-", stdin=DEPLOYMENT, environment={"KEYSHEPHERD_NAMESPACE": "kube-system"}) == DEPLOYMENT
     assert "initContainers" in printed("-f", "-", "-n", "shop", stdin=DEPLOYMENT)
+
+
+# ---- the program itself --------------------------------------------------------------------------------------------------
+
+
+def test_a_commit_makes_the_build_ask_for_the_commit_anew():
+    rules = PROGRAM.parent / "build.ninja"
+    log = subprocess.run(["git", "-C", ROOT, "rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"], capture_output=True, text=True).stdout.strip()
+    if not rules.exists() or not pathlib.Path(log).is_file():
+        pytest.skip("no build tree beside this program, or no log of HEAD")
+    again = next(line for line in rules.read_text().splitlines() if line.startswith("build build.ninja"))
+    assert log in again
