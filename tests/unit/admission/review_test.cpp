@@ -7,8 +7,6 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include <chrono>
-#include <iostream>
 #include <string>
 #include <vector>
 
@@ -440,16 +438,9 @@ TEST(Review, AWorkloadOfAMegabyteIsNoMatter) {
         "injected");
 }
 
-// What a hostile client can send below the limits must not hold the thread: seconds here are an outage.
-TEST(Review, ManyEntriesAndManyFaultsTakeNoQuadraticTime) {
-    const auto seconds_for = [](const Json& object) {
-        const std::string body = review_of(object).dump();
-        const auto start = std::chrono::steady_clock::now();
-        const Answer answer = answer_to(body);
-        EXPECT_EQ(answer.status, 200);
-        EXPECT_LT(answer.body.size(), 1'000'000U);
-        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    };
+// What a hostile client can send below the limits must not hold the thread. Work that grows with the square
+// of such a review would take minutes: what ends it then is the time limit of this program in CTest.
+TEST(Review, ManyEntriesAndManyFaultsAreAnswered) {
     Json references = deployment(), literals = deployment(), unknown = deployment(),
          containers = deployment(), long_name = deployment();
     for (int i = 0; i < 20'000; ++i)
@@ -507,10 +498,39 @@ TEST(Review, ManyEntriesAndManyFaultsTakeNoQuadraticTime) {
                                                    {"unknown annotations", unknown},
                                                    {"containers", containers},
                                                    {"a long name", long_name}}) {
-        const double seconds = seconds_for(object);
-        std::cout << fmt::format("{:.3f} s for {}\n", seconds, what);
-        EXPECT_LT(seconds, 10) << what;  // sanitizers and a busy machine included; plain it is a tenth
+        const Answer answer = answer_to(review_of(object).dump());
+        EXPECT_EQ(answer.status, 200) << what;
+        EXPECT_LT(answer.body.size(), 1'000'000U) << what;
     }
+}
+
+// Kubernetes takes 256 KiB of annotations an object, and the agent's configuration is one.
+TEST(Review, AnnotationsThatWouldPassTheLimitOfKubernetesAreADenial) {
+    constexpr std::size_t limit = 262'144;
+    // Gives the size of the template's annotations, or 0 for a denial, with a template file of that length.
+    const auto injected = [&](std::size_t length) -> std::size_t {
+        Json object = deployment();
+        object["metadata"]["annotations"]["keyshepherd.dev/template-app.conf"] = std::string(length, 'x');
+        const Json response = response_to(review_of(object));
+        if (response["allowed"] == false) {
+            const Json& causes = response["status"]["details"]["causes"];
+            EXPECT_EQ(causes.size(), 1U) << causes;
+            EXPECT_EQ(causes[0]["field"], "spec.template.metadata.annotations");
+            const std::string message = causes[0]["message"];
+            EXPECT_NE(message.find("Kubernetes allows 262144"), std::string::npos) << message;
+            EXPECT_NE(message.find("Shorten templates"), std::string::npos) << message;
+            EXPECT_FALSE(response.contains("patch"));
+            return 0;
+        }
+        std::size_t bytes = 0;
+        const Json result = object.patch(patch_of(response));
+        for (const auto& [name, text] : result["spec"]["template"]["metadata"]["annotations"].items())
+            bytes += name.size() + text.get<std::string>().size();
+        return bytes;
+    };
+    const std::size_t fits = limit - (injected(1'000) - 1'000);
+    EXPECT_EQ(injected(fits), limit);
+    EXPECT_EQ(injected(fits + 1), 0U);
 }
 
 TEST(Review, TheSameBytesForTheSameReview) {
