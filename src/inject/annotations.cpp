@@ -171,6 +171,9 @@ string read_permissions(Wishes& w, string_view file, string_view value) {
     const bool good = value.size() == 4 && value[0] == '0' &&
                       std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '7'; });
     if (!good) return fmt::format("is {}; give an octal mode of four digits such as 0444", quoted(value));
+    if (std::none_of(value.begin() + 1, value.end(), [](char c) { return c >= '4'; }))
+        return fmt::format("is {}, which nobody may read; give one with a 4 or more in it, such as 0444",
+                           quoted(value));
     w.files[string(file)].permissions = string(value);
     return "";
 }
