@@ -3,8 +3,11 @@
 #include <keyshepherd/yaml/yaml.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 
 namespace keyshepherd::app {
@@ -17,6 +20,18 @@ result<std::string> read_file(const std::string& path, std::string_view flag) {
     if (!in || !(text << in.rdbuf()))
         return fail(Errc::not_found, fmt::format("{}: cannot read {}", flag, path));
     return std::move(text).str();
+}
+
+result<void> add_providers(const std::string& file, inject::Catalog& catalog) {
+    KEYSHEPHERD_TRY(const std::string text, read_file(file, "--providers"));
+    KEYSHEPHERD_TRY(const auto documents, yaml::read(text));
+    for (const yaml::Document& document : documents) {
+        if (document.json.is_null()) continue;
+        if (auto added = catalog.add(document.json); !added)
+            return fail(added.error().code, fmt::format("--providers: {}, line {}: {}", file, document.line,
+                                                        added.error().message));
+    }
+    return {};
 }
 
 }  // namespace
@@ -59,18 +74,29 @@ void add_settings_flags(CLI::App& command, SettingsFlags& f) {
 
 result<inject::Settings> settings_from(const SettingsFlags& flags, int oldest_skew) {
     inject::Settings settings = flags.settings;
-    if (!flags.kubernetes_version.empty()) {
-        auto version = parse_kubernetes_version(flags.kubernetes_version);
-        if (!version) return fail(Errc::invalid, "--kubernetes-version: " + version.error().message);
-        settings.kubernetes = *version;
-    }
+    std::vector<std::string> faults;
+    auto read = [&](const std::string& text, std::string_view flag, KubernetesVersion& into) {
+        const auto version = parse_kubernetes_version(text);
+        if (version)
+            into = *version;
+        else
+            faults.push_back(fmt::format("{}: {}", flag, version.error().message));
+    };
+    if (!flags.kubernetes_version.empty())
+        read(flags.kubernetes_version, "--kubernetes-version", settings.kubernetes);
     settings.lowest_kubelet = settings.kubernetes;
-    settings.lowest_kubelet.minor -= oldest_skew;
-    if (!flags.min_kubelet_version.empty()) {
-        auto version = parse_kubernetes_version(flags.min_kubelet_version);
-        if (!version) return fail(Errc::invalid, "--min-kubelet-version: " + version.error().message);
-        settings.lowest_kubelet = *version;
-    }
+    settings.lowest_kubelet.minor = std::max(0, settings.kubernetes.minor - oldest_skew);
+    settings.kubelet_is_assumed = flags.min_kubelet_version.empty();
+    if (!settings.kubelet_is_assumed)
+        read(flags.min_kubelet_version, "--min-kubelet-version", settings.lowest_kubelet);
+    // A version that could not be read is not held against the other one.
+    if (!faults.empty()) settings.lowest_kubelet = settings.kubernetes;
+    if (!inject::is_vault_address(flags.vault_address))
+        faults.emplace_back(
+            "--vault-address is no address; give https:// or http:// and a host, such as "
+            "https://vault.vault.svc:8200");
+    std::ranges::move(inject::faults_of(settings), std::back_inserter(faults));
+    if (!faults.empty()) return fail(Errc::invalid, fmt::format("{}", fmt::join(faults, "; ")));
     return settings;
 }
 
@@ -85,16 +111,20 @@ result<inject::Catalog> catalog_from(const SettingsFlags& flags) {
                                     flags.vault_ca_file));
     }
     inject::Catalog catalog = inject::Catalog::built_in(flags.vault_address, std::move(ca));
-    if (flags.providers_file.empty()) return catalog;
-    KEYSHEPHERD_TRY(const std::string text, read_file(flags.providers_file, "--providers"));
-    KEYSHEPHERD_TRY(const auto documents, yaml::read(text));
-    for (const yaml::Document& document : documents) {
-        if (document.json.is_null()) continue;
-        if (auto added = catalog.add(document.json); !added)
-            return fail(added.error().code, fmt::format("--providers: {}, line {}: {}", flags.providers_file,
-                                                        document.line, added.error().message));
+    if (!flags.providers_file.empty()) {
+        KEYSHEPHERD_TRY_CHECK(add_providers(flags.providers_file, catalog));
     }
+    if (!catalog.has(flags.settings.default_provider))
+        return fail(Errc::invalid, fmt::format("--default-provider names no provider; known are {}",
+                                               fmt::join(catalog.names(""), ", ")));
     return catalog;
+}
+
+std::string joined_faults(std::initializer_list<const Error*> errors) {
+    std::string all;
+    for (const Error* error : errors)
+        if (error != nullptr) all += (all.empty() ? "" : "; ") + error->message;
+    return all;
 }
 
 }  // namespace keyshepherd::app

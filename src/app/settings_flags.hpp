@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,10 @@ void add_settings_flags(CLI::App& command, SettingsFlags& flags);
 result<inject::Settings> settings_from(const SettingsFlags& flags, int oldest_skew);
 
 // The built-in provider and, over it, every document of --providers. Reads files.
+// --default-provider is one of them.
 result<inject::Catalog> catalog_from(const SettingsFlags& flags);
+
+// What is wrong, all at once; nullptr stands for what is well.
+std::string joined_faults(std::initializer_list<const Error*> errors);
 
 }  // namespace keyshepherd::app

@@ -6,9 +6,11 @@
 #include <keyshepherd/webhook/run.hpp>
 
 #include <boost/asio/co_spawn.hpp>
-
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <memory>
 
 namespace keyshepherd::app {
@@ -40,8 +42,7 @@ result<std::string> ask_version(const std::string& kubeconfig) {
     boost::asio::io_context context;
     kube::Client client(context, std::move(config));
     result<std::string> version = fail(Errc::internal, "not asked");
-    boost::asio::co_spawn(context,
-                          client.server_version(kube::SteadyClock::now() + std::chrono::seconds(10)),
+    boost::asio::co_spawn(context, client.server_version(kube::SteadyClock::now() + std::chrono::seconds(10)),
                           [&](const std::exception_ptr& thrown, result<std::string> answer) {
                               if (thrown) std::rethrow_exception(thrown);
                               version = std::move(answer);
@@ -53,20 +54,39 @@ result<std::string> ask_version(const std::string& kubeconfig) {
     return parsed.text();
 }
 
+result<void> readable(std::string_view flag, const std::string& path) {
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), &std::fclose);
+    if (!file)
+        return fail(Errc::not_found, fmt::format("{}: cannot open {}: {}", flag, path, std::strerror(errno)));
+    return {};
+}
+
 result<int> serve(const WebhookFlags& flags) {
     webhook::Options options = flags.options;
     SettingsFlags shared = flags.shared;
+    result<void> version;
     if (shared.kubernetes_version.empty()) {
-        auto asked = ask_version(flags.kubeconfig);
-        if (!asked)
-            return fail(asked.error().code,
-                        fmt::format("--kubernetes-version is not given, and the API server cannot be asked: {}",
-                                    asked.error().message));
-        shared.kubernetes_version = std::move(*asked);
+        if (auto asked = ask_version(flags.kubeconfig))
+            shared.kubernetes_version = std::move(*asked);
+        else
+            version =
+                fail(asked.error().code,
+                     fmt::format("--kubernetes-version: not given, and the API server cannot be asked: {}",
+                                 asked.error().message));
     }
     // https://kubernetes.io/releases/version-skew-policy/: a kubelet may be three minors older than the API
     // server.
-    KEYSHEPHERD_TRY(options.settings, settings_from(shared, 3));
+    const auto settings = settings_from(shared, 3);
+    const auto catalog = catalog_from(flags.shared);
+    const auto certificate = readable("--tls-cert-file", flags.options.certificate_file);
+    const auto key = readable("--tls-key-file", flags.options.key_file);
+    if (!version || !settings || !catalog || !certificate || !key)
+        return fail(
+            Errc::invalid,
+            joined_faults({version ? nullptr : &version.error(), settings ? nullptr : &settings.error(),
+                           catalog ? nullptr : &catalog.error(), certificate ? nullptr : &certificate.error(),
+                           key ? nullptr : &key.error()}));
+    options.settings = *settings;
     KEYSHEPHERD_TRY(options.log_level, telemetry::parse_level(flags.log_level));
     KEYSHEPHERD_TRY(options.log_format, telemetry::parse_format(flags.log_format));
     options.load_catalog = [shared = flags.shared] { return catalog_from(shared); };
@@ -149,7 +169,8 @@ void add_webhook_command(CLI::App& app, int& exit_code) {
         ->group("Limits");
     add_settings_flags(*command, flags->shared);
     add("kubeconfig", flags->kubeconfig,
-        "Where to ask for --kubernetes-version when it is not given; default: $KUBECONFIG, ~/.kube/config, or "
+        "Where to ask for --kubernetes-version when it is not given; default: $KUBECONFIG, ~/.kube/config, "
+        "or "
         "the pod's ServiceAccount")
         ->group("Injection");
 

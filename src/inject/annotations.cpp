@@ -104,16 +104,6 @@ string read_id(std::optional<long>& into, string_view value) {
     return "";
 }
 
-bool is_url(string_view value) {
-    for (const string_view scheme : {"https://", "http://"}) {
-        if (!value.starts_with(scheme)) continue;
-        const string_view rest = value.substr(scheme.size());
-        return !rest.empty() && rest.find_first_of(" \"\\@?#\t\n") == string_view::npos &&
-               rest.front() != '/';
-    }
-    return false;
-}
-
 string read_inject(Wishes& w, string_view, string_view value) {
     // The spellings of Go's strconv.ParseBool, which users of other injectors are used to.
     for (const string_view yes : {"true", "True", "TRUE", "t", "T", "1"})
@@ -287,8 +277,7 @@ constexpr auto table =
          }},
         {"agent-image", "", "image", "installation's", "Its image",
          [](Wishes& w, string_view, string_view v) {
-             return read_text(w.agent_image, v, !v.empty() && v.find_first_of(" \t\n\"") == string_view::npos,
-                              "an image such as openbao/openbao:2.7.2");
+             return read_text(w.agent_image, v, is_image(v), "an image such as openbao/openbao:2.7.2");
          }},
         {"on-rotate", "", "rollout, restart, signal:NAME or none", "by wiring",
          "What a new key does to running pods; rollout is the operator's work, restart and signal are "
@@ -423,6 +412,11 @@ std::span<const Annotation> annotation_table() {
 
 bool is_output_annotation(string_view name) {
     return name == "injected" || name == "agent-config" || name == "vault-ca";
+}
+
+string meant_by(string_view name) {
+    string_view argument;
+    return find_annotation(name, argument) != nullptr ? "" : unknown(name);
 }
 
 Wishes read_annotations(const std::map<string, string>& annotations, std::vector<AnnotationFault>& faults) {

@@ -76,6 +76,20 @@ bool is_vault_key(std::string_view text) {
     return !text.empty() && text.size() <= 512 && std::all_of(text.begin(), text.end(), is_plain);
 }
 
+bool is_url(std::string_view text) {
+    for (const std::string_view scheme : {"https://", "http://"}) {
+        if (!text.starts_with(scheme)) continue;
+        const std::string_view rest = text.substr(scheme.size());
+        return !rest.empty() && rest.find_first_of(" \"\\@?#\t\n") == std::string_view::npos &&
+               rest.front() != '/' && rest.front() != ':';
+    }
+    return false;
+}
+
+bool is_image(std::string_view text) {
+    return !text.empty() && text.find_first_of(" \t\n\"") == std::string_view::npos;
+}
+
 std::string quoted(std::string_view text) {
     constexpr std::size_t shorter_than_any_key = 16;
     if (text.size() >= shorter_than_any_key) return fmt::format("a text of {} characters", text.size());

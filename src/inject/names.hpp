@@ -14,6 +14,8 @@ bool is_file_name(std::string_view text);
 bool is_vault_name(std::string_view text);  // one path segment
 bool is_vault_path(std::string_view text);  // segments separated by single slashes
 bool is_vault_key(std::string_view text);   // a field of a secret
+bool is_url(std::string_view text);         // http:// or https:// with a host, and no user or query
+bool is_image(std::string_view text);
 
 // `text` for a message: in quotes and printable, or its length only where it is long enough to be a key that
 // was put into the wrong place: no message may carry one.

@@ -334,7 +334,13 @@ private:
                 "set its `command`, or {}entrypoint-{} to the image's ENTRYPOINT as a JSON list",
                 annotation_prefix, c.name);
         };
-        auto oldest = [&] { return std::min(settings_.kubernetes, settings_.lowest_kubelet).text(); };
+        auto oldest = [&] {
+            std::string version = std::min(settings_.kubernetes, settings_.lowest_kubelet).text();
+            if (!settings_.kubelet_is_assumed) return version;
+            const int older = settings_.kubernetes.minor - settings_.lowest_kubelet.minor;
+            return version + fmt::format(" (assumed, {} the API server: --min-kubelet-version is not given)",
+                                         older > 0 ? fmt::format("{} minors older than", older) : "as");
+        };
         if (wishes_.wiring == Wiring::automatic) {
             plan_.wiring = envfile ? Wiring::envfile : Wiring::exec;
             for (const Container* c : opaque)
@@ -342,7 +348,7 @@ private:
                     fault_at(
                         *c, ".command",
                         fmt::format(
-                            "is absent in container {}, and the oldest node runs Kubernetes {} where a "
+                            "is absent in container {}, and the oldest node runs Kubernetes {}, where a "
                             "variable can only be set "
                             "through the command; {}, or use {}wiring: file, or upgrade the nodes to 1.35",
                             c->name, oldest(), ways_out(*c), annotation_prefix));

@@ -64,12 +64,12 @@ bool is_login(std::string_view text) {
 bool is_audience(std::string_view text) {
     return !text.empty();
 }
-bool is_address(std::string_view text) {
-    return (text.starts_with("https://") || text.starts_with("http://")) && text.size() > 8 &&
-           text.find_first_of(" \"\\@?#\t\n") == std::string_view::npos;
-}
 
 }  // namespace
+
+bool is_vault_address(std::string_view text) {
+    return is_url(text);
+}
 
 // One or more certificates and nothing else: what stands here is published in an annotation of every
 // workload.
@@ -169,7 +169,7 @@ result<void> Catalog::add(const json::value& document) {
 
     if (const json::object* vault = read.object(*spec, "spec", "vault")) {
         read.known(*vault, "spec.vault", {"address", "namespace", "caBundle", "tlsServerName"});
-        provider.vault.address = read.text(*vault, "spec.vault", "address", is_address,
+        provider.vault.address = read.text(*vault, "spec.vault", "address", is_url,
                                            "an address such as https://vault.example:8200");
         provider.vault.vault_namespace =
             read.text(*vault, "spec.vault", "namespace", is_vault_path, "a Vault namespace such as team/ai");
@@ -227,6 +227,11 @@ const Provider* Catalog::find(std::string_view workload_namespace, std::string_v
         return &own->second;
     const auto shared = cluster_.find(name);
     return shared == cluster_.end() ? nullptr : &shared->second;
+}
+
+bool Catalog::has(std::string_view name) const {
+    return cluster_.contains(name) || std::any_of(namespaced_.begin(), namespaced_.end(),
+                                                  [&](const auto& own) { return own.first.second == name; });
 }
 
 std::vector<std::string> Catalog::names(std::string_view workload_namespace) const {

@@ -82,6 +82,9 @@ std::span<const Annotation> annotation_table();
 bool is_output_annotation(
     std::string_view name);  // name behind the prefix: "injected", "agent-config", "vault-ca"
 
+// What a name behind the prefix, that is in no row of the table, is told; "" for one that is.
+std::string meant_by(std::string_view name);
+
 struct AnnotationFault {
     std::string name;  // behind the prefix
     std::string message;

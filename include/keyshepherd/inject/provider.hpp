@@ -41,6 +41,9 @@ struct Provider {
     Login login;
 };
 
+// Whether `text` is http:// or https:// with a host, and holds no user, query or fragment.
+bool is_vault_address(std::string_view text);
+
 // Whether `text` is PEM certificates and nothing else: a CA is published in an annotation of every workload,
 // so that a private key beside it must not pass.
 bool is_certificates(std::string_view text);
@@ -57,6 +60,7 @@ public:
 
     // The namespace's own AIProvider wins over a ClusterAIProvider and the built-in of that name.
     const Provider* find(std::string_view workload_namespace, std::string_view name) const;
+    bool has(std::string_view name) const;                                      // in whatever namespace
     std::vector<std::string> names(std::string_view workload_namespace) const;  // sorted
 
 private:

@@ -18,6 +18,7 @@ struct Resources {
 struct Settings {
     KubernetesVersion kubernetes{1, 35};  // of the API server
     KubernetesVersion lowest_kubelet{1, 35};
+    bool kubelet_is_assumed = false;  // nobody said it: it is what the API server's version allows
     std::string image =
         "ghcr.io/keyshepherd/keyshepherd:0.1.0";  // holds keyshepherd-exec as its entrypoint's folder
     std::string vault_image = "hashicorp/vault:1.21.4";
@@ -32,5 +33,8 @@ struct Settings {
         allowed_vault_addresses;  // beside the providers' own; exact, or "https://*.example"
     std::vector<std::string> own_namespaces = {"kube-system", "keyshepherd"};  // never injected
 };
+
+// Checks all of it: one line a fault, which begins with the flag that sets it and says what would be right.
+std::vector<std::string> faults_of(const Settings& settings);
 
 }  // namespace keyshepherd::inject

@@ -1,0 +1,100 @@
+#include "names.hpp"
+#include "quantity.hpp"
+
+#include <keyshepherd/inject/settings.hpp>
+
+#include <fmt/format.h>
+
+namespace keyshepherd::inject {
+
+namespace {
+
+constexpr int oldest_skew = 3;  // https://kubernetes.io/releases/version-skew-policy/
+
+class Check {
+public:
+    void image(std::string_view flag, std::string_view name) {
+        if (!is_image(name))
+            fault(flag, fmt::format("is {}; give an image such as openbao/openbao:2.7.2", quoted(name)));
+    }
+
+    void id(std::string_view flag, long number) {
+        if (number < 1 || number > 2147483647)
+            fault(flag, fmt::format("is {}; give a number from 1 to 2147483647 (0 is root, which the agent "
+                                    "does not need)",
+                                    number));
+    }
+
+    void resource(std::string_view what, std::string_view request, std::string_view limit,
+                  std::string_view such_as) {
+        const auto lower = quantity(fmt::format("--agent-{}-request", what), request, such_as);
+        const auto upper = quantity(fmt::format("--agent-{}-limit", what), limit, such_as);
+        if (lower && upper && lower->milli > upper->milli)
+            fault(fmt::format("--agent-{}-request", what),
+                  fmt::format("is {}, more than --agent-{}-limit, which is {}; raise the limit or lower the "
+                              "request",
+                              lower->canonical, what, upper->canonical));
+    }
+
+    // A '*' stands for one label of the host.
+    void allowed_address(std::string address) {
+        if (const std::size_t star = address.find('*'); star != std::string::npos)
+            address.replace(star, 1, "x");
+        if (!is_url(address) || address.contains('*'))
+            fault("--allowed-vault-address",
+                  fmt::format("is {}; give an address such as https://vault.example:8200 or "
+                              "https://*.example:8200",
+                              quoted(address)));
+    }
+
+    void versions(const KubernetesVersion& server, const KubernetesVersion& kubelet) {
+        if (kubelet > server) {
+            fault("--min-kubelet-version",
+                  fmt::format("is {}, newer than the API server's {}, which Kubernetes does not allow; give "
+                              "the version of the oldest node, or correct --kubernetes-version",
+                              kubelet.text(), server.text()));
+        } else if (kubelet.major < server.major || kubelet.minor < server.minor - oldest_skew) {
+            fault("--min-kubelet-version",
+                  fmt::format("is {}, more than {} minors older than the API server's {}, which Kubernetes "
+                              "does not allow; give the version of the oldest node, or correct "
+                              "--kubernetes-version",
+                              kubelet.text(), oldest_skew, server.text()));
+        }
+    }
+
+    std::vector<std::string> take() && { return std::move(faults_); }
+
+private:
+    std::optional<Quantity> quantity(std::string_view flag, std::string_view text, std::string_view such_as) {
+        if (text == "none") return std::nullopt;
+        auto read = parse_quantity(text);
+        if (!read)
+            fault(flag, fmt::format("is {}; give a Kubernetes quantity such as {}, or none", quoted(text),
+                                    such_as));
+        return read;
+    }
+
+    void fault(std::string_view flag, std::string_view what) {
+        faults_.push_back(fmt::format("{} {}", flag, what));
+    }
+
+    std::vector<std::string> faults_;
+};
+
+}  // namespace
+
+std::vector<std::string> faults_of(const Settings& settings) {
+    Check check;
+    check.versions(settings.kubernetes, settings.lowest_kubelet);
+    for (const std::string& address : settings.allowed_vault_addresses) check.allowed_address(address);
+    check.image("--image", settings.image);
+    check.image("--bao-image", settings.bao_image);
+    check.image("--vault-image", settings.vault_image);
+    check.resource("cpu", settings.agent.cpu_request, settings.agent.cpu_limit, "100m");
+    check.resource("memory", settings.agent.memory_request, settings.agent.memory_limit, "64Mi");
+    check.id("--agent-run-as-user", settings.agent_user);
+    check.id("--agent-run-as-group", settings.agent_group);
+    return std::move(check).take();
+}
+
+}  // namespace keyshepherd::inject

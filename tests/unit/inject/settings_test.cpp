@@ -1,0 +1,83 @@
+// What an installation gives by flag: what is refused, and that a refusal names the flag and what would be
+// right.
+#include <keyshepherd/inject/settings.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+namespace keyshepherd::inject {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+std::vector<std::string> faults_with(const std::function<void(Settings&)>& change) {
+    Settings settings;
+    change(settings);
+    return faults_of(settings);
+}
+
+TEST(Settings, TheDefaultsAreGood) {
+    EXPECT_THAT(faults_of({}), IsEmpty());
+}
+
+TEST(Settings, EveryFaultNamesItsFlagAndWhatWouldBeRight) {
+    struct Row {
+        std::function<void(Settings&)> change;
+        const char* flag;
+        const char* right;
+    };
+    const std::vector<Row> rows = {
+        {[](Settings& s) { s.image = ""; }, "--image is", "give an image such as"},
+        {[](Settings& s) { s.bao_image = "a b"; }, "--bao-image is", "give an image such as"},
+        {[](Settings& s) { s.vault_image = ""; }, "--vault-image is", "give an image such as"},
+        {[](Settings& s) { s.agent.cpu_request = "12x"; }, "--agent-cpu-request is \"12x\"", "100m"},
+        {[](Settings& s) { s.agent.cpu_limit = ""; }, "--agent-cpu-limit is", "100m"},
+        {[](Settings& s) { s.agent.memory_request = "64mb"; }, "--agent-memory-request is", "64Mi"},
+        {[](Settings& s) { s.agent.memory_limit = "-1"; }, "--agent-memory-limit is", "64Mi"},
+        {[](Settings& s) { s.agent.cpu_request = "1"; }, "--agent-cpu-request is 1, more than", "raise"},
+        {[](Settings& s) { s.agent.memory_limit = "1Mi"; }, "--agent-memory-request is 64Mi, more", "raise"},
+        {[](Settings& s) { s.agent_user = -1; }, "--agent-run-as-user is -1", "from 1 to 2147483647"},
+        {[](Settings& s) { s.agent_user = 0; }, "--agent-run-as-user is 0", "from 1 to 2147483647"},
+        {[](Settings& s) { s.agent_group = 1L << 31; }, "--agent-run-as-group is", "from 1 to 2147483647"},
+        {[](Settings& s) { s.lowest_kubelet = {1, 36}; }, "--min-kubelet-version is 1.36, newer",
+         "oldest node"},
+        {[](Settings& s) { s.lowest_kubelet = {1, 31}; }, "--min-kubelet-version is 1.31, more than 3 minors",
+         "oldest node"},
+        {[](Settings& s) { s.allowed_vault_addresses = {"vault:8200"}; }, "--allowed-vault-address is",
+         "https://vault.example:8200"},
+        {[](Settings& s) { s.allowed_vault_addresses = {"https://*.*.a"}; }, "--allowed-vault-address is",
+         "https://*.example:8200"},
+    };
+    for (const Row& row : rows)
+        EXPECT_THAT(faults_with(row.change), ElementsAre(AllOf(StartsWith(row.flag), HasSubstr(row.right))));
+}
+
+TEST(Settings, WhatIsAtTheEdgeIsGood) {
+    EXPECT_THAT(
+        faults_with([](Settings& s) {
+            s.lowest_kubelet = {1, 32};
+            s.agent = {
+                .cpu_request = "none", .cpu_limit = "1m", .memory_request = "1Gi", .memory_limit = "1024Mi"};
+            s.allowed_vault_addresses = {"https://*.example:8200", "http://127.0.0.1:8200"};
+            s.agent_user = 2147483647;
+        }),
+        IsEmpty());
+}
+
+TEST(Settings, AllFaultsAreSaidAtOnce) {
+    EXPECT_EQ(faults_with([](Settings& s) {
+                  s.image = "";
+                  s.agent_user = -5;
+                  s.agent.cpu_limit = "much";
+              }).size(),
+              3U);
+}
+
+}  // namespace
+}  // namespace keyshepherd::inject
