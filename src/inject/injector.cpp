@@ -61,9 +61,47 @@ Source collect(const value& workload, std::vector<std::string>* warnings,
     return source;
 }
 
+std::string_view marker_text(const value& workload) {
+    return json::find_text(workload,
+                           {"spec", "template", "metadata", "annotations", "keyshepherd.dev/injected"});
+}
+
 std::optional<Marker> marker_of(const value& workload) {
-    return parse_marker(json::find_text(
-        workload, {"spec", "template", "metadata", "annotations", "keyshepherd.dev/injected"}));
+    return parse_marker(marker_text(workload));
+}
+
+// Whether the template has a container or a volume of ours.
+bool has_own_parts(const value& workload) {
+    for (const std::string_view list : {"initContainers", "containers", "volumes"})
+        if (const array* elements = json::find_array(workload, {"spec", "template", "spec", list}))
+            for (const value& element : *elements)
+                if (is_own_name(json::find_text(element, {"name"}))) return true;
+    return false;
+}
+
+// The template without its marker.
+value unmarked(value pod_template) {
+    if (value* annotations = json::find(pod_template, {"metadata", "annotations"});
+        annotations != nullptr && annotations->is_object())
+        annotations->get_object().erase(fmt::format("{}injected", annotation_prefix));
+    return pod_template;
+}
+
+// Somebody wrote an annotation of ours and would be surprised that nothing happens.
+void warn_of_the_unasked(const Source& source, std::vector<std::string>& warnings) {
+    if (source.values.empty()) return;
+    constexpr std::size_t most = 3;
+    std::string names;
+    std::size_t named = 0;
+    for (const auto& [name, wish] : source.values) {
+        if (named++ == most) break;
+        names += fmt::format("{}{}{}", names.empty() ? "" : ", ", annotation_prefix, name.substr(0, 63));
+    }
+    if (source.values.size() > most) names += ", …";
+    warnings.push_back(fmt::format("{} without {}inject: nothing is injected", names, annotation_prefix));
+    for (const auto& [name, wish] : source.values)
+        if (const std::string meant = meant_by(name); !meant.empty() && warnings.size() <= most)
+            warnings.push_back(fmt::format("{}{} {}", annotation_prefix, name.substr(0, 63), meant));
 }
 
 // The template as the user gave it, apart: with what the marker names taken out.
@@ -318,10 +356,14 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     const std::optional<Marker> stored = about.old == nullptr ? std::nullopt : marker_of(*about.old);
     const std::optional<Marker>& marker =
         own_marker ? own_marker : stored;  // one that was edited away is not forgotten
+    const bool has_unreadable_marker = !marker && !marker_text(workload).empty() && has_own_parts(workload);
     Outcome outcome;
     const Source source = collect(workload, &outcome.warnings, &outcome.faults);
     if (!outcome.faults.empty()) return deny(std::move(outcome));
-    if (!source.values.contains("inject") && !marker) return untouched("not-asked");
+    if (!source.values.contains("inject") && !marker && !has_unreadable_marker) {
+        warn_of_the_unasked(source, outcome.warnings);
+        return untouched("not-asked", std::move(outcome));
+    }
     const value* pod = json::find(workload, {"spec", "template", "spec"});
     const array* containers = pod == nullptr ? nullptr : json::find_array(*pod, {"containers"});
     if (containers == nullptr || containers->empty())
@@ -338,7 +380,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     const bool inject_is_wrong = std::any_of(annotation_faults.begin(), annotation_faults.end(),
                                              [](const auto& f) { return f.name == "inject"; });
     const bool asked = wishes.asked || inject_is_wrong;
-    if (!asked && !marker) return untouched("opted-out", std::move(outcome));
+    if (!asked && !marker && !has_unreadable_marker) return untouched("opted-out", std::move(outcome));
     if (asked && is_windows(*pod)) {
         outcome.warnings.emplace_back(
             "this is a Windows pod, and there is no agent for it: nothing was injected");
@@ -347,7 +389,13 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     const value& pod_template = *json::find(workload, {"spec", "template"});
     const value* old_template = about.old == nullptr ? nullptr : json::find(*about.old, {"spec", "template"});
     const bool same_wishes = old_template != nullptr && collect(*about.old, nullptr).values == source.values;
-    if (asked && same_wishes && json::equal(pod_template, *old_template)) return untouched("unchanged");
+    if ((asked || has_unreadable_marker) && same_wishes && json::equal(pod_template, *old_template))
+        return untouched("unchanged");
+    if (has_unreadable_marker) {
+        outcome.faults.push_back({"spec.template.metadata.annotations[keyshepherd.dev/injected]",
+                                  unreadable(marker_text(workload))});
+        return deny(std::move(outcome));
+    }
     check_shape(pod_template, outcome.faults);
     if (outcome.faults.empty() && old_template != nullptr) check_shape(*old_template, outcome.faults);
     if (!outcome.faults.empty()) return deny(std::move(outcome));
@@ -415,7 +463,18 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     if (replaced)
         fresh.inputs =
             fingerprint_of(users_template(*json::find(workload, {"spec", "template"}), fresh), source);
-    application.annotate("injected", fresh.text());
+    std::string text_of_marker = fresh.text();
+    if (stored) {
+        // Another spelling of the same wish, `true` or the provider's name, rolls nothing: the stored marker
+        // stays.
+        fresh.by = stored->by;
+        fresh.inputs = stored->inputs;
+        const std::string_view kept = marker_text(*about.old);
+        if (fresh.text() == kept &&
+            json::equal(*json::find(workload, {"spec", "template"}), unmarked(*old_template)))
+            text_of_marker = kept;
+    }
+    application.annotate("injected", text_of_marker);
 
     if (bytes_of_annotations(workload) > annotation_bytes) {
         outcome.faults.push_back(

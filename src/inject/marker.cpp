@@ -1,13 +1,16 @@
 #include "marker.hpp"
 
 #include "layout.hpp"
+#include "names.hpp"
 
+#include <keyshepherd/core/build.hpp>
 #include <keyshepherd/inject/annotations.hpp>
 #include <keyshepherd/json/writer.hpp>
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 namespace keyshepherd::inject {
 
@@ -65,6 +68,43 @@ bool is_wrapped(const array* command) {
            (*command)[1] == value("--");
 }
 
+bool carries_ours(const value& container) {
+    if (is_wrapped(json::find_array(container, {"command"}))) return true;
+    const array* mounts = json::find_array(container, {"volumeMounts"});
+    if (mounts != nullptr &&
+        std::any_of(mounts->begin(), mounts->end(), [](const value& m) { return is_ours(m); }))
+        return true;
+    const array* env = json::find_array(container, {"env"});
+    return env != nullptr && std::any_of(env->begin(), env->end(), reads_our_file);
+}
+
+// Under which name the marker knows each container that carries something of ours and that it does not know
+// by its own: renamed where just one such name is left over, a copy otherwise (""). By list.
+std::map<std::string, std::map<std::string, std::string>> renamed(const value& pod_template,
+                                                                  const Marker& marker) {
+    std::map<std::string, std::map<std::string, std::string>> all;
+    for (const std::string list : {"initContainers", "containers"}) {
+        std::set<std::string> known(marker.mounted.begin(), marker.mounted.end());
+        if (const auto of_list = marker.env.find(list); of_list != marker.env.end())
+            for (const auto& [container, variables] : of_list->second) known.insert(container);
+        std::set<std::string> left_over = known;
+        for (const std::string_view any : {"initContainers", "containers"})
+            if (const array* elements = json::find_array(pod_template, {"spec", any}))
+                for (const value& container : *elements)
+                    left_over.erase(std::string(json::find_text(container, {"name"})));
+        std::vector<std::string> unknown;
+        if (const array* elements = json::find_array(pod_template, {"spec", list}))
+            for (const value& container : *elements) {
+                std::string name(json::find_text(container, {"name"}));
+                if (!is_own_name(name) && !known.contains(name) && carries_ours(container))
+                    unknown.push_back(std::move(name));
+            }
+        for (const std::string& name : unknown)
+            all[list][name] = unknown.size() == 1 && left_over.size() == 1 ? *left_over.begin() : "";
+    }
+    return all;
+}
+
 // The index of the element of that name, or the size.
 std::size_t index_of(const array* elements, std::string_view name) {
     std::size_t i = 0;
@@ -84,17 +124,19 @@ void remove_own(json::Editor& edit, const std::string& base, std::string_view li
     }
 }
 
+// `name`: under which the marker knows the container; "" for a copy, which is known by its values alone.
 void strip_container(json::Editor& edit, const std::string& pointer, const std::string& list,
-                     const Marker& marker) {
+                     const std::string& name, const Marker& marker) {
     auto container = [&]() -> const value& { return *json::at(edit.document(), pointer); };
-    const std::string name(json::find_text(container(), {"name"}));
+    static const value nothing;
 
     // Backwards, so that what is removed moves nothing that is still to come.
     const array* env = json::find_array(container(), {"env"});
     for (std::size_t i = env == nullptr ? 0 : env->size(); i > 0; --i) {
         env = json::find_array(container(), {"env"});
         const value& entry = (*env)[i - 1];
-        const value* original = original_of(marker, list, name, json::find_text(entry, {"name"}));
+        const value* original =
+            name.empty() ? &nothing : original_of(marker, list, name, json::find_text(entry, {"name"}));
         if (!is_ours(entry, original, marker)) continue;
         const std::string at = fmt::format("{}/env/{}", pointer, i - 1);
         const object* from = json::find_object(entry, {"valueFrom"});
@@ -227,12 +269,33 @@ std::optional<Marker> parse_marker(std::string_view text) {
     return m;
 }
 
+std::string unreadable(std::string_view text) {
+    const std::string way_out =
+        "apply the manifest without anything named keyshepherd-… (kubectl replace -f FILE)";
+    const auto parsed = json::parse(text, {}, {.depth = 20, .nodes = 20'000});
+    const value* version = parsed ? json::find(*parsed, {"v"}) : nullptr;
+    const auto* later = version == nullptr ? nullptr : version->if_int64();
+    if (later == nullptr || *later <= schema)
+        return fmt::format(
+            "is damaged, so what was injected cannot be told from what is yours; take an earlier "
+            "revision (kubectl rollout undo), or {}",
+            way_out);
+    return fmt::format(
+        "was written by a later keyshepherd, {} (schema {}; this one is {} and knows {}); run "
+        "that one again, or {}",
+        quoted(json::find_text(*parsed, {"by"})), *later, keyshepherd::version(), schema, way_out);
+}
+
 void strip(json::Editor& edit, const std::string& base, const Marker& marker) {
     remove_own(edit, base, "initContainers");
     remove_own(edit, base, "containers");
     remove_own(edit, base, "volumes");
     const std::string spec = base + "/spec";
+    const value* pod_template = json::at(edit.document(), base);
+    const auto new_names =
+        pod_template == nullptr ? decltype(renamed({}, marker))() : renamed(*pod_template, marker);
     for (const std::string list : {"initContainers", "containers"}) {
+        const auto of_list = new_names.find(list);
         const value* pod = json::at(edit.document(), spec);
         const array* elements = pod == nullptr ? nullptr : json::find_array(*pod, {list});
         const std::size_t size = elements == nullptr ? 0 : elements->size();
@@ -240,8 +303,11 @@ void strip(json::Editor& edit, const std::string& base, const Marker& marker) {
             const std::string pointer = fmt::format("{}/{}/{}", spec, list, i);
             const value* container = json::at(edit.document(), pointer);
             if (container == nullptr || !container->is_object()) continue;
-            strip_container(edit, pointer, list, marker);
-            const std::string name(json::find_text(*json::at(edit.document(), pointer), {"name"}));
+            std::string name(json::find_text(*container, {"name"}));
+            if (of_list != new_names.end())
+                if (const auto known = of_list->second.find(name); known != of_list->second.end())
+                    name = known->second;
+            strip_container(edit, pointer, list, name, marker);
             for (const std::string_view member : {"env", "volumeMounts"})
                 unmake(edit, pointer, member, fmt::format("{}/{}/{}", list, name, member), marker);
         }

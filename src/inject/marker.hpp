@@ -34,6 +34,9 @@ struct Marker {
 // Nothing where `text` is no marker of a schema that this version knows.
 std::optional<Marker> parse_marker(std::string_view text);
 
+// Why `text`, which is there and no marker of that kind, is none, and the way out.
+std::string unreadable(std::string_view text);
+
 // Takes everything that the marker names out of the template at `base` (a pointer such as /spec/template).
 // What a person put into our entries since then stays.
 void strip(json::Editor& edit, const std::string& base, const Marker& marker);

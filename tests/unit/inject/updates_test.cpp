@@ -1,0 +1,170 @@
+// What an update finds in a stored object that somebody changed by hand, or that another version wrote.
+#include <keyshepherd/inject/injector.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace keyshepherd::inject {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+const Catalog catalog = Catalog::built_in("https://vault.example:8200");
+
+struct Answer {
+    Outcome outcome;
+    Json object;
+};
+
+Answer ask(const Json& object, const Json& old = nullptr) {
+    Answer answer;
+    json::value edited = json::parse(object.dump()).value();
+    const json::value stored = json::parse(old.dump()).value();
+    answer.outcome =
+        inject(edited,
+               {.kind = "Deployment", .workload_namespace = "shop", .old = old.is_null() ? nullptr : &stored},
+               catalog, {});
+    answer.object = Json::parse(json::bj::serialize(edited));
+    return answer;
+}
+
+Json deployment(const char* wiring) {
+    Json object = Json::parse(
+        R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"chat"},"spec":{"template":{"metadata":
+        {"labels":{"app":"chat"}},"spec":{"containers":[{"name":"app","image":"i","command":["/chat"]},
+        {"name":"own","image":"i","command":["/own"],"env":[{"name":"HOLYSHEEP_API_KEY",
+        "value":"vault:ai-apis/data/holysheep#api_key"}]}]}}}})");
+    object["metadata"]["annotations"] = {{"keyshepherd.dev/inject", "true"},
+                                         {"keyshepherd.dev/wiring", wiring}};
+    return object;
+}
+
+Json opted_out(Json object) {
+    object["metadata"]["annotations"]["keyshepherd.dev/inject"] = "false";
+    return object;
+}
+
+Json& container(Json& object, std::size_t index) {
+    return object["spec"]["template"]["spec"]["containers"][index];
+}
+
+Json& annotations(Json& object) {
+    return object["spec"]["template"]["metadata"]["annotations"];
+}
+
+class RenamedContainer : public testing::TestWithParam<const char*> {};
+
+TEST_P(RenamedContainer, IsGivenBackByOptingOut) {
+    const Json plain = deployment(GetParam());
+    Json injected = ask(plain).object;
+    Json want = opted_out(plain), renamed = injected;
+    container(want, 0)["name"] = container(renamed, 0)["name"] = "web";
+    EXPECT_EQ(ask(opted_out(renamed), injected).object, want) << "in one update";
+    const Json again = ask(renamed, injected).object;
+    EXPECT_EQ(again.at("spec").at("template").at("spec").at("containers").at(0), container(renamed, 0));
+    EXPECT_EQ(ask(opted_out(again), again).object, want) << "in two";
+}
+
+TEST_P(RenamedContainer, ACopyGivesOursBackToo) {
+    const Json plain = deployment(GetParam());
+    const Json injected = ask(plain).object;
+    Json copied = injected, want = opted_out(plain);
+    Json copy = container(copied, 0), plain_copy = container(want, 0);
+    copy["name"] = plain_copy["name"] = "copy";
+    copied["spec"]["template"]["spec"]["containers"].push_back(copy);
+    want["spec"]["template"]["spec"]["containers"].push_back(plain_copy);
+    Json got = ask(opted_out(copied), injected).object;
+    for (const char* list : {"env", "volumeMounts"})  // empty: nobody says that the copy had none
+        if (Json& c = container(got, 2); c.contains(list) && c[list].empty()) c.erase(list);
+    EXPECT_EQ(got, want);
+}
+
+INSTANTIATE_TEST_SUITE_P(Wirings, RenamedContainer, testing::Values("exec", "envfile"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(RenamedEntrypoint, IsAbsentAgain) {
+    Json plain = deployment("exec");
+    container(plain, 0).erase("command");
+    plain["metadata"]["annotations"]["keyshepherd.dev/entrypoint-app"] = R"(["/chat"])";
+    const Json injected = ask(plain).object;
+    Json want = opted_out(plain), renamed = injected;
+    container(want, 0)["name"] = container(renamed, 0)["name"] = "web";
+    EXPECT_EQ(ask(opted_out(renamed), injected).object, want);
+}
+
+struct Unreadable {
+    const char* name;
+    const char* marker;
+    const char* why;
+};
+
+class UnreadableMarker : public testing::TestWithParam<Unreadable> {};
+
+TEST_P(UnreadableMarker, IsRefusedOnceWithTheWayOut) {
+    Json stored = ask(deployment("envfile")).object;
+    annotations(stored)["keyshepherd.dev/injected"] = GetParam().marker;
+    EXPECT_EQ(ask(stored, stored).outcome.reason, "unchanged") << "what does not change is let through";
+    Json changed = stored, not_asked = stored;
+    container(changed, 0)["image"] = "j";
+    not_asked["metadata"].erase("annotations");
+    for (const Json& update : {changed, opted_out(stored), not_asked}) {
+        const Outcome outcome = ask(update, stored).outcome;
+        ASSERT_EQ(outcome.verdict, Verdict::denied) << update;
+        ASSERT_EQ(outcome.faults.size(), 1U);
+        EXPECT_EQ(outcome.faults[0].field, "spec.template.metadata.annotations[keyshepherd.dev/injected]");
+        EXPECT_THAT(outcome.faults[0].message, HasSubstr(GetParam().why));
+        EXPECT_THAT(outcome.faults[0].message, HasSubstr("kubectl replace -f FILE"));
+    }
+    // The way out.
+    EXPECT_EQ(ask(deployment("envfile"), stored).outcome.verdict, Verdict::injected);
+    EXPECT_EQ(ask(opted_out(deployment("envfile")), stored).outcome.reason, "opted-out");
+    // Without anything of ours it is a text like another.
+    Json foreign = deployment("envfile");
+    annotations(foreign)["keyshepherd.dev/injected"] = GetParam().marker;
+    EXPECT_EQ(ask(foreign).outcome.verdict, Verdict::injected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Markers, UnreadableMarker,
+                         testing::Values(Unreadable{"Later", R"({"v":2,"by":"9.0.0"})",
+                                                    "later keyshepherd, \"9.0.0\" (schema 2;"},
+                                         Unreadable{"Garbled", R"({"v":1,)", "is damaged"},
+                                         Unreadable{"NoObject", "true", "is damaged"},
+                                         Unreadable{"NoVersion", R"({"v":"x"})", "is damaged"}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(AnotherSpelling, OfTheSameWishRollsNothing) {
+    for (const char* wiring : {"envfile", "exec", "file"}) {
+        Json plain = deployment(wiring);
+        if (std::string(wiring) == "file") plain["spec"]["template"]["spec"]["containers"].erase(1);
+        const Json stored = ask(plain).object;
+        Json respelled = stored;
+        respelled["metadata"]["annotations"]["keyshepherd.dev/inject"] = "holysheep";
+        const Answer answer = ask(respelled, stored);
+        EXPECT_EQ(answer.outcome.reason, "unchanged") << wiring;
+        EXPECT_EQ(answer.object, respelled);
+        EXPECT_EQ(ask(answer.object, answer.object).outcome.reason, "unchanged");
+        // A wish that changes something is taken.
+        Json other = stored;
+        other["metadata"]["annotations"]["keyshepherd.dev/log-level"] = "debug";
+        EXPECT_EQ(ask(other, stored).outcome.verdict, Verdict::injected);
+    }
+}
+
+TEST(NotAsked, AnAnnotationOfOursIsAWarning) {
+    Json object = deployment("exec");
+    object["metadata"]["annotations"] = {{"keyshepherd.dev/injct", "true"},
+                                         {"keyshepherd.dev/wiring", "exec"}};
+    const Outcome outcome = ask(object).outcome;
+    EXPECT_EQ(outcome.reason, "not-asked");
+    EXPECT_THAT(outcome.warnings,
+                testing::ElementsAre(HasSubstr("keyshepherd.dev/injct, keyshepherd.dev/wiring without "
+                                               "keyshepherd.dev/inject: nothing is injected"),
+                                     HasSubstr("did you mean keyshepherd.dev/inject?")));
+    object["metadata"].erase("annotations");
+    EXPECT_TRUE(ask(object).outcome.warnings.empty());
+}
+
+}  // namespace
+}  // namespace keyshepherd::inject
