@@ -138,6 +138,11 @@ Answer review(std::string_view body, const inject::Catalog& catalog, const injec
                                            catalog, settings);
     answer.outcome = label(outcome.verdict);
     answer.reason = outcome.reason;
+    constexpr std::size_t most_fields = 10;
+    for (std::size_t i = 0; i < outcome.faults.size() && i <= most_fields; ++i) {
+        answer.fields += i == 0 ? "" : ", ";
+        answer.fields += i == most_fields ? std::string("…") : outcome.faults[i].field;
+    }
     answer.body = body_of(version, uid, answer, outcome);
     return answer;
 }

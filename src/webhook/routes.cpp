@@ -104,7 +104,7 @@ Response Routes::mutate(const Request& request) {
     const auto level = answer.outcome == "malformed" ? telemetry::Level::warn
                        : answer.outcome == "denied"  ? telemetry::Level::info
                                                      : telemetry::Level::debug;
-    if (log_.enabled(level))
+    const auto write = [&](auto... more) {
         log_.write(level, "admission",
                    {{"uid", answer.uid},
                     {"kind", answer.kind},
@@ -115,7 +115,15 @@ Response Routes::mutate(const Request& request) {
                     {"reason", answer.reason},
                     {"dryRun", answer.dry_run},
                     {"code", answer.status},
-                    {"durationMs", static_cast<double>(static_cast<long>(took * 1e6)) / 1e3}});
+                    {"durationMs", static_cast<double>(static_cast<long>(took * 1e6)) / 1e3},
+                    more...});
+    };
+    if (log_.enabled(level)) {
+        if (answer.fields.empty())
+            write();
+        else
+            write(telemetry::Field("fields", answer.fields));
+    }
     Response response;
     response.status = answer.status;
     response.body = std::move(answer.body);

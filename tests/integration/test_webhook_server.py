@@ -866,7 +866,10 @@ def test_names_what_is_missing_at_start(tmp_path, authority):
         ([*files, *any_port], 1, "--kubernetes-version"),
         ([*version, *any_port], 1, "--tls-cert-file"),
         ([*files[:2], "--tls-key-file", str(authority.ca), *version, *any_port], 1, "private key"),
-        ([*files[:2], "--tls-key-file", "/nowhere/tls.key", *version, *any_port], 1, "/nowhere/tls.key"),
+        ([*files[:2], "--tls-key-file", "/nowhere/tls.key", *version, *any_port], 1, "--tls-key-file: cannot open /nowhere/tls.key"),
+        (["--tls-cert-file", "/nowhere/tls.crt", *files[2:], *version, *any_port], 1, "--tls-cert-file: cannot open /nowhere/tls.crt"),
+        ([*files, *version, *any_port, "--agent-memory-limit", "lots"], 1, "--agent-memory-limit is"),
+        ([*files, *version, *any_port, "--default-provider", "nobody"], 1, "--default-provider names no provider; known are holysheep"),
         ([*files, *version, "--listen", "localhost"], 1, "HOST:PORT"),
         ([*files, *version, "--providers", "/nowhere/providers.yaml", *any_port], 1, "/nowhere/providers.yaml"),
     ]
@@ -921,6 +924,9 @@ def test_logs_identity_and_outcome_and_never_a_value(start):
     assert not [line for line in webhook.lines if CANARY in line]
     entries = [e for e in webhook.log() if e.get("uid") == "uid-identity"]
     assert len(entries) == 3
+    denied = {e["fields"] for e in entries if e["outcome"] == "denied"}
+    assert "metadata.annotations[keyshepherd.dev/on-conflict], metadata.annotations[keyshepherd.dev/wiring]" in denied
+    assert not [e for e in entries if e["outcome"] != "denied" and "fields" in e]
     for entry in entries:
         assert (entry["kind"], entry["namespace"], entry["name"], entry["operation"]) == ("Deployment", "shop", "ai-application", "CREATE")
         assert entry["durationMs"] >= 0 and entry["outcome"] in ("injected", "denied")

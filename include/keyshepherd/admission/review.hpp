@@ -16,6 +16,7 @@ struct Answer {
         outcome;  // label of the metric: "injected", "removed", "untouched", "denied", "malformed"
     std::string_view reason;  // why untouched (inject::Outcome::reason), or ""
     bool dry_run = false;
+    std::string fields;  // of a denial: the paths of its faults, at most ten, for the log
     // For the log; views into nothing: copies. Never a value out of the object.
     std::string uid, kind, workload_namespace, name, operation;
 };
