@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <exception>
 #include <iostream>
 #include <memory>
@@ -47,6 +48,34 @@ void collect(const json::value& object, const std::string& pointer, bool untyped
     const json::array* items = json::find_array(object, {"items"});
     for (std::size_t i = 0; items != nullptr && i < items->size(); ++i)
         collect((*items)[i], fmt::format("{}/items/{}", pointer, i), deployments, targets);
+}
+
+// Whether somebody who wrote `object` expects it to be injected.
+bool asks(const json::value& object) {
+    constexpr const char* name = "keyshepherd.dev/inject";
+    for (const std::string_view text :
+         {json::find_text(object, {"metadata", "annotations", name}),
+          json::find_text(object, {"spec", "template", "metadata", "annotations", name}),
+          json::find_text(object,
+                          {"spec", "jobTemplate", "spec", "template", "metadata", "annotations", name})})
+        if (!text.empty() && text != "false") return true;
+    return false;
+}
+
+// The objects of a document that ask and are nothing that is injected here.
+void collect_others(const json::value& object, const std::string& pointer, bool of_deployments,
+                    std::vector<Target>& others) {
+    const std::string_view kind = json::find_text(object, {"kind"});
+    if (const json::array* items = json::find_array(object, {"items"});
+        items != nullptr && kind.ends_with("List")) {
+        for (std::size_t i = 0; i < items->size(); ++i)
+            collect_others((*items)[i], fmt::format("{}/items/{}", pointer, i), kind == "DeploymentList",
+                           others);
+        return;
+    }
+    const bool deployment = (kind == "Deployment" && json::find_text(object, {"apiVersion"}) == "apps/v1") ||
+                            (of_deployments && kind.empty());
+    if (!deployment && asks(object)) others.push_back({&object, pointer});
 }
 
 struct Names {
@@ -87,6 +116,8 @@ public:
     void file(const InputFile& file) {
         auto documents = yaml::read(file.text);
         if (!documents) return error(file, documents.error().message);
+        if (std::ranges::all_of(*documents, [](const yaml::Document& d) { return d.json.is_null(); }))
+            outcome_.diagnostics.push_back(fmt::format("warning: {}: holds no object", file.name));
         UnifiedDiff diff;
         for (std::size_t i = 0; i < documents->size(); ++i) {
             const yaml::Document& document = (*documents)[i];
@@ -120,6 +151,15 @@ private:
         }
         std::vector<Target> targets;
         collect(document.json, "", false, targets);
+        std::vector<Target> others;
+        collect_others(document.json, "", false, others);
+        for (const Target& other : others) {
+            const Names names = names_of(*other.object, flags_.workload_namespace);
+            const std::string_view kind = json::find_text(*other.object, {"kind"});
+            outcome_.diagnostics.push_back(fmt::format(
+                "warning: {}: {}/{}/{}: left alone: this version injects Deployments of apps/v1 only",
+                file.name, kind.empty() ? "(no kind)" : kind, names.workload_namespace, names.name));
+        }
         json::array patch;
         for (const Target& target : targets) {
             json::value object = *target.object;
@@ -138,6 +178,11 @@ private:
             for (const std::string& warning : outcome.warnings)
                 outcome_.diagnostics.push_back(fmt::format("warning: {}: Deployment/{}/{}: {}", file.name,
                                                            names.workload_namespace, names.name, warning));
+            if (outcome.reason == "namespace" && asks(*target.object))
+                outcome_.diagnostics.push_back(
+                    fmt::format("warning: {}: Deployment/{}/{}: left alone: nothing is injected in this "
+                                "namespace (--own-namespace)",
+                                file.name, names.workload_namespace, names.name));
             for (const inject::Fault& fault : outcome.faults)
                 error(file, fmt::format("line {}: Deployment {}/{}: {}: {}",
                                         yaml::line_at(document, target.pointer), names.workload_namespace,
@@ -190,10 +235,13 @@ private:
 };
 
 result<Outcome> run_inject(const InjectFlags& flags) {
-    KEYSHEPHERD_TRY(const inject::Settings settings, settings_from(flags.shared, 0));
-    KEYSHEPHERD_TRY(const inject::Catalog catalog, catalog_from(flags.shared));
+    const auto settings = settings_from(flags.shared, 0);
+    const auto catalog = catalog_from(flags.shared);
+    if (!settings || !catalog)
+        return fail(Errc::invalid, joined_faults({settings ? nullptr : &settings.error(),
+                                                  catalog ? nullptr : &catalog.error()}));
     KEYSHEPHERD_TRY(const std::vector<InputFile> files, read_inputs(flags.files, flags.recursive));
-    Run run(flags, catalog, settings);
+    Run run(flags, *catalog, *settings);
     for (const InputFile& file : files) run.file(file);
     return std::move(run).take();
 }

@@ -235,7 +235,8 @@ def test_files_are_joined_by_separators(folder):
 
 
 def test_an_empty_input_prints_itself():
-    assert printed("-f", "-", stdin="") == ""
+    done = inject("-f", "-", stdin="")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "warning: stdin: holds no object\n")
     assert printed("-f", "-", stdin="# c\n---\n") == "# c\n---\n"
 
 
@@ -331,6 +332,52 @@ def test_the_namespace_flag_is_for_objects_that_name_none():
     assert "initContainers" in printed("-f", "-", "-n", "shop", stdin=DEPLOYMENT)
 
 
+def test_settings_are_checked_before_anything_is_read():
+    bad = {"--agent-cpu-request": "9", "--image": "", "--min-kubelet-version": "1.36", "--vault-address": "vault:8200",
+           "--default-provider": "nobody", "--agent-run-as-user": "-3"}
+    error = refused("-f", "/nowhere", *(part for pair in bad.items() for part in pair))
+    assert error.count("\n") == 1 and [flag for flag in bad if f"{flag} " not in error] == [], error
+    assert "known are holysheep" in error and "https://" in error and "more than --agent-cpu-limit" in error
+    assert "--min-kubelet-version is 1.31, more than 3 minors older" in refused("-f", "-", "--min-kubelet-version", "1.31", stdin=DEPLOYMENT)
+    assert "--agent-run-as-user is -3" in refused("-f", "-", stdin=DEPLOYMENT, environment={"KEYSHEPHERD_AGENT_RUN_AS_USER": "-3"})
+
+
+def test_an_assumed_kubelet_is_said_to_be_assumed():
+    assumed = refused("-f", "-", "--kubernetes-version", "1.34", stdin=DEPLOYMENT)
+    assert "oldest node runs Kubernetes 1.34 (assumed, as the API server: --min-kubelet-version is not given)" in assumed
+    assert "assumed" not in refused("-f", "-", "--min-kubelet-version", "1.34", stdin=DEPLOYMENT)
+
+
+# ---- what is left alone --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version, kind", [("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet"), ("batch/v1", "Job"), ("batch/v1", "CronJob"), ("extensions/v1beta1", "Deployment")])
+def test_what_asks_and_is_no_deployment_is_left_alone_with_a_warning(version, kind):
+    item = yaml.safe_load(DEPLOYMENT) | {"apiVersion": version, "kind": kind}
+    if kind == "CronJob":
+        item["spec"]["jobTemplate"] = {"spec": {"template": item["spec"].pop("template")}}
+        item["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["annotations"] = item["metadata"].pop("annotations")
+    warning = f"warning: stdin: {kind}/default/ai-application: left alone: this version injects Deployments of apps/v1 only\n"
+    for text in (json.dumps(item), json.dumps({"apiVersion": "v1", "kind": "List", "items": [item]})):
+        done = inject("-f", "-", stdin=text)
+        assert (done.returncode, done.stdout, done.stderr) == (0, text, warning)
+    silent = inject("-f", "-", stdin=json.dumps(item).replace('"holysheep"', '"false"'))
+    assert (silent.returncode, silent.stderr) == (0, "")
+
+
+def test_an_own_namespace_is_left_alone_with_a_warning():
+    done = inject("-f", "-", "-n", "kube-system", stdin=DEPLOYMENT)
+    assert done.returncode == 0 and done.stderr == "warning: stdin: Deployment/kube-system/ai-application: left alone: nothing is injected in this namespace (--own-namespace)\n"
+    assert inject("-f", "-", "-n", "kube-system", stdin=DEPLOYMENT.replace("holysheep", "'false'")).stderr == ""
+
+
+def test_annotations_without_the_one_that_asks_are_a_warning():
+    done = inject("-f", "-", stdin=DEPLOYMENT.replace("inject: holysheep", "injct: holysheep\n    keyshepherd.dev/wiring: exec"))
+    assert done.returncode == 0
+    assert "keyshepherd.dev/injct, keyshepherd.dev/wiring without keyshepherd.dev/inject: nothing is injected\n" in done.stderr
+    assert "keyshepherd.dev/injct is no annotation of keyshepherd; did you mean keyshepherd.dev/inject?\n" in done.stderr
+
+
 # ---- the program itself --------------------------------------------------------------------------------------------------
 
 
@@ -341,3 +388,20 @@ def test_a_commit_makes_the_build_ask_for_the_commit_anew():
         pytest.skip("no build tree beside this program, or no log of HEAD")
     again = next(line for line in rules.read_text().splitlines() if line.startswith("build build.ninja"))
     assert log in again
+
+
+@pytest.mark.parametrize(
+    "words, code, said",
+    [
+        (["injct"], 1, "error: there is no command injct; the commands are webhook, inject, "),
+        (["help", "injct"], 1, "error: there is no command injct; "),
+        (["inject", "deploy.yaml"], 1, "error: deploy.yaml is no flag: give a file with -f, as -f deploy.yaml\n"),
+        (["inject", "deploy.yaml", "-f", "-"], 1, "error: deploy.yaml is no flag: give a file with -f, "),
+        (["plan", "a.yaml"], 1, "error: a.yaml is no flag: give a file with -f, "),
+        (["help"], 0, "inject"),
+        (["help", "inject"], 0, "--filename"),
+    ],
+)
+def test_the_words_of_a_new_user_are_understood(words, code, said):
+    done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=20)
+    assert done.returncode == code and said in (done.stdout if code == 0 else done.stderr), done
