@@ -98,13 +98,23 @@ void WatchMachine::relist() {
     continue_token_.clear();
 }
 
-WatchMachine::Change WatchMachine::replace(State then) {
+void WatchMachine::take(std::string key, Json object, std::vector<Json>& now) {
+    slim(object);
+    if (!early_) {
+        incoming_.insert_or_assign(std::move(key), std::move(object));
+        return;
+    }
+    known_.insert(key);  // should the list not come to its end, its absence from the next one is told
+    incoming_.insert_or_assign(std::move(key), nullptr);
+    now.push_back(std::move(object));
+}
+
+WatchMachine::Replaced WatchMachine::replace(State then) {
     Replaced replaced;
     std::set<std::string> now_known;
-    replaced.objects.reserve(incoming_.size());
     for (auto& [key, object] : incoming_) {
         now_known.insert(key);
-        replaced.objects.push_back(std::move(object));
+        if (!object.is_null()) replaced.objects.push_back(std::move(object));
     }
     std::ranges::set_difference(known_, now_known, std::back_inserter(replaced.gone));
     known_ = std::move(now_known);
@@ -132,20 +142,22 @@ WatchMachine::Change WatchMachine::page(std::vector<Json> items, std::string con
         relist();
         return {};
     }
+    Listed listed;
     for (Json& item : items) {
         std::string key = object_key(item);
-        if (key.empty()) continue;
-        slim(item);
-        incoming_.insert_or_assign(std::move(key), std::move(item));
+        if (!key.empty()) take(std::move(key), std::move(item), listed.objects);
     }
     error_.reset();
     if (!continue_token.empty()) {
         state_ = State::paging;
         continue_token_ = std::move(continue_token);
-        return {};
+        if (listed.objects.empty()) return {};
+        return listed;
     }
     resource_version_ = std::move(resource_version);
-    return replace(State::opening);
+    Replaced replaced = replace(State::opening);
+    if (early_) replaced.objects = std::move(listed.objects);
+    return replaced;
 }
 
 void WatchMachine::opened(Instant now) {
@@ -181,12 +193,14 @@ WatchMachine::Change WatchMachine::event(std::string_view type, Json object, Ins
     heard_ = true;
     if (state_ == State::initial) {
         if (!bookmark) {
-            slim(object);
-            if (deleted)
+            if (deleted) {
                 incoming_.erase(key);
-            else
-                incoming_.insert_or_assign(std::move(key), std::move(object));
-            return {};
+                return {};
+            }
+            Listed listed;
+            take(std::move(key), std::move(object), listed.objects);
+            if (listed.objects.empty()) return {};
+            return listed;
         }
         if (!ends_initial_events(object)) {
             // A server that does not know of initial events ignores the wish for them.

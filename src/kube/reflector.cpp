@@ -18,6 +18,8 @@ using fsm::WatchMachine;
 void deliver(Sink& sink, WatchMachine::Change change) {
     if (auto* replaced = std::get_if<WatchMachine::Replaced>(&change))
         sink.replaced(std::move(replaced->objects), replaced->gone);
+    else if (auto* listed = std::get_if<WatchMachine::Listed>(&change))
+        for (Json& object : listed->objects) sink.listed(std::move(object));
     else if (auto* applied = std::get_if<WatchMachine::Applied>(&change))
         sink.applied(std::move(applied->object));
     else if (auto* removed = std::get_if<WatchMachine::Removed>(&change))
@@ -47,7 +49,7 @@ WatchOptions watch_options(const ReflectOptions& options, const WatchMachine::Wa
 Task<void> reflect(Client& client, Resource resource, std::string ns, Sink& sink, ReflectOptions options) {
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     co_await asio::this_coro::throw_if_cancelled(false);
-    WatchMachine machine(options.times);
+    WatchMachine machine(options.times, options.early);
     Watch stream;
     for (;;) {
         const auto state = co_await asio::this_coro::cancellation_state;

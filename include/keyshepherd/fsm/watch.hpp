@@ -6,7 +6,8 @@
 //       \--pages--------------/    \--410-----------> empty (the cache stays, to compare with the list)
 //
 // Guarantees: 1. It never ends by itself; every failure leads to another attempt, after a wait. 2. What is
-// handed out after a list is the whole state at once, with the keys that are gone since the last one. 3. A
+// handed out after a list is the whole state at once, with the keys that are gone since the last one; with
+// `early` its objects go out as they come, none of them is held, and only the end is told at once. 3. A
 // watch resumes from the last resourceVersion seen (bookmarks count). 4. A server that refuses initial
 // events, ends them in an error, or fails at them three times in a row is asked for pages from then on.
 // 5. Objects carry no managedFields.
@@ -60,9 +61,12 @@ public:
     using Action = std::variant<List, Watch, Read, Sleep>;
 
     // What the cache becomes.
-    struct Replaced {
+    struct Listed {  // of a list that is not whole yet
         std::vector<nlohmann::json> objects;
-        std::vector<std::string> gone;  // keys of what was there before and is no more
+    };
+    struct Replaced {
+        std::vector<nlohmann::json> objects;  // those that were not Listed
+        std::vector<std::string> gone;        // keys of what was there before and is no more
     };
     struct Applied {
         nlohmann::json object;
@@ -71,9 +75,9 @@ public:
         std::string key;
         nlohmann::json object;  // its last state
     };
-    using Change = std::variant<std::monostate, Replaced, Applied, Removed>;
+    using Change = std::variant<std::monostate, Listed, Replaced, Applied, Removed>;
 
-    explicit WatchMachine(WatchTimes times = {}) : times_(times) {}
+    explicit WatchMachine(WatchTimes times = {}, bool early = false) : times_(times), early_(early) {}
 
     Action next() const;
 
@@ -96,11 +100,14 @@ public:
 private:
     enum class State { empty, paging, opening, initial, watching };
 
-    Change replace(State then);
+    // Takes an object of a list; it goes out by `now` when it is not held.
+    void take(std::string key, nlohmann::json object, std::vector<nlohmann::json>& now);
+    Replaced replace(State then);
     void relist();
     void back_off(const Error& error, Instant now, double unit);
 
     WatchTimes times_;
+    bool early_;
     State state_ = State::empty;
     bool initial_events_ = true;  // until a server refuses them
     bool synced_ = false;
@@ -111,8 +118,9 @@ private:
     Instant opened_at_{};
     std::string continue_token_;
     std::string resource_version_;
-    std::map<std::string, nlohmann::json> incoming_;  // by key, until the list is whole
-    std::set<std::string> known_;                     // keys that were handed out
+    std::map<std::string, nlohmann::json>
+        incoming_;                 // by key, until the list is whole; null when it went out
+    std::set<std::string> known_;  // keys that were handed out
 };
 
 }  // namespace keyshepherd::fsm

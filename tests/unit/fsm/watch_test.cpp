@@ -4,6 +4,7 @@
 
 #include <map>
 #include <random>
+#include <set>
 
 namespace keyshepherd::fsm {
 namespace {
@@ -444,6 +445,71 @@ TEST_F(WatchTest, ConvergesAfterAnySeriesOfFailures) {
         for (const auto& [key, version] : truth) want[key] = std::to_string(version);
         ASSERT_EQ(cache, want) << "seed " << seed;
     }
+}
+
+// Applies what comes early, as a controller does.
+class EarlyWatchTest : public testing::Test {
+protected:
+    void take(WatchMachine::Change change) {
+        if (auto* listed = std::get_if<WatchMachine::Listed>(&change)) {
+            for (const Json& each : listed->objects) cache.insert(object_key(each));
+        } else if (auto* replaced = std::get_if<WatchMachine::Replaced>(&change)) {
+            for (const Json& each : replaced->objects) cache.insert(object_key(each));
+            for (const std::string& key : replaced->gone) cache.erase(key);
+            ++replacements;
+        } else if (auto* removed = std::get_if<WatchMachine::Removed>(&change)) {
+            cache.erase(removed->key);
+        }
+    }
+    void event(std::string_view type, Json of) { take(machine.event(type, std::move(of), now, 0)); }
+
+    WatchMachine machine{{}, true};
+    Instant now{};
+    std::set<std::string> cache;
+    int replacements = 0;
+};
+
+TEST_F(EarlyWatchTest, InitialEventsGoOutAsTheyComeAndTheEndTellsWhatIsGone) {
+    machine.opened(now);
+    event("ADDED", object("a", 3));
+    event("ADDED", object("b", 4));
+    EXPECT_EQ(cache.size(), 2U);
+    EXPECT_FALSE(machine.synced());
+    event("DELETED", object("a", 5));
+    event("BOOKMARK", bookmark(5, true));
+    EXPECT_TRUE(machine.synced());
+    EXPECT_EQ(cache, std::set<std::string>{"ns/b"});
+    event("ADDED", object("c", 6));
+    event("ERROR", status(410, "Expired"));
+    machine.slept();
+    machine.opened(now);
+    event("ADDED", object("c", 6));
+    event("BOOKMARK", bookmark(9, true));
+    EXPECT_EQ(replacements, 2);
+    event("DELETED", object("c", 10));
+    EXPECT_TRUE(cache.empty());
+}
+
+TEST_F(EarlyWatchTest, WhatAListBroughtThatBrokeOffIsNotForgotten) {
+    machine.opened(now);
+    event("ADDED", object("a", 3));
+    machine.failed(Error(Errc::unavailable, "x"), now, 0);
+    machine.slept();
+    machine.opened(now);
+    event("ADDED", object("b", 4));
+    event("BOOKMARK", bookmark(5, true));
+    EXPECT_EQ(cache, std::set<std::string>{"ns/b"}) << "a went while nobody looked";
+}
+
+TEST_F(EarlyWatchTest, PagesGoOutOneByOne) {
+    machine.failed(Error(Errc::invalid, "x"), now, 0);
+    take(machine.page({object("a", 1), object("b", 2)}, "more", "", now, 0));
+    EXPECT_EQ(cache.size(), 2U);
+    EXPECT_FALSE(machine.synced());
+    take(machine.page({object("c", 3)}, "", "7", now, 0));
+    EXPECT_TRUE(machine.synced());
+    EXPECT_EQ(cache.size(), 3U);
+    EXPECT_EQ(replacements, 1);
 }
 
 TEST(ObjectKey, IsNamespaceAndName) {
