@@ -122,6 +122,7 @@ void name_items(std::vector<Json>& items, const std::string& api_version, std::s
 }
 
 Json parse_and_wipe(std::string& body) {
+    drop_managed_fields(body);
     Json parsed = Json::parse(body, nullptr, false);
     wipe(body);
     return parsed;

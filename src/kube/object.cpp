@@ -1,6 +1,8 @@
 #include <keyshepherd/fsm/watch.hpp>
 #include <keyshepherd/kube/object.hpp>
 
+#include <algorithm>
+
 namespace keyshepherd::kube {
 
 namespace {
@@ -77,6 +79,35 @@ std::pair<std::string, std::string> split_key(std::string_view key) {
     const auto slash = key.find('/');
     if (slash == std::string_view::npos) return {"", std::string(key)};
     return {std::string(key.substr(0, slash)), std::string(key.substr(slash + 1))};
+}
+
+void drop_managed_fields(std::string& text) {
+    static constexpr std::string_view member = "\"managedFields\":[";
+    std::size_t kept = 0;  // of the text so far, moved to its beginning
+    std::size_t at = 0;
+    for (std::size_t found = 0; (found = text.find(member, at)) != std::string::npos;) {
+        std::size_t end = found + member.size();
+        bool quoted = false;
+        for (int depth = 1; end < text.size() && depth > 0; ++end) {
+            const char c = text[end];
+            if (quoted && c == '\\')
+                ++end;
+            else if (c == '"')
+                quoted = !quoted;
+            else if (!quoted && (c == '[' || c == ']'))
+                depth += c == '[' ? 1 : -1;
+        }
+        end = std::min(end, text.size());
+        std::size_t begin = found;
+        if (end < text.size() && text[end] == ',')
+            ++end;
+        else if (begin > at && text[begin - 1] == ',')
+            --begin;
+        std::copy(text.data() + at, text.data() + begin, text.data() + kept);
+        kept += begin - at;
+        at = end;
+    }
+    if (at > 0) text.erase(kept, at - kept);
 }
 
 }  // namespace keyshepherd::kube

@@ -58,4 +58,9 @@ std::string key(const Json& object);
 std::string key(std::string_view ns, std::string_view name);
 std::pair<std::string, std::string> split_key(std::string_view key);  // namespace, name
 
+// Takes every list `managedFields` out of the text of objects, as the API server writes it: half of it is
+// that, and nobody here reads it. Within a text of the document the quote before the colon would be escaped,
+// so what is found is a member.
+void drop_managed_fields(std::string& text);
+
 }  // namespace keyshepherd::kube

@@ -149,5 +149,28 @@ TEST(MicroTime, HasSixDigits) {
     EXPECT_EQ(micro_time(system_clock::time_point(microseconds(-1))), "1969-12-31T23:59:59.999999Z");
 }
 
+TEST(DropManagedFields, LeavesEverythingElse) {
+    const Json fields =
+        Json::array({{{"manager", "a\"]\\"}, {"f", {{"[", Json::array({1, Json::array()})}}}}});
+    for (const char* others : {"", "a", "z", "az"}) {
+        Json object = {{"metadata", Json::object()}, {"note", "\"managedFields\":[1,2"}};
+        for (const char* each = others; *each != '\0'; ++each)
+            object["metadata"][std::string(1, *each)] = "}],";
+        Json full = object;
+        full["metadata"]["managedFields"] = fields;
+        std::string text = full.dump();
+        drop_managed_fields(text);
+        EXPECT_EQ(text, object.dump());
+        drop_managed_fields(text);
+        EXPECT_EQ(text, object.dump());
+        std::string list = Json{{"items", {full, object, full}}}.dump();
+        drop_managed_fields(list);
+        EXPECT_EQ(list, (Json{{"items", {object, object, object}}}.dump()));
+    }
+    for (std::string broken :
+         {"", "{", "\"managedFields\":[", "{\"managedFields\":[\"\\", "{\"a\":1,\"managedFields\":[[]"})
+        drop_managed_fields(broken);
+}
+
 }  // namespace
 }  // namespace keyshepherd::kube
