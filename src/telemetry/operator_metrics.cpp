@@ -9,17 +9,49 @@
 #include <prometheus/text_serializer.h>
 
 #include <sstream>
+#include <vector>
 
 namespace keyshepherd::telemetry {
+
+namespace {
+
+// Counters with two labels: a family makes a map of labels and hashes it at each look-up, which costs more
+// than a short search.
+class Pairs {
+public:
+    Pairs(prometheus::Family<prometheus::Counter>& family, const char* first, const char* second)
+        : family_(family), first_(first), second_(second) {}
+    prometheus::Counter& at(std::string_view first, std::string_view second) {
+        for (const Known& known : known_)
+            if (known.first == first && known.second == second) return *known.counter;
+        prometheus::Counter& made =
+            family_.Add({{first_, std::string(first)}, {second_, std::string(second)}});
+        known_.push_back({std::string(first), std::string(second), &made});
+        return made;
+    }
+
+private:
+    struct Known {
+        std::string first;
+        std::string second;
+        prometheus::Counter* counter;
+    };
+    prometheus::Family<prometheus::Counter>& family_;
+    const char* first_;
+    const char* second_;
+    std::vector<Known> known_;
+};
+
+}  // namespace
 
 // Names of controller-runtime where it has one, so that its dashboards work.
 struct OperatorMetrics::Series {
     prometheus::Registry registry;
-    prometheus::Family<prometheus::Counter>& reconciled =
-        prometheus::BuildCounter()
-            .Name("controller_runtime_reconcile_total")
-            .Help("Reconciles by kind and by what became of them.")
-            .Register(registry);
+    Pairs reconciled{prometheus::BuildCounter()
+                         .Name("controller_runtime_reconcile_total")
+                         .Help("Reconciles by kind and by what became of them.")
+                         .Register(registry),
+                     "controller", "result"};
     prometheus::Histogram& duration =
         prometheus::BuildHistogram()
             .Name("controller_runtime_reconcile_time_seconds")
@@ -27,21 +59,21 @@ struct OperatorMetrics::Series {
             .Register(registry)
             .Add({}, prometheus::Histogram::BucketBoundaries{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
                                                              0.25, 1, 5, 30});
-    prometheus::Family<prometheus::Counter>& drift =
-        prometheus::BuildCounter()
-            .Name("keyshepherd_drift_total")
-            .Help("Differences found in Vault that no resource asked for.")
-            .Register(registry);
+    Pairs drift{prometheus::BuildCounter()
+                    .Name("keyshepherd_drift_total")
+                    .Help("Differences found in Vault that no resource asked for.")
+                    .Register(registry),
+                "kind", "repaired"};
     prometheus::Family<prometheus::Counter>& orphaned =
         prometheus::BuildCounter()
             .Name("keyshepherd_orphaned_total")
             .Help("Objects left in Vault because it was away until the deletion timeout.")
             .Register(registry);
-    prometheus::Family<prometheus::Counter>& requests =
-        prometheus::BuildCounter()
-            .Name("keyshepherd_vault_requests_total")
-            .Help("Requests to Vault by operation and answer.")
-            .Register(registry);
+    Pairs requests{prometheus::BuildCounter()
+                       .Name("keyshepherd_vault_requests_total")
+                       .Help("Requests to Vault by operation and answer.")
+                       .Register(registry),
+                   "operation", "code"};
     prometheus::Family<prometheus::Counter>& logins = prometheus::BuildCounter()
                                                           .Name("keyshepherd_vault_logins_total")
                                                           .Help("Logins to Vault.")
@@ -75,17 +107,17 @@ OperatorMetrics::OperatorMetrics() : series_(std::make_unique<Series>()) {}
 OperatorMetrics::~OperatorMetrics() = default;
 
 void OperatorMetrics::reconciled(std::string_view kind, std::string_view result, double seconds) {
-    series_->reconciled.Add({{"controller", std::string(kind)}, {"result", std::string(result)}}).Increment();
+    series_->reconciled.at(kind, result).Increment();
     series_->duration.Observe(seconds);
 }
 void OperatorMetrics::drift(std::string_view kind, bool repaired) {
-    series_->drift.Add({{"kind", std::string(kind)}, {"repaired", repaired ? "true" : "false"}}).Increment();
+    series_->drift.at(kind, repaired ? "true" : "false").Increment();
 }
 void OperatorMetrics::orphaned(std::string_view kind) {
     series_->orphaned.Add({{"kind", std::string(kind)}}).Increment();
 }
 void OperatorMetrics::vault_request(std::string_view operation, std::string_view code) {
-    series_->requests.Add({{"operation", std::string(operation)}, {"code", std::string(code)}}).Increment();
+    series_->requests.at(operation, code).Increment();
 }
 void OperatorMetrics::vault_login(bool succeeded) {
     series_->logins.Add({{"result", succeeded ? "success" : "error"}}).Increment();
