@@ -301,8 +301,6 @@ class Bench:
         self.stop_operator()
         self.start_operator()
         pid = self.operator.process.pid
-        self.audit.mark()
-        wait_until(lambda: self.audit.read().get("read", 0) + self.audit.counts.get("list", 0) >= 1, 60)
         wait_until(lambda: self.operator.metric("controller_runtime_reconcile_total") >= count, 120, "all looked at")
         self.row("after a restart: memory now / at most, MB", f"{megabytes(pid):.1f}/{megabytes(pid, 'VmHWM'):.1f}", "",
                  f"<= {25 if count <= 500 else 40 if count <= 2000 else '-'}")
