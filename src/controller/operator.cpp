@@ -30,7 +30,11 @@
 #include <csignal>
 #include <cstdlib>
 #include <ctime>
+#include <deque>
+#include <limits>
 #include <list>
+#include <map>
+#include <set>
 #include <sstream>
 
 namespace keyshepherd::controller {
@@ -71,6 +75,8 @@ kube::ObjectRef ref_of(const Key& key, std::string subresource = {}) {
     return {resource_of(*key.kind), key.ns, key.name, std::move(subresource)};
 }
 
+constexpr std::size_t most_events = 1000;  // that wait to be sent
+
 const resources::Kind* const connection_kind = resources::find_kind("VaultConnection");
 
 class Operator {
@@ -100,8 +106,10 @@ public:
                                {"apiServer", options_.kubernetes.origin.text()},
                                {"identity", options_.identity}});
         for (KindSink& sink : sinks_)
-            spawn(kube::reflect(kube_, resource_of(sink.kind), options_.watch_namespace, sink));
+            spawn(kube::reflect(kube_, resource_of(sink.kind), options_.watch_namespace, sink,
+                                {.early = true}));
         spawn(stand());
+        spawn(tell());
         asio::co_spawn(context_, live(), [](const std::exception_ptr& e) {
             if (e) std::rethrow_exception(e);
         });
@@ -115,12 +123,18 @@ private:
     struct KindSink final : kube::Sink {
         KindSink(Operator& owner_, const resources::Kind& kind_) : owner(owner_), kind(kind_) {}
         void replaced(std::vector<Json> objects, const std::vector<std::string>& gone) override {
-            synced = true;
             for (const std::string& key : gone) owner.gone(kind, key);
             for (const Json& object : objects) owner.seen(object);
-            if (owner.synced()) owner.changed_.notify_all();
+            synced = true;
+            if (!owner.synced()) return;
+            malloc_trim(0);
+            owner.changed_.notify_all();
         }
-        void applied(Json object) override { owner.seen(object); }
+        // A list is right also when its versions are lesser: etcd may have come back from a backup.
+        void listed(Json object) override { owner.seen(object); }
+        void applied(Json object) override {
+            if (!owner.store_.is_old_news(key_of_object(kind, object), object)) owner.seen(object);
+        }
         void removed(const std::string& key, Json) override { owner.gone(kind, key); }
         void failed(const Error& error, std::chrono::milliseconds wait) override {
             owner.metrics_.watch_failed();
@@ -131,6 +145,11 @@ private:
         const resources::Kind& kind;
         bool synced = false;
     };
+
+    static Key key_of_object(const resources::Kind& kind, const Json& object) {
+        const kube::Metadata metadata = kube::metadata(object);
+        return {&kind, metadata.ns, metadata.name};
+    }
 
     bool synced() const {
         return std::ranges::all_of(sinks_, [](const KindSink& sink) { return sink.synced; });
@@ -152,6 +171,7 @@ private:
         const Key key{&kind, ns, own};
         const EntryPtr entry = store_.find(key);
         store_.erase(key);
+        later_.erase(key);
         queue_.forget(key);
         wake(key);
         if (entry == nullptr) return;
@@ -160,13 +180,13 @@ private:
             return;
         }
         if (entry->faults.empty())
-            for (const EntryPtr& other : store_.claimants(planner::claim(entry->resource)))
-                wake(key_of(*other));
+            for (const Key& other : store_.claimants(planner::claim(entry->resource))) wake(other);
         wake(connection_of(entry->resource));
     }
 
     void wake(const Key& key, std::chrono::milliseconds in = 0ms) {
         if (key.kind == nullptr) return;
+        if (const auto at = later_.find(key); at != later_.end()) at->second.woken = true;
         queue_.add(key, SteadyClock::now() + in);
         changed_.notify_one();
     }
@@ -203,6 +223,8 @@ private:
         co_await asio::this_coro::throw_if_cancelled(false);
         while (!synced() && !co_await net::is_cancelled()) co_await changed_.wait(SteadyClock::now() + 1s);
         queue_.clear();
+        later_.clear();
+        later_order_.clear();
         for (const Key& key : store_.keys()) wake(key);  // whoever led before may have missed something
         std::list<asio::cancellation_signal> stops;
         std::size_t running = 0;
@@ -229,7 +251,9 @@ private:
         while (!co_await net::is_cancelled()) {
             const auto now = SteadyClock::now();
             metrics_.waiting(queue_.waiting());
-            const auto key = queue_.pop(now, options_.workers);
+            tell_late(now, false);
+            auto key = queue_.pop(now, options_.workers);
+            if (!key && tell_late(now, true)) key = queue_.pop(now, options_.workers);
             if (!key) {
                 const auto next = queue_.next_wakeup(options_.workers);
                 co_await changed_.wait(
@@ -241,10 +265,23 @@ private:
             const auto again = co_await reconcile(*key);
             queue_.done(*key);
             if (again) wake(*key, *again);
-            if (queue_.next_wakeup(options_.workers)) changed_.notify_one();
+            if (queue_.next_wakeup(options_.workers) || !later_order_.empty()) changed_.notify_one();
         }
         // Whoever is told to stop passes on what may have been meant for it.
         changed_.notify_one();
+    }
+
+    // Queues the resource whose state waits the longest to be told, when it is `idle` or has waited long
+    // enough.
+    bool tell_late(Deadline now, bool idle) {
+        while (!later_order_.empty() && (idle || later_order_.front().first <= now)) {
+            const Key key = std::move(later_order_.front().second);
+            later_order_.pop_front();
+            if (!later_.contains(key)) continue;
+            queue_.add(key, now);
+            return true;
+        }
+        return false;
     }
 
     Deadline soon() const { return SteadyClock::now() + options_.call; }
@@ -256,6 +293,12 @@ private:
         const unsigned attempt = std::min(queue_.failures(key), 5U);
         queue_.retry(key, SteadyClock::now() + 24h, unit);  // counts; the wait is ours
         return std::chrono::milliseconds(static_cast<long>((1000 << attempt) * (0.5 + unit / 2)));
+    }
+
+    // Whether resources are due that nobody looks at yet.
+    bool behind() const {
+        const auto next = queue_.next_wakeup(std::numeric_limits<std::size_t>::max());
+        return next && *next <= SteadyClock::now();
     }
 
     static std::chrono::milliseconds resync_in(const resources::Resource& resource) {
@@ -339,6 +382,7 @@ private:
 
     Task<std::optional<std::chrono::milliseconds>> object(Key key, EntryPtr entry, const char*& outcome) {
         const resources::Resource& resource = entry->resource;
+        const auto later = later_.extract(key);
         const bool deleting = !resource.deletion_time.empty();
         if (deleting && !resource.finalized) co_return std::nullopt;
         if (resource.paused && !deleting) {
@@ -348,6 +392,10 @@ private:
             co_return std::nullopt;
         }
         if (!entry->faults.empty() && !deleting) co_return co_await invalid(key, entry, outcome);
+        if (later && !deleting && later.mapped().generation == resource.generation) {
+            co_await report(key, entry, later.mapped().finding);
+            co_return later.mapped().woken ? 0ms : resync_in(resource);
+        }
 
         const Key connection_key = connection_of(resource);
         const EntryPtr connection = store_.find(connection_key);
@@ -455,8 +503,8 @@ private:
                                            {"reason", reason},
                                            {"vaultPath", planner::claim(resource)},
                                            {"difference", difference(plan)}});
-            co_await event(entry->metadata, drift ? kube::Event::Type::warning : kube::Event::Type::normal,
-                           reason, "Write", note);
+            event(entry->metadata, drift ? kube::Event::Type::warning : kube::Event::Type::normal, reason,
+                  "Write", note);
         }
         queue_.forget(key);
         std::string role_id = plan.role_id;
@@ -472,6 +520,12 @@ private:
                         .drifted = false};
         finding.changed = !plan.requests.empty();
         finding.facts = {{"claim", claim}, {"roleID", role_id}};
+        if (finding.changed && behind()) {
+            // Applications wait for what is in Vault: all of that comes first, and is told afterwards.
+            later_.insert_or_assign(key, Later{std::move(finding), resource.generation});
+            later_order_.emplace_back(SteadyClock::now() + longest_later, key);
+            co_return std::nullopt;
+        }
         co_await report(key, entry, finding);
         co_return resync_in(resource);
     }
@@ -548,7 +602,7 @@ private:
                                      {"error", why}});
         // In a namespace that is going no event can be made: it is about the namespace.
         const Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", key.ns}}}};
-        co_await event(ns, kube::Event::Type::warning, "Orphaned", "Delete", note);
+        event(ns, kube::Event::Type::warning, "Orphaned", "Delete", note);
         wake(connection_of(entry->resource));
         co_return std::nullopt;
     }
@@ -579,8 +633,9 @@ private:
 
     // Who the object belongs to, when that is not `key`.
     EntryPtr owner_of(const Key& key, const resources::Resource& resource, const std::string& vault) const {
-        for (const EntryPtr& other : store_.claimants(planner::claim(resource))) {
-            if (key_of(*other) == key) return nullptr;
+        for (const Key& claimant : store_.claimants(planner::claim(resource))) {
+            if (claimant == key) return nullptr;
+            const EntryPtr other = store_.find(claimant);
             const EntryPtr connection = store_.find(connection_of(other->resource));
             if (connection != nullptr && connection->faults.empty() &&
                 vault_of(connection->resource) == vault)
@@ -593,13 +648,29 @@ private:
 
     // The finalizers of the resource and of its connection, then the claim in the status.
     Task<bool> own(Key key, EntryPtr entry, EntryPtr connection, std::string claim) {
-        if (!connection->resource.finalized && !co_await add_finalizer(key_of(*connection), connection))
-            co_return false;
+        if (!connection->resource.finalized && !co_await hold(key_of(*connection))) co_return false;
         if (!co_await add_finalizer(key, entry)) co_return false;
         const Json body = {{"status", {{"claim", claim}}}};
         auto patched = co_await kube_.patch(ref_of(key, "status"),
                                             {.kind = kube::Patch::Kind::merge, .body = body}, soon());
         co_return taken(key, patched);
+    }
+
+    // The finalizer of a connection, which many resources want at once.
+    Task<bool> hold(Key connection) {
+        for (;;) {
+            const EntryPtr latest = store_.find(connection);
+            if (latest == nullptr) co_return false;
+            if (latest->resource.finalized) co_return true;
+            if (!holding_.contains(connection)) {
+                holding_.insert(connection);
+                const bool held = co_await add_finalizer(connection, latest);
+                holding_.erase(connection);
+                held_.notify_all();
+                co_return held;
+            }
+            if (co_await held_.wait(soon()) != net::Wake::notified) co_return false;
+        }
     }
 
     Task<bool> add_finalizer(Key key, EntryPtr entry) {
@@ -629,7 +700,7 @@ private:
                                                              {"error", patched.error().message}});
             return false;
         }
-        if (store_.find(key) != nullptr) store_.put(make_entry(*patched));
+        if (store_.contains(key) && !store_.is_old_news(key, *patched)) store_.put(make_entry(*patched));
         return true;
     }
 
@@ -651,22 +722,44 @@ private:
                                           {"name", key.name},
                                           {"reason", finding.reason},
                                           {"message", finding.message}});
-        co_await event(latest->metadata, kube::Event::Type::warning, finding.reason, "Reconcile",
-                       finding.message);
+        event(latest->metadata, kube::Event::Type::warning, finding.reason, "Reconcile", finding.message);
     }
 
-    Task<void> event(Json regarding, kube::Event::Type type, std::string reason, std::string action,
-                     std::string note) {
+    // Events are sent in the background: nothing depends on them, and the log has it all.
+    void event(Json regarding, kube::Event::Type type, std::string reason, std::string action,
+               std::string note) {
+        if (events_.size() >= most_events) {
+            log_.debug("event not made", {{"error", "too many wait"}, {"reason", reason}});
+            return;
+        }
         kube::Event made;
         made.type = type;
         made.reason = std::move(reason);
         made.action = std::move(action);
         made.note = std::move(note);
-        kube::Reporter reporter{"keyshepherd.dev/operator", options_.identity};
-        const auto sent =
-            co_await kube::report(kube_, std::move(regarding), std::move(made), std::move(reporter), soon());
-        if (!sent && sent.error().code != Errc::cancelled)
-            log_.debug("event not made", {{"error", sent.error().message}});
+        events_.emplace_back(std::move(regarding), std::move(made));
+        told_.notify_one();
+    }
+
+    Task<void> tell() {
+        co_await asio::this_coro::throw_if_cancelled(false);
+        const kube::Reporter reporter{"keyshepherd.dev/operator", options_.identity};
+        while (!co_await net::is_cancelled()) {
+            if (events_.empty()) {
+                co_await told_.wait(SteadyClock::now() + 1h);
+                continue;
+            }
+            for (const Deadline until = SteadyClock::now() + longest_later;
+                 behind() && SteadyClock::now() < until;)
+                if (!co_await net::sleep_until(SteadyClock::now() + 100ms)) break;
+            if (co_await net::is_cancelled()) break;
+            auto [regarding, made] = std::move(events_.front());
+            events_.pop_front();
+            const auto sent =
+                co_await kube::report(kube_, std::move(regarding), std::move(made), reporter, soon());
+            if (!sent && sent.error().code != Errc::cancelled)
+                log_.debug("event not made", {{"error", sent.error().message}});
+        }
     }
 
     // ---- the process
@@ -747,6 +840,19 @@ private:
     Store store_;
     fsm::WorkQueue<Key> queue_;
     net::Signal changed_{context_.get_executor()};
+    // What a resource came to, to be told when less is to do.
+    struct Later {
+        Finding finding;
+        std::int64_t generation;
+        bool woken = false;  // something has happened since
+    };
+    static constexpr std::chrono::seconds longest_later{5};
+    std::map<Key, Later> later_;
+    std::deque<std::pair<Deadline, Key>> later_order_;
+    std::set<Key> holding_;  // connections whose finalizer is being written
+    net::Signal held_{context_.get_executor()};
+    std::deque<std::pair<Json, kube::Event>> events_;
+    net::Signal told_{context_.get_executor()};
     net::Signal ended_{context_.get_executor()};
     std::list<asio::cancellation_signal> stops_;
     std::size_t spawned_ = 0;

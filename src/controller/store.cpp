@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 namespace keyshepherd::controller {
 
@@ -17,6 +18,14 @@ Json pick(const Json& object, std::initializer_list<const char*> names) {
     return picked;
 }
 
+// Of the object; 0 when it is no number, as it always is since Kubernetes 1.35.
+std::uint64_t version_of(const Json& object) {
+    const std::string text = kube::metadata(object).resource_version;
+    std::uint64_t version = 0;
+    const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), version);
+    return ec == std::errc() && end == text.data() + text.size() ? version : 0;
+}
+
 }  // namespace
 
 EntryPtr make_entry(const Json& object) {
@@ -24,13 +33,16 @@ EntryPtr make_entry(const Json& object) {
     resources::Reading reading = resources::read(object, "");
     entry->resource = std::move(reading.resource);
     entry->faults = std::move(reading.faults);
-    const Json metadata = object.value("metadata", Json::object());
+    static const Json none = Json::object();
+    const auto found = object.find("metadata");
+    const Json& metadata = found != object.end() && found->is_object() ? *found : none;
     entry->metadata = {{"apiVersion", object.value("apiVersion", "")},
                        {"kind", object.value("kind", "")},
                        {"metadata", pick(metadata, {"name", "namespace", "uid", "resourceVersion",
                                                     "finalizers", "deletionTimestamp"})}};
     entry->status = object.value("status", Json::object());
-    const Json annotations = metadata.value("annotations", Json::object());
+    const auto notes = metadata.find("annotations");
+    const Json& annotations = notes != metadata.end() && notes->is_object() ? *notes : none;
     entry->trigger = fmt::format("{} {} {} {} {}", entry->resource.uid, entry->resource.generation,
                                  entry->resource.deletion_time, entry->resource.paused,
                                  annotations.value(std::string(resources::reconcile_annotation), ""));
@@ -50,38 +62,82 @@ Key connection_of(const resources::Resource& resource) {
 
 EntryPtr Store::find(const Key& key) const {
     const auto at = entries_.find(key);
-    return at == entries_.end() ? nullptr : at->second;
+    if (at == entries_.end()) return nullptr;
+    return at->second.whole != nullptr ? at->second.whole : unpack(key, at->second);
 }
 
-void Store::forget(const Entry& entry) {
-    if (const auto at = dependents_.find(connection_of(entry.resource)); at != dependents_.end()) {
-        at->second.erase(key_of(entry));
+EntryPtr Store::unpack(const Key& key, const Kept& kept) {
+    Json parts = Json::parse(kept.text);
+    auto entry = std::make_shared<Entry>();
+    resources::Resource& resource = entry->resource;
+    resource.kind = key.kind;
+    resource.ns = key.ns;
+    resource.name = key.name;
+    resource.uid = kept.uid;
+    resource.spec = std::move(parts[0]);
+    entry->status = std::move(parts[1]);
+    entry->metadata = std::move(parts[2]);
+    resource.created_at = parts[3].get<std::string>();
+    resource.generation = parts[4].get<std::int64_t>();
+    resource.paused = parts[5].get<bool>();
+    resource.finalized = parts[6].get<bool>();
+    resource.claim = parts[7].get<std::string>();
+    resource.role_id = parts[8].get<std::string>();
+    resource.deletion_time = parts[9].get<std::string>();
+    return entry;
+}
+
+void Store::forget(const Key& key, const Kept& kept) {
+    if (const auto at = dependents_.find(kept.connection); at != dependents_.end()) {
+        at->second.erase(key);
         if (at->second.empty()) dependents_.erase(at);
     }
-    if (!entry.faults.empty()) return;
-    if (const auto at = claims_.find(planner::claim(entry.resource)); at != claims_.end()) {
-        at->second.erase(key_of(entry));
+    if (const auto at = claims_.find(kept.claim); at != claims_.end()) {
+        at->second.erase(key);
         if (at->second.empty()) claims_.erase(at);
     }
 }
 
 bool Store::put(EntryPtr entry) {
+    const resources::Resource& resource = entry->resource;
     const Key key = key_of(*entry);
-    EntryPtr& held = entries_[key];
-    const bool asks = held == nullptr || held->trigger != entry->trigger;
-    if (held != nullptr) forget(*held);
-    if (const Key connection = connection_of(entry->resource); connection.kind != nullptr)
-        dependents_[connection].insert(key);
-    if (entry->faults.empty() && !planner::claim(entry->resource).empty())
-        claims_[planner::claim(entry->resource)].insert(key);
-    held = std::move(entry);
+    Kept& held = entries_[key];
+    const bool asks = held.trigger != entry->trigger;
+    Kept kept;
+    kept.trigger = entry->trigger;
+    kept.connection = connection_of(resource);
+    if (entry->faults.empty()) kept.claim = planner::claim(resource);
+    kept.uid = resource.uid;
+    kept.version = version_of(entry->metadata);
+    if (held.connection != kept.connection || held.claim != kept.claim) {
+        forget(key, held);
+        if (kept.connection.kind != nullptr) dependents_[kept.connection].insert(key);
+        if (!kept.claim.empty()) claims_[kept.claim].insert(key);
+    }
+    if (entry->faults.empty() && kept.connection.kind != nullptr) {
+        kept.text = Json::array({resource.spec, entry->status, entry->metadata, resource.created_at,
+                                 resource.generation, resource.paused, resource.finalized, resource.claim,
+                                 resource.role_id, resource.deletion_time})
+                        .dump();
+        kept.text.shrink_to_fit();
+    } else {
+        kept.whole = std::move(entry);
+    }
+    held = std::move(kept);
     return asks;
+}
+
+bool Store::is_old_news(const Key& key, const Json& object) const {
+    const auto at = entries_.find(key);
+    if (at == entries_.end() || at->second.version == 0) return false;
+    const std::uint64_t version = version_of(object);
+    return version != 0 && version <= at->second.version && kube::metadata(object).uid == at->second.uid;
 }
 
 void Store::erase(const Key& key) {
     const auto at = entries_.find(key);
     if (at == entries_.end()) return;
-    forget(*at->second);
+    forget(key, at->second);
     entries_.erase(at);
 }
 
@@ -91,13 +147,15 @@ std::vector<Key> Store::dependents(const Key& connection) const {
                                    : std::vector<Key>(at->second.begin(), at->second.end());
 }
 
-std::vector<EntryPtr> Store::claimants(const std::string& path) const {
-    std::vector<EntryPtr> found;
-    if (const auto at = claims_.find(path); at != claims_.end())
-        for (const Key& key : at->second) found.push_back(entries_.at(key));
-    std::ranges::sort(found, {}, [](const EntryPtr& entry) {
-        return std::pair(entry->resource.created_at, entry->resource.uid);
-    });
+std::vector<Key> Store::claimants(const std::string& path) const {
+    const auto at = claims_.find(path);
+    if (at == claims_.end()) return {};
+    std::vector<Key> found(at->second.begin(), at->second.end());
+    if (found.size() > 1)
+        std::ranges::sort(found, {}, [this](const Key& key) {
+            const EntryPtr entry = find(key);
+            return std::pair(entry->resource.created_at, entry->resource.uid);
+        });
     return found;
 }
 

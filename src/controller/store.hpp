@@ -1,10 +1,12 @@
-// What is known of the custom resources: the last state that the API server told, by kind and name.
+// What is known of the custom resources: the last state that the API server told, by kind and name. Thousands
+// lie here at rest: each is kept as one text, and read back when it is looked at.
 #pragma once
 
 #include <keyshepherd/kube/object.hpp>
 #include <keyshepherd/resources/resource.hpp>
 
 #include <compare>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -28,10 +30,10 @@ struct Entry {
     std::vector<resources::Fault> faults;
     Json metadata;  // of the object, what a patch or an event has to name
     Json status;
-    std::string trigger;  // changes with everything that asks for a reconcile
+    std::string trigger;  // changes with everything that asks for a reconcile; only as make_entry() gives it
 };
 
-// Immutable once stored: a reconcile keeps the one that it began with.
+// Immutable: a reconcile keeps the one that it began with.
 using EntryPtr = std::shared_ptr<const Entry>;
 
 EntryPtr make_entry(const Json& object);
@@ -42,21 +44,35 @@ Key connection_of(const resources::Resource& resource);
 class Store {
 public:
     EntryPtr find(const Key& key) const;
+    bool contains(const Key& key) const { return entries_.contains(key); }
     // True when `entry` asks for a reconcile that the one before did not.
     bool put(EntryPtr entry);
     void erase(const Key& key);
+    // Whether what is held is this state of the object or a later one: a patch's answer overtakes the watch.
+    bool is_old_news(const Key& key, const Json& object) const;
 
     // Everything that refers to a connection.
     std::vector<Key> dependents(const Key& connection) const;
     // Who is about the same path, of whichever Vault; the oldest first, on a tie the one with the lesser uid.
-    std::vector<EntryPtr> claimants(const std::string& path) const;
+    std::vector<Key> claimants(const std::string& path) const;
     std::vector<Key> keys() const;
     std::size_t size() const { return entries_.size(); }
 
 private:
-    void forget(const Entry& entry);
+    struct Kept {
+        std::string trigger;
+        std::string text;   // what unpack() reads back, unless `whole` is there
+        EntryPtr whole;     // a connection, which every resource looks at, and what has faults
+        Key connection;     // that it refers to
+        std::string claim;  // "" of what has faults
+        std::string uid;
+        std::uint64_t version = 0;  // 0: not known to be a number
+    };
 
-    std::map<Key, EntryPtr> entries_;
+    static EntryPtr unpack(const Key& key, const Kept& kept);
+    void forget(const Key& key, const Kept& kept);
+
+    std::map<Key, Kept> entries_;
     std::map<Key, std::set<Key>> dependents_;
     std::map<std::string, std::set<Key>> claims_;  // by path in Vault
 };

@@ -22,7 +22,7 @@ using net::Task;
 struct SessionOptions {
     std::vector<std::string> addresses;  // patterns that a connection's address must match one of
     std::string audience;
-    double requests_per_second = 200;
+    double requests_per_second = 1000;
     std::chrono::milliseconds call{10'000};
 };
 

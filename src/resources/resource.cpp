@@ -193,7 +193,9 @@ Reading read(const Json& object, std::string_view default_namespace) {
     Reading reading;
     Resource& resource = reading.resource;
     Reader reader(reading.faults);
-    const Json metadata = object.is_object() ? object.value("metadata", Json::object()) : Json::object();
+    static const Json none = Json::object();
+    const auto found = object.is_object() ? object.find("metadata") : object.end();
+    const Json& metadata = object.is_object() && found != object.end() ? *found : none;
     if (metadata.is_object()) {
         resource.name = text_at(metadata, "name");
         resource.ns = text_at(metadata, "namespace");

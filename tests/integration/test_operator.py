@@ -124,7 +124,7 @@ def test_policies_roles_and_mounts_become_what_their_resources_say(team, bao):
     assert bao.root.sys.list_mounted_secrets_engines()["data"][f"{team.ns}/kv/"]["options"] == {"version": "2"}
     status = team.stored("VaultAppRole", "r")["status"]
     assert status["roleID"] == bao.root.auth.approle.read_role_id(f"{team.ns}-r")["data"]["role_id"]
-    assert team.events("Created")
+    wait_until(lambda: team.events("Created"), 5, "an event, which nobody waits for")
     table = team.cluster.kubectl("get", "keyshepherd", "-n", team.ns)
     assert "Reconciled" in table and "Connected" in table, table
 

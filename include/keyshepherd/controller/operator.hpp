@@ -24,7 +24,7 @@ struct Options {
         vault_addresses;             // that a VaultConnection may name; `*` stands for anything but a slash
     std::string audience = "vault";  // of ServiceAccount tokens that log in to Vault
     std::size_t workers = 8;
-    double requests_per_second = 200;        // to one Vault
+    double requests_per_second = 1000;       // to one Vault
     std::chrono::milliseconds call{10'000};  // deadline of one request to Vault or the API server
     std::string metrics_listen = "0.0.0.0:9403";
     telemetry::Level log_level = telemetry::Level::info;

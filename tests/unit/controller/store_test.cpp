@@ -8,39 +8,102 @@
 namespace keyshepherd::controller {
 namespace {
 
-Json policy(const char* name, const char* vault_name, const char* created, const char* uid,
-            const char* connection = "main") {
+Json policy(const std::string& name, const std::string& in_vault, int version,
+            const std::string& created = "2026-11-24T10:00:00Z") {
     return {{"apiVersion", "keyshepherd.dev/v1alpha1"},
             {"kind", "VaultPolicy"},
             {"metadata",
              {{"name", name},
-              {"namespace", "ai"},
-              {"uid", uid},
-              {"generation", 1},
-              {"resourceVersion", "1"},
-              {"creationTimestamp", created}}},
+              {"namespace", "ns"},
+              {"uid", "uid-" + name},
+              {"resourceVersion", std::to_string(version)},
+              {"generation", 3},
+              {"creationTimestamp", created},
+              {"finalizers", Json::array({"keyshepherd.dev/cleanup"})},
+              {"annotations", {{"keyshepherd.dev/paused", "true"}, {"other", "x"}}}}},
             {"spec",
-             {{"connectionRef", {{"name", connection}}},
-              {"name", vault_name},
-              {"rules", {{{"path", "x"}, {"capabilities", {"read"}}}}}}}};
+             {{"connectionRef", {{"name", "main"}}},
+              {"name", in_vault},
+              {"rules", Json::array({{{"path", "a/*"}, {"capabilities", Json::array({"read"})}}})}}},
+            {"status", {{"claim", "v sys/policies/acl/" + in_vault}, {"roleID", "r"}}}};
 }
 
-Key key(const char* name) {
-    return {resources::find_kind("VaultPolicy"), "ai", name};
+Key key(const std::string& name) {
+    return {resources::find_kind("VaultPolicy"), "ns", name};
 }
-const Key main_connection{resources::find_kind("VaultConnection"), "ai", "main"};
+
+TEST(Store, GivesBackWhatWasPut) {
+    Store store;
+    const EntryPtr made = make_entry(policy("a", "p", 5));
+    ASSERT_TRUE(made->faults.empty()) << made->faults[0].field << made->faults[0].message;
+    EXPECT_TRUE(store.put(made));
+    const EntryPtr found = store.find(key("a"));
+    ASSERT_NE(found, nullptr);
+    EXPECT_EQ(found->metadata, made->metadata);
+    EXPECT_EQ(found->status, made->status);
+    EXPECT_EQ(key_of(*found), key_of(*made));
+    const resources::Resource &is = found->resource, &was = made->resource;
+    EXPECT_EQ(std::tie(is.kind, is.ns, is.name, is.uid, is.created_at, is.generation, is.deletion_time,
+                       is.paused, is.finalized, is.claim, is.role_id, is.spec),
+              std::tie(was.kind, was.ns, was.name, was.uid, was.created_at, was.generation, was.deletion_time,
+                       was.paused, was.finalized, was.claim, was.role_id, was.spec));
+    EXPECT_TRUE(is.paused && is.finalized);
+    EXPECT_FALSE(store.put(made)) << "nothing new";
+    store.erase(key("a"));
+    EXPECT_EQ(store.find(key("a")), nullptr);
+}
+
+TEST(Store, AFaultyResourceKeepsItsFaultsAndClaimsNothing) {
+    Store store;
+    Json bad = policy("a", "p", 5);
+    bad["spec"]["rules"] = 1;
+    store.put(make_entry(bad));
+    EXPECT_FALSE(store.find(key("a"))->faults.empty());
+    EXPECT_TRUE(store.claimants("sys/policies/acl/p").empty());
+    store.put(make_entry(policy("a", "p", 6)));
+    EXPECT_EQ(store.claimants("sys/policies/acl/p"), std::vector<Key>{key("a")});
+}
+
+TEST(Store, TheOldestClaimantComesFirstAndAChangedClaimMoves) {
+    Store store;
+    store.put(make_entry(policy("a", "p", 5, "2026-11-24T10:00:01Z")));
+    store.put(make_entry(policy("b", "p", 6)));
+    EXPECT_EQ(store.claimants("sys/policies/acl/p"), (std::vector<Key>{key("b"), key("a")}));
+    store.put(make_entry(policy("b", "q", 7)));
+    EXPECT_EQ(store.claimants("sys/policies/acl/p"), std::vector<Key>{key("a")});
+    EXPECT_EQ(store.claimants("sys/policies/acl/q"), std::vector<Key>{key("b")});
+    const Key connection{resources::find_kind("VaultConnection"), "ns", "main"};
+    EXPECT_EQ(store.dependents(connection), (std::vector<Key>{key("a"), key("b")}));
+    store.erase(key("a"));
+    EXPECT_EQ(store.dependents(connection), std::vector<Key>{key("b")});
+}
+
+TEST(Store, KnowsOldNewsOfTheSameObject) {
+    Store store;
+    store.put(make_entry(policy("a", "p", 10)));
+    EXPECT_TRUE(store.is_old_news(key("a"), policy("a", "p", 9)));
+    EXPECT_TRUE(store.is_old_news(key("a"), policy("a", "p", 10)));
+    EXPECT_FALSE(store.is_old_news(key("a"), policy("a", "p", 11)));
+    EXPECT_FALSE(store.is_old_news(key("b"), policy("b", "p", 1)));
+    Json other = policy("a", "p", 9);
+    other["metadata"]["uid"] = "another";
+    EXPECT_FALSE(store.is_old_news(key("a"), other));
+    other = policy("a", "p", 9);
+    other["metadata"]["resourceVersion"] = "opaque";
+    EXPECT_FALSE(store.is_old_news(key("a"), other));
+}
 
 TEST(Store, AsksForWorkOnlyWhenTheResourceItselfChanged) {
     Store store;
-    Json object = policy("a", "x", "2026-01-01T00:00:00Z", "1");
+    Json object = policy("a", "x", 1);
     EXPECT_TRUE(store.put(make_entry(object)));
     object["metadata"]["resourceVersion"] = "2";
     object["status"] = {{"observedGeneration", 1}};
     EXPECT_FALSE(store.put(make_entry(object))) << "our own status";
     EXPECT_EQ(store.find(key("a"))->status["observedGeneration"], 1);
-    object["metadata"]["generation"] = 2;
+    object["metadata"]["generation"] = 4;
     EXPECT_TRUE(store.put(make_entry(object)));
-    object["metadata"]["annotations"] = {{"keyshepherd.dev/reconcile-at", "now"}};
+    object["metadata"]["annotations"] = {{"keyshepherd.dev/paused", "true"}, {"keyshepherd.dev/reconcile-at", "now"}};
     EXPECT_TRUE(store.put(make_entry(object)));
     object["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z";
     EXPECT_TRUE(store.put(make_entry(object)));
@@ -48,44 +111,16 @@ TEST(Store, AsksForWorkOnlyWhenTheResourceItselfChanged) {
     EXPECT_TRUE(store.put(make_entry(object)));
 }
 
-TEST(Store, TheOldestIsFirstAndAfterItsEndTheNext) {
+TEST(Store, OfTheSameAgeTheLesserUidComesFirst) {
     Store store;
-    store.put(make_entry(policy("young", "x", "2026-01-03T00:00:00Z", "1")));
-    store.put(
-        make_entry(policy("old", "X", "2026-01-01T00:00:00Z", "9")));  // refused by the pattern: no claim
-    store.put(make_entry(policy("tie-b", "x", "2026-01-02T00:00:00Z", "b")));
-    store.put(make_entry(policy("tie-a", "x", "2026-01-02T00:00:00Z", "a")));
-    const auto names = [&] {
-        std::vector<std::string> found;
-        for (const EntryPtr& entry : store.claimants("sys/policies/acl/x"))
-            found.push_back(entry->resource.name);
-        return found;
-    };
-    EXPECT_THAT(names(), testing::ElementsAre("tie-a", "tie-b", "young"));
-    store.erase(key("tie-a"));
-    EXPECT_THAT(names(), testing::ElementsAre("tie-b", "young"));
-    store.put(make_entry(policy("tie-b", "moved", "2026-01-02T00:00:00Z", "b")));
-    EXPECT_THAT(names(), testing::ElementsAre("young"));
+    store.put(make_entry(policy("b", "p", 5)));
+    store.put(make_entry(policy("c", "p", 6)));
+    store.put(make_entry(policy("a", "p", 7)));
+    EXPECT_EQ(store.claimants("sys/policies/acl/p"), (std::vector<Key>{key("a"), key("b"), key("c")}));
 }
 
-TEST(Store, KnowsWhoDependsOnAConnection) {
+TEST(Store, KeepsAnyShape) {
     Store store;
-    store.put(make_entry(policy("a", "x", "2026-01-01T00:00:00Z", "1")));
-    store.put(make_entry(policy("b", "y", "2026-01-01T00:00:00Z", "2", "other")));
-    EXPECT_THAT(store.dependents(main_connection), testing::ElementsAre(key("a")));
-    store.put(make_entry(policy("a", "x", "2026-01-01T00:00:00Z", "1", "other")));
-    EXPECT_THAT(store.dependents(main_connection), testing::IsEmpty());
-    store.erase(key("a"));
-    store.erase(key("b"));
-    EXPECT_EQ(store.size(), 0U);
-}
-
-TEST(Store, KeepsWhatHasFaults) {
-    Store store;
-    Json object = policy("a", "../x", "2026-01-01T00:00:00Z", "1");
-    store.put(make_entry(object));
-    EXPECT_FALSE(store.find(key("a"))->faults.empty());
-    EXPECT_TRUE(store.claimants("sys/policies/acl/../x").empty());
     for (const char* shape :
          {R"({})", R"({"kind":"VaultPolicy","metadata":{"name":"z"},"spec":{"connectionRef":1}})"})
         EXPECT_NO_THROW(store.put(make_entry(Json::parse(shape)))) << shape;
