@@ -72,7 +72,8 @@ integration() { pytests integration dev tests/integration tests/launcher; }
 # The programs that stay up, once more with sanitizers.
 server() { pytests server asan tests/integration/test_{webhook_server,operator,plan_apply,kube_client}.py; }
 mutations() { hack/mutate.sh; }
-bench() { build release && tests/bench/launcher.sh && KEYSHEPHERD_BENCH_SECONDS=2 tests/bench/admission.sh; }
+bench() { build release && tests/bench/launcher.sh && KEYSHEPHERD_BENCH_SECONDS=2 tests/bench/admission.sh &&
+    tests/bench/operator.sh --sizes 500 --steady 100 --sweeps 1; }
 
 run deps hack/deps.sh
 run tools hack/tools.sh
