@@ -321,7 +321,15 @@ class Bench:
         objects = [self.role(i, f"{resync}s") for i in range(roles)] + [self.policy(i, f"{resync}s") for i in range(count - roles)]
         self.create(objects)
         wait_until(lambda: self.ready(count), 600, "Ready", every=1)
-        time.sleep(3)
+        # What creating them has left, events above all, is no part of the rest.
+        quiet = [self.api_writes()]
+
+        def calm():
+            time.sleep(2)
+            quiet.append(self.api_writes())
+            return quiet[-1] == quiet[-2]
+
+        wait_until(calm, 120, "no more events of creating them")
         before = self.api_writes()
         self.audit.mark()
         spent, began = cpu(pid), time.monotonic()
