@@ -103,7 +103,8 @@ TEST(Store, AsksForWorkOnlyWhenTheResourceItselfChanged) {
     EXPECT_EQ(store.find(key("a"))->status["observedGeneration"], 1);
     object["metadata"]["generation"] = 4;
     EXPECT_TRUE(store.put(make_entry(object)));
-    object["metadata"]["annotations"] = {{"keyshepherd.dev/paused", "true"}, {"keyshepherd.dev/reconcile-at", "now"}};
+    object["metadata"]["annotations"] = {{"keyshepherd.dev/paused", "true"},
+                                         {"keyshepherd.dev/reconcile-at", "now"}};
     EXPECT_TRUE(store.put(make_entry(object)));
     object["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z";
     EXPECT_TRUE(store.put(make_entry(object)));
