@@ -418,7 +418,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     if (about.old != nullptr) {
         // The user changed nothing: what is stored stays, whoever injected it and however this request mixed
         // it up.
-        if (same_wishes && stored && holds(*old_template, *stored)) {
+        if (same_wishes && marker && stored && holds(*old_template, *stored)) {
             value as_given = users_template(pod_template, *marker);
             forget(as_given, *stored);
             if (json::equal(as_given, users_template(*old_template, *stored))) {
@@ -430,7 +430,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
             }
         }
         // A whole template of an earlier revision (kubectl rollout undo) is itself again, not a new one.
-        if (own_marker && holds(pod_template, *marker) &&
+        if (own_marker && marker && holds(pod_template, *marker) &&
             marker->inputs == fingerprint_of(users_template(pod_template, *marker), source))
             return untouched("unchanged");
     }

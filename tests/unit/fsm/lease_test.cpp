@@ -237,8 +237,7 @@ TEST(Lease, NoTwoWorkAtOnceOverRandomSchedules) {
                     {now + there, [&, self, action, sent, lost_back, at = now + there] {
                          std::function<void(Instant)> answer;
                          if (std::holds_alternative<LeaseMachine::Read>(action)) {
-                             const auto copy = stored;
-                             answer = [self, copy](Instant when) {
+                             answer = [self, copy = stored](Instant when) {
                                  copy ? self->machine->observed(*copy, when) : self->machine->absent(when);
                              };
                          } else if (const auto* make = std::get_if<LeaseMachine::Create>(&action)) {

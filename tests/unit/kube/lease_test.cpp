@@ -8,6 +8,7 @@
 
 #include <optional>
 #include <stdexcept>
+#include <tuple>
 
 namespace keyshepherd::kube {
 namespace {
@@ -250,8 +251,7 @@ TEST_F(LeadTest, AnExceptionOfTheWorkIsPassedOnOnceTheLeaseIsGivenBack) {
     {
         Client a(context_, leases.config());
         Record record;
-        EXPECT_THROW(static_cast<void>(run(candidate(a, "a", record, 10ms, failing_work))),
-                     std::runtime_error);
+        EXPECT_THROW(std::ignore = run(candidate(a, "a", record, 10ms, failing_work)), std::runtime_error);
         EXPECT_EQ(leases.holder(), "");
     }
 }
