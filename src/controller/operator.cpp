@@ -1,3 +1,4 @@
+#include "seal.hpp"
 #include "store.hpp"
 #include "vault_session.hpp"
 
@@ -222,6 +223,10 @@ private:
     Task<void> work() {
         co_await asio::this_coro::throw_if_cancelled(false);
         while (!synced() && !co_await net::is_cancelled()) co_await changed_.wait(SteadyClock::now() + 1s);
+        if (const auto opened = co_await seal_.open(kube_, options_.own_namespace, soon());
+            !opened && opened.error().code != Errc::cancelled)
+            log_.warn("no key for marks: each new resource takes one more write",
+                      {{"error", opened.error().message}});
         queue_.clear();
         later_.clear();
         later_order_.clear();
@@ -436,9 +441,10 @@ private:
                                                     planner::claim(resource), owner->resource.text())});
             co_return std::nullopt;  // woken when that one goes
         }
-        const planner::Standing standing{.owner = resource.claim == claim,
-                                         .may_adopt = judgement.rights.adopt,
-                                         .role_id = resource.role_id};
+        const planner::Standing standing{
+            .owner = resource.claim == claim || seal_.made(resource.mark, resource.uid, claim),
+            .may_adopt = judgement.rights.adopt,
+            .role_id = resource.role_id};
         auto observed = co_await reconcile::observe((*session)->vault, resource, standing, soon());
         if (!observed) co_return co_await failed(key, entry, connection, observed.error(), deleting, outcome);
         if (deleting)
@@ -625,9 +631,13 @@ private:
         return plan.verdict == Verdict::create ? "made" : planner::summary(plan.changes);
     }
 
+    // The same for every spelling of an address.
     static std::string vault_of(const resources::Resource& connection) {
         const std::string ns = connection.spec.value("vaultNamespace", "");
-        const std::string address = connection.spec.value("address", "");
+        std::string address = connection.spec.value("address", "");
+        if (const auto origin = net::Origin::parse(address)) address = origin->text();
+        std::ranges::transform(address, address.begin(),
+                               [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
         return ns.empty() ? address : address + " " + ns;
     }
 
@@ -646,9 +656,29 @@ private:
 
     // ---- what is told to the API server
 
-    // The finalizers of the resource and of its connection, then the claim in the status.
+    // The finalizer of the connection; then, in one write, the resource's own and a mark of whose the object
+    // is. The status says so too, once it is written. Without a key for marks the status says so at once.
     Task<bool> own(Key key, EntryPtr entry, EntryPtr connection, std::string claim) {
         if (!connection->resource.finalized && !co_await hold(key_of(*connection))) co_return false;
+        if (const std::string mark = seal_.mark(entry->resource.uid, claim); !mark.empty()) {
+            // What is patched must be what was looked at: else annotations that came meanwhile would be lost.
+            Json patch = Json::array({{{"op", "test"},
+                                       {"path", "/metadata/resourceVersion"},
+                                       {"value", entry->metadata["metadata"].value("resourceVersion", "")}}});
+            if (const auto finalizer = kube::add_finalizer(entry->metadata, resources::finalizer))
+                patch.insert(patch.end(), finalizer->begin(), finalizer->end());
+            if (entry->resource.annotated)
+                patch.push_back({{"op", "add"},
+                                 {"path", "/metadata/annotations/keyshepherd.dev~1claim"},
+                                 {"value", mark}});
+            else
+                patch.push_back({{"op", "add"},
+                                 {"path", "/metadata/annotations"},
+                                 {"value", {{std::string(resources::claim_annotation), mark}}}});
+            auto patched = co_await kube_.patch(
+                ref_of(key), {.kind = kube::Patch::Kind::json_patch, .body = std::move(patch)}, soon());
+            co_return taken(key, patched);
+        }
         if (!co_await add_finalizer(key, entry)) co_return false;
         const Json body = {{"status", {{"claim", claim}}}};
         auto patched = co_await kube_.patch(ref_of(key, "status"),
@@ -838,6 +868,7 @@ private:
     net::Server metrics_server_;
     std::list<KindSink> sinks_;
     Store store_;
+    Seal seal_;
     fsm::WorkQueue<Key> queue_;
     net::Signal changed_{context_.get_executor()};
     // What a resource came to, to be told when less is to do.

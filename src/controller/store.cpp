@@ -84,6 +84,8 @@ EntryPtr Store::unpack(const Key& key, const Kept& kept) {
     resource.claim = parts[7].get<std::string>();
     resource.role_id = parts[8].get<std::string>();
     resource.deletion_time = parts[9].get<std::string>();
+    resource.annotated = parts[10].get<bool>();
+    resource.mark = parts[11].get<std::string>();
     return entry;
 }
 
@@ -117,7 +119,7 @@ bool Store::put(EntryPtr entry) {
     if (entry->faults.empty() && kept.connection.kind != nullptr) {
         kept.text = Json::array({resource.spec, entry->status, entry->metadata, resource.created_at,
                                  resource.generation, resource.paused, resource.finalized, resource.claim,
-                                 resource.role_id, resource.deletion_time})
+                                 resource.role_id, resource.deletion_time, resource.annotated, resource.mark})
                         .dump();
         kept.text.shrink_to_fit();
     } else {

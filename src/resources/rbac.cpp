@@ -53,6 +53,10 @@ rules:
     resources: [leases]
     resourceNames: [keyshepherd-operator]
     verbs: [get, patch]
+  # The key that marks of the operator's are made with; the first leader makes it.
+  - apiGroups: [""]
+    resources: [secrets]
+    verbs: [create]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

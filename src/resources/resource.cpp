@@ -205,6 +205,8 @@ Reading read(const Json& object, std::string_view default_namespace) {
             resource.generation = at->get<std::int64_t>();
         resource.deletion_time = text_at(metadata, "deletionTimestamp");
         if (const auto at = metadata.find("annotations"); at != metadata.end() && at->is_object()) {
+            resource.annotated = true;
+            resource.mark = text_at(*at, claim_annotation.data());
             resource.paused = text_at(*at, paused_annotation.data()) == "true";
         }
         if (const auto at = metadata.find("finalizers"); at != metadata.end() && at->is_array())

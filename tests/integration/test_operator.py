@@ -507,6 +507,24 @@ def test_a_leader_that_is_cut_off_writes_nothing_after_its_rival(own, installed,
     print(f"{handover} writes of the old leader, then {len(writers) - handover} of the new one")
 
 
+def test_a_mark_that_is_not_the_operators_is_not_believed(team, bao):
+    """Whoever may write the resource may write its annotations: a copied or invented mark takes over nothing."""
+    team.apply(team.policy("q"))
+    team.wait_reason("VaultPolicy", "q", "Reconciled")
+    mark = team.stored("VaultPolicy", "q")["metadata"]["annotations"]["keyshepherd.dev/claim"]
+    assert len(mark) == 64
+    bao.root.sys.create_or_update_policy(f"{team.ns}-p", 'path "mine" { capabilities = ["read"] }')
+    for name, forged in (("copied", mark), ("invented", "0" * 64)):
+        wanted = team.policy(name)
+        wanted["spec"]["name"] = f"{team.ns}-p"
+        wanted["metadata"] |= {"annotations": {"keyshepherd.dev/claim": forged}, "finalizers": ["keyshepherd.dev/cleanup"]}
+        team.apply(wanted)
+        team.wait_reason("VaultPolicy", name, "AdoptionRefused")
+        team.delete("VaultPolicy", name)
+        wait_until(lambda: team.stored("VaultPolicy", name) is None, 10)
+        assert "mine" in team.vault_policy()
+
+
 def test_a_quota_slows_down_and_loses_nothing(own):
     team, bao, operator = own
     team.wait_reason("VaultConnection", "main", "Connected")

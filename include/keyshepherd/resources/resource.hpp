@@ -31,6 +31,9 @@ struct Resource {
     std::string deletion_time;  // RFC 3339; "": it is not being deleted
     bool paused = false;        // annotation keyshepherd.dev/paused: "true"
     bool finalized = false;     // has our finalizer
+    bool annotated = false;     // has any annotation
+    std::string
+        mark;  // annotation keyshepherd.dev/claim: anybody can write one, only a key tells whose it is
     // Out of the status, which only the operator may write.
     std::string claim;  // the Vault and the object in it that this resource was the first to make, or adopted
     std::string role_id;  // of a VaultAppRole
@@ -41,6 +44,7 @@ struct Resource {
 
 inline constexpr std::string_view finalizer = "keyshepherd.dev/cleanup";
 inline constexpr std::string_view paused_annotation = "keyshepherd.dev/paused";
+inline constexpr std::string_view claim_annotation = "keyshepherd.dev/claim";
 inline constexpr std::string_view reconcile_annotation =
     "keyshepherd.dev/reconcile-at";  // any new value: now
 
