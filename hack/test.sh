@@ -74,7 +74,7 @@ integration() {
     pytests integration dev tests/integration tests/launcher || status=1
     # A second server of Vault's API gets the same questions.
     if [ -n "$other" ]; then KEYSHEPHERD_VAULT_BIN=$other pytests other-vault dev tests/integration || status=1; fi
-    return $status
+    return "$status"
 }
 # The programs that stay up, once more with sanitizers.
 server() { pytests server asan tests/integration/test_{webhook_server,operator,plan_apply,kube_client}.py; }

@@ -42,7 +42,7 @@ result<int> work(const OperatorFlags& flags) {
     if (options.vault_addresses.empty())
         return fail(Errc::invalid,
                     "--vault-address is not given: it says which addresses a VaultConnection may name, as "
-                    "--vault-address https://vault.vault.svc:8200; * stands for a part of a name");
+                    "--vault-address https://vault.vault.svc:8200; * stands for a part between dots");
     if (options.audience.empty() || options.audience.contains("kubernetes.default"))
         return fail(Errc::invalid,
                     "--token-audience must be Vault's own, as vault: a token for the API server's audience "
@@ -78,7 +78,7 @@ void add_operator_command(CLI::App& app, int& exit_code) {
         "Namespace of the Lease; default: that of the kubeconfig or the pod");
     add("watch-namespace", flags->options.watch_namespace, "The one namespace to watch; default: every one");
     add("vault-address", flags->options.vault_addresses,
-        "Address that a VaultConnection may name, * for a part of a name; may be repeated");
+        "Address that a VaultConnection may name, * for a part between dots; may be repeated");
     add("token-audience", flags->options.audience,
         "Audience of the ServiceAccount tokens that log in to Vault");
     add("workers", flags->options.workers, "Resources that are looked at at once")->check(CLI::Range(1, 256));

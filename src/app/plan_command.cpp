@@ -189,14 +189,33 @@ private:
         const auto policies = co_await reconcile::own_policies(vault, deadline());
         if (!policies) co_return std::unexpected(policies.error());
         for (const std::string& policy : *policies) reserved_.insert(policy);
+        std::size_t elsewhere = 0;
         for (const FileResource& file : resources_) {
+            if (flags_.from_cluster && !file.resource.claim.empty() && !is_here(file.resource)) {
+                ++elsewhere;
+                continue;
+            }
             if (isatty(STDERR_FILENO) == 1 && resources_.size() > 20)
                 std::cerr << fmt::format("\r{}/{} ", rows_.size() + 1, resources_.size()) << std::flush;
             ReportRow row = co_await one(vault, file);
             rows_.push_back(std::move(row));
         }
         if (isatty(STDERR_FILENO) == 1 && resources_.size() > 20) std::cerr << "\r          \r";
+        if (elsewhere > 0)
+            std::cerr << fmt::format(
+                "warning: {} resources are in another Vault than {}, and were left out\n", elsewhere,
+                flags_.address);
         co_return result<void>();
+    }
+
+    // Whether the resource was made in the Vault that is asked.
+    bool is_here(const resources::Resource& resource) const {
+        std::string vault = flags_.address;
+        if (const auto origin = net::Origin::parse(vault)) vault = origin->text();
+        std::ranges::transform(vault, vault.begin(),
+                               [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+        if (!flags_.vault_namespace.empty()) vault += " " + flags_.vault_namespace;
+        return resource.claim == vault + " " + planner::claim(resource);
     }
 
     static void refuse(ReportRow& row, std::string reason, std::string message) {
@@ -250,7 +269,7 @@ private:
             if (!done)
                 row.error = done.error().message;
             else
-                row.warnings = std::move(*done);
+                std::ranges::move(*done, std::back_inserter(row.warnings));
         }
         co_return row;
     }

@@ -46,7 +46,8 @@ void add_settings_flags(CLI::App& command, SettingsFlags& f) {
             ->capture_default_str()
             ->group("Injection");
     };
-    add("kubernetes-version", f.kubernetes_version, "Version of the API server, as 1.35; the webhook asks it when this is not given");
+    add("kubernetes-version", f.kubernetes_version,
+        "Version of the API server, as 1.35; the webhook asks it when this is not given");
     add("min-kubelet-version", f.min_kubelet_version,
         "Version of the oldest kubelet of the cluster, as 1.35");
     add("providers", f.providers_file, "File of AIProvider and ClusterAIProvider documents");

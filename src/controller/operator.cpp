@@ -267,7 +267,17 @@ private:
                          : now + 1h);
                 continue;
             }
-            const auto again = co_await reconcile(*key);
+            std::optional<std::chrono::milliseconds> again;
+            try {
+                again = co_await reconcile(*key);
+            } catch (const std::exception& malfunction) {  // ours: it must not hold up everybody else
+                metrics_.reconciled(key->kind->name, "error", 0);
+                log_.error("malfunction", {{"kind", key->kind->name},
+                                           {"namespace", key->ns},
+                                           {"name", key->name},
+                                           {"error", malfunction.what()}});
+                again = 60s;
+            }
             queue_.done(*key);
             if (again) wake(*key, *again);
             if (queue_.next_wakeup(options_.workers) || !later_order_.empty()) changed_.notify_one();
@@ -334,7 +344,16 @@ private:
     Task<std::optional<std::chrono::milliseconds>> connection(Key key, EntryPtr entry, const char*& outcome) {
         const resources::Resource& resource = entry->resource;
         if (!resource.deletion_time.empty()) {
-            if (!resource.finalized || !in_use(key).empty()) co_return std::nullopt;
+            if (!resource.finalized) co_return std::nullopt;
+            if (const auto users = in_use(key); !users.empty()) {
+                co_await report(
+                    key, entry,
+                    {.ready = Truth::no,
+                     .reason = "InUse",
+                     .message = fmt::format("goes when what uses it has left Vault in order, as {} {}/{}",
+                                            users.front().kind->name, users.front().ns, users.front().name)});
+                co_return std::nullopt;
+            }
             const auto gone = co_await remove_finalizer(key, entry);
             if (!gone) co_return retry_in(key);
             co_return std::nullopt;
@@ -377,8 +396,13 @@ private:
     // Resources that still need the connection to leave Vault in order.
     std::vector<Key> in_use(const Key& connection) const {
         std::vector<Key> users;
+        const EntryPtr held = store_.find(connection);
+        const std::string vault = held == nullptr || !held->faults.empty() ? "" : vault_of(held->resource);
         for (const Key& key : store_.dependents(connection))
-            if (const EntryPtr entry = store_.find(key); entry != nullptr && entry->resource.finalized)
+            if (const EntryPtr entry = store_.find(key);
+                entry != nullptr && entry->resource.finalized &&
+                (!entry->resource.claim.empty() ||
+                 owns(entry->resource, vault + " " + planner::claim(entry->resource))))
                 users.push_back(key);
         return users;
     }
@@ -422,8 +446,9 @@ private:
         if (!reserved) co_return co_await failed(key, entry, connection, reserved.error(), deleting, outcome);
 
         // Before anything else leaves for Vault.
-        const planner::Judgement judgement = planner::judge(resource, connection->resource, *reserved);
-        if (!judgement.faults.empty() && !deleting) {
+        const planner::Judgement judgement =
+            deleting ? planner::Judgement() : planner::judge(resource, connection->resource, *reserved);
+        if (!judgement.faults.empty()) {
             outcome = "refused";
             co_await report(
                 key, entry,
@@ -432,19 +457,19 @@ private:
         }
         const std::string vault = vault_of(connection->resource);
         const std::string claim = vault + " " + planner::claim(resource);
-        if (const EntryPtr owner = owner_of(key, resource, vault); owner != nullptr && !deleting) {
+        const EntryPtr owner = deleting ? nullptr : co_await owner_of(key, entry, vault);
+        if (owner != nullptr) {
             outcome = "refused";
-            co_await report(key, entry,
-                            {.ready = Truth::no,
-                             .reason = "Conflict",
-                             .message = fmt::format("{} belongs to {}, which is older",
-                                                    planner::claim(resource), owner->resource.text())});
+            co_await report(
+                key, entry,
+                {.ready = Truth::no,
+                 .reason = "Conflict",
+                 .message = fmt::format("{} belongs to {}", planner::claim(resource), owner->resource.text()),
+                 .synced = false});
             co_return std::nullopt;  // woken when that one goes
         }
         const planner::Standing standing{
-            .owner = resource.claim == claim || seal_.made(resource.mark, resource.uid, claim),
-            .may_adopt = judgement.rights.adopt,
-            .role_id = resource.role_id};
+            .owner = owns(resource, claim), .may_adopt = judgement.rights.adopt, .role_id = resource.role_id};
         auto observed = co_await reconcile::observe((*session)->vault, resource, standing, soon());
         if (!observed) co_return co_await failed(key, entry, connection, observed.error(), deleting, outcome);
         if (deleting)
@@ -471,9 +496,8 @@ private:
         const bool same_generation =
             entry->status.value("observedGeneration", std::int64_t{0}) == resource.generation;
         const bool drift = standing.owner && same_generation && plan.verdict != Verdict::in_sync;
-        if (plan.verdict != Verdict::in_sync && resource.spec.value("driftPolicy", "") == "Report" &&
-            standing.owner) {
-            if (drift && planner::ready_reason(entry->status) != "DriftDetected")
+        if (drift && resource.spec.value("driftPolicy", "") == "Report") {
+            if (planner::ready_reason(entry->status) != "DriftDetected")
                 metrics_.drift(key.kind->name, false);
             co_await report(key, entry,
                             {.ready = Truth::yes,
@@ -483,7 +507,7 @@ private:
                              .drifted = true});
             co_return resync_in(resource);
         }
-        if (!standing.owner) {
+        if (!standing.owner || !resource.finalized) {
             // What we are about to make or to take over is written down first: after a crash it is still
             // ours.
             if (!co_await own(key, entry, connection, claim)) {
@@ -544,6 +568,16 @@ private:
         const planner::Plan plan = planner::plan_removal(entry->resource, observed, standing);
         if (auto done = co_await reconcile::act(vault, plan, soon()); !done)
             co_return co_await failed(key, entry, connection, done.error(), true, outcome);
+        if (!standing.owner && !entry->resource.claim.empty()) {
+            // It was made in another Vault, or under another address of this one.
+            metrics_.orphaned(key.kind->name);
+            log_.error("left in Vault", {{"kind", key.kind->name},
+                                         {"namespace", key.ns},
+                                         {"name", key.name},
+                                         {"claim", entry->resource.claim}});
+            event(entry->metadata, kube::Event::Type::warning, "Orphaned", "Delete",
+                  fmt::format("{} stays: the connection leads elsewhere now", entry->resource.claim));
+        }
         if (!plan.requests.empty()) {
             outcome = "changed";
             log_.info("removed from Vault", {{"kind", key.kind->name},
@@ -641,17 +675,41 @@ private:
         return ns.empty() ? address : address + " " + ns;
     }
 
-    // Who the object belongs to, when that is not `key`.
-    EntryPtr owner_of(const Key& key, const resources::Resource& resource, const std::string& vault) const {
-        for (const Key& claimant : store_.claimants(planner::claim(resource))) {
-            if (claimant == key) return nullptr;
+    bool owns(const resources::Resource& resource, const std::string& claim) const {
+        return resource.claim == claim || seal_.made(resource.mark, resource.uid, claim);
+    }
+
+    // Who the object belongs to, when that is not `key`: whoever has made or adopted it; before anybody has,
+    // the oldest of those who may.
+    Task<EntryPtr> owner_of(Key key, EntryPtr own, std::string vault) {
+        const std::string path = planner::claim(own->resource);
+        const std::string claim = vault + " " + path;
+        if (owns(own->resource, claim)) co_return nullptr;
+        std::vector<EntryPtr> older;
+        bool before = true;
+        for (const Key& claimant : store_.claimants(path)) {
+            if (claimant == key) {
+                before = false;
+                continue;
+            }
             const EntryPtr other = store_.find(claimant);
+            if (owns(other->resource, claim)) co_return other;
             const EntryPtr connection = store_.find(connection_of(other->resource));
-            if (connection != nullptr && connection->faults.empty() &&
-                vault_of(connection->resource) == vault)
-                return other;
+            if (before && other->resource.deletion_time.empty() && connection != nullptr &&
+                connection->faults.empty() && vault_of(connection->resource) == vault)
+                older.push_back(other);
         }
-        return nullptr;
+        for (const EntryPtr& other : older) {
+            const Key through = connection_of(other->resource);
+            const EntryPtr connection = store_.find(through);
+            if (connection == nullptr) continue;
+            auto session = co_await sessions_.open(through, connection->resource, soon());
+            if (!session) continue;  // who cannot reach Vault holds up nobody
+            auto reserved = co_await (*session)->reserved_policies(soon());
+            if (reserved && planner::judge(other->resource, connection->resource, *reserved).faults.empty())
+                co_return other;
+        }
+        co_return nullptr;
     }
 
     // ---- what is told to the API server
@@ -746,7 +804,8 @@ private:
             ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = {{"status", after}}}, soon());
         if (!patched && patched.error().code == Errc::not_found) co_return;
         if (!taken(key, patched)) co_return;
-        if (before == finding.reason || finding.ready == Truth::yes) co_return;
+        if (before == finding.reason || (finding.ready == Truth::yes && !finding.drifted.value_or(false)))
+            co_return;
         log_.warn("not as it should be", {{"kind", key.kind->name},
                                           {"namespace", key.ns},
                                           {"name", key.name},

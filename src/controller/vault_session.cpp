@@ -35,7 +35,7 @@ bool matches(std::string_view pattern, std::string_view text) {
         return !text.empty() && text.front() == pattern.front() && matches(pattern.substr(1), text.substr(1));
     for (std::size_t i = 0;; ++i) {
         if (matches(pattern.substr(1), text.substr(i))) return true;
-        if (i == text.size() || text[i] == '/') return false;
+        if (i == text.size() || text[i] == '/' || text[i] == '.' || text[i] == ':') return false;
     }
 }
 

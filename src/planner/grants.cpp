@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
+#include <optional>
 
 namespace keyshepherd::planner {
 
@@ -36,17 +36,19 @@ std::string lower(std::string text) {
 }
 
 bool matches(const std::string& glob, const std::string& name) {
-    if (glob.ends_with('*')) return lower(name).starts_with(lower(glob.substr(0, glob.size() - 1)));
-    return lower(glob) == lower(name);
+    return glob.ends_with('*') ? name.starts_with(glob.substr(0, glob.size() - 1)) : glob == name;
 }
 
-bool any_matches(const std::vector<std::string>& globs, const std::string& name) {
-    return std::ranges::any_of(globs, [&](const std::string& glob) { return matches(glob, name); });
+// Names of policies and roles are in lower case in Vault, paths of mounts as they were given.
+bool any_name(const std::vector<std::string>& globs, const std::string& name) {
+    return std::ranges::any_of(globs,
+                               [&](const std::string& glob) { return matches(lower(glob), lower(name)); });
 }
 
 std::vector<Grant> grants_for(const std::string& ns, const Resource& connection) {
     const bool own = ns == connection.ns;
-    const std::vector<std::string> by_namespace = {ns + "-*"};
+    // A dot, which no namespace has in its name: with a hyphen `dev` would have what belongs to `dev-prod`.
+    const std::vector<std::string> by_namespace = {ns + ".*"};
     std::vector<Grant> grants;
     const auto stated = connection.spec.find("grants");
     if (stated == connection.spec.end()) {
@@ -76,25 +78,15 @@ std::vector<Grant> grants_for(const std::string& ns, const Resource& connection)
     return grants;
 }
 
+// Whether one grant, alone, allows all of a resource: what two allow together was meant by neither.
 class Judge {
 public:
-    Judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved)
-        : resource_(resource),
-          connection_(connection),
-          reserved_(reserved),
-          grants_(grants_for(resource.ns, connection)) {}
+    Judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved,
+          const Grant& grant)
+        : resource_(resource), connection_(connection), reserved_(reserved), grant_(grant) {}
 
     Judgement run() && {
-        if (grants_.empty()) {
-            fault("spec.connectionRef",
-                  fmt::format("{} grants namespace {} nothing", connection_.text(), resource_.ns));
-            return std::move(judgement_);
-        }
-        for (const Grant& grant : grants_) {
-            judgement_.rights.adopt |= grant.rights.adopt;
-            judgement_.rights.hcl |= grant.rights.hcl;
-            judgement_.rights.revoke_tokens |= grant.rights.revoke_tokens;
-        }
+        judgement_.rights = grant_.rights;
         const std::string_view kind = resource_.kind->name;
         if (kind == "VaultMount") mount("path");
         if (kind == "VaultPolicy") policy();
@@ -106,14 +98,11 @@ private:
     void fault(std::string field, std::string message) {
         judgement_.faults.push_back({std::move(field), std::move(message)});
     }
-    bool granted(std::vector<std::string> Grant::* list, const std::string& value) const {
-        return std::ranges::any_of(grants_,
-                                   [&](const Grant& grant) { return any_matches(grant.*list, value); });
-    }
-    std::string listed(std::vector<std::string> Grant::* list) const {
-        std::vector<std::string> all;
-        for (const Grant& grant : grants_) all.insert(all.end(), (grant.*list).begin(), (grant.*list).end());
-        return all.empty() ? "nothing" : fmt::format("{}", fmt::join(all, ", "));
+    void not_granted(std::string field, const std::string& what, const std::vector<std::string>& allowed) {
+        fault(std::move(field),
+              fmt::format("{} is not granted to namespace {} by {}; it may be {}", what, resource_.ns,
+                          connection_.text(),
+                          allowed.empty() ? "nothing" : fmt::format("{}", fmt::join(allowed, ", "))));
     }
     bool has_power(const std::string& policy) const {
         return policy == "root" || policy == "default-ceiling" || reserved_.contains(policy);
@@ -121,21 +110,19 @@ private:
 
     void name() {
         const auto name = resource_.spec.at("name").get<std::string>();
-        if (!granted(&Grant::names, name))
-            fault("spec.name", fmt::format("{} is not granted to namespace {} by {}; it may be {}", name,
-                                           resource_.ns, connection_.text(), listed(&Grant::names)));
+        if (!any_name(grant_.names, name)) not_granted("spec.name", name, grant_.names);
     }
 
     void mount(const char* field) {
         const auto mount = resource_.spec.at(field).get<std::string>();
+        const std::string place = std::string("spec.") + field;
         const std::string first = mount.substr(0, mount.find('/'));
         if (first == "sys" || first == "identity" || first == "cubbyhole" ||
             (first == "token" && resource_.spec.value("engine", "Auth") == "Auth"))
-            return fault(std::string("spec.") + field, fmt::format("{} is Vault's own", mount));
-        if (!granted(&Grant::mounts, mount))
-            fault(std::string("spec.") + field,
-                  fmt::format("mount {} is not granted to namespace {} by {}; it may be {}", mount,
-                              resource_.ns, connection_.text(), listed(&Grant::mounts)));
+            return fault(place, fmt::format("{} is Vault's own", mount));
+        if (std::ranges::none_of(grant_.mounts,
+                                 [&](const std::string& glob) { return matches(glob, mount); }))
+            not_granted(place, "mount " + mount, grant_.mounts);
     }
 
     void policy() {
@@ -144,7 +131,7 @@ private:
         if (own == "default" || has_power(own))
             fault("spec.name", fmt::format("{} is never written: it is Vault's own or the operator's", own));
         if (resource_.spec.contains("hcl")) {
-            if (!judgement_.rights.hcl)
+            if (!grant_.rights.hcl)
                 fault("spec.hcl", fmt::format("{} grants namespace {} no right hcl; give rules instead",
                                               connection_.text(), resource_.ns));
             return;
@@ -157,22 +144,19 @@ private:
         const auto path = rule.at("path").get<std::string>();
         if (path.contains("+*")) return fault(place + ".path", "holds +*, which Vault refuses");
         const auto allowed = texts(rule, "capabilities");
-        if (std::ranges::find(allowed, "sudo") != allowed.end() && !judgement_.rights.hcl)
+        if (std::ranges::find(allowed, "sudo") != allowed.end() && !grant_.rights.hcl)
             fault(place + ".capabilities", "sudo is not granted; it needs the right hcl");
         if (allowed == std::vector<std::string>{"deny"}) return;  // takes away, wherever it is
-        std::vector<std::string> paths;
-        for (const Grant& grant : grants_) paths.insert(paths.end(), grant.paths.begin(), grant.paths.end());
         for (const std::string_view segment : powerful) {
             if (!reaches(path, segment)) continue;
-            const std::string below = std::string(segment) + "/";
-            if (std::ranges::none_of(
-                    paths, [&](const std::string& p) { return p.starts_with(below) && covers(p, path); }))
+            if (std::ranges::none_of(grant_.paths, [&](const std::string& p) {
+                    return names_segment(p, path, segment) && covers(p, path);
+                }))
                 return fault(place + ".path",
-                             fmt::format("{} reaches {}, which no path of the grants names", path, below));
+                             fmt::format("{} reaches {}/, which no path of the grants names", path, segment));
         }
-        if (std::ranges::none_of(paths, [&](const std::string& p) { return covers(p, path); }))
-            fault(place + ".path", fmt::format("{} is not granted to namespace {} by {}; it may be {}", path,
-                                               resource_.ns, connection_.text(), listed(&Grant::paths)));
+        if (std::ranges::none_of(grant_.paths, [&](const std::string& p) { return covers(p, path); }))
+            not_granted(place + ".path", path, grant_.paths);
     }
 
     void role() {
@@ -185,16 +169,17 @@ private:
             if (has_power(lower(policy)))
                 fault(place, fmt::format("{} is never given to a role: it is Vault's own or the operator's",
                                          policy));
-            else if (lower(policy) != "default" && !granted(&Grant::policies, policy))
-                fault(place, fmt::format("policy {} is not granted to namespace {} by {}; it may be {}",
-                                         policy, resource_.ns, connection_.text(), listed(&Grant::policies)));
+            else if (lower(policy) != "default" && !any_name(grant_.policies, policy))
+                not_granted(place, "policy " + policy, grant_.policies);
         }
     }
+
+    static bool names_segment(std::string_view granting, std::string_view path, std::string_view segment);
 
     const Resource& resource_;
     const Resource& connection_;
     const std::set<std::string>& reserved_;
-    std::vector<Grant> grants_;
+    const Grant& grant_;
     Judgement judgement_;
 };
 
@@ -243,15 +228,47 @@ bool covers(std::string_view outer, std::string_view inner) {
     return in.segments.size() == out.segments.size() && !in.open;
 }
 
+// The first segment may become the word by a glob; a later one is it by letter. The latter is the system of a
+// child namespace, whose path stands before its own.
 bool reaches(std::string_view acl_path, std::string_view segment) {
     const Path path = parse(acl_path);
     const std::string_view first = path.segments.front();
-    if (path.segments.size() > 1) return first == "+" || first == segment;
-    return path.open && std::string_view(segment).starts_with(first);
+    const bool whole = path.segments.size() > 1;
+    if (whole ? first == "+" || first == segment : path.open && segment.starts_with(first)) return true;
+    for (std::size_t i = 1; i < path.segments.size(); ++i)
+        if (path.segments[i] == segment) return true;
+    return false;
+}
+
+// Whether `granting` has the word itself wherever `path` has it; at the beginning when `path` only may become
+// it.
+bool Judge::names_segment(std::string_view granting, std::string_view path, std::string_view segment) {
+    const Path grant = parse(granting);
+    const Path rule = parse(path);
+    const auto named = [&](std::size_t i) {
+        return i < grant.segments.size() && grant.segments[i] == segment &&
+               (i + 1 < grant.segments.size() || !grant.open);
+    };
+    bool later = false;
+    for (std::size_t i = 1; i < rule.segments.size(); ++i) {
+        if (rule.segments[i] != segment) continue;
+        later = true;
+        if (!named(i)) return false;
+    }
+    return later || named(0);
 }
 
 Judgement judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved) {
-    return Judge(resource, connection, reserved).run();
+    std::optional<Judgement> nearest;  // what is least in the way is told
+    for (const Grant& grant : grants_for(resource.ns, connection)) {
+        Judgement judgement = Judge(resource, connection, reserved, grant).run();
+        if (judgement.faults.empty()) return judgement;
+        if (!nearest || judgement.faults.size() < nearest->faults.size()) nearest = std::move(judgement);
+    }
+    if (nearest) return *std::move(nearest);
+    return {.faults = {{"spec.connectionRef",
+                        fmt::format("{} grants namespace {} nothing", connection.text(), resource.ns)}},
+            .rights = {}};
 }
 
 }  // namespace keyshepherd::planner

@@ -82,16 +82,17 @@ void compare(std::span<const Field> fields, const Json& spec, const Json& held, 
 Plan refuse_foreign(const Resource& resource, const Standing& standing, std::vector<FieldChange> changes) {
     const std::string policy = text_of(resource.spec, "adoptionPolicy");
     const std::string there = fmt::format("{} is already in Vault", claim(resource));
-    std::string message;
-    if (policy == "Fail")
-        message = fmt::format("{}{}; to take it over give adoptionPolicy: {}", there,
-                              changes.empty() ? " and means the same" : " and differs: " + summary(changes),
-                              changes.empty() ? "IfEqual" : "Adopt");
-    else if (!standing.may_adopt)
-        message = fmt::format("{}, and the connection grants this namespace no right to adopt", there);
-    else
-        message = fmt::format("{} and differs: {}; to make it equal give adoptionPolicy: Adopt", there,
-                              summary(changes));
+    // What it is like is not told to those who could not take it over.
+    if (!standing.may_adopt)
+        return {
+            .verdict = Verdict::refused,
+            .reason = "AdoptionRefused",
+            .message =
+                there + ", and the connection grants this namespace no right to adopt what it has not made"};
+    const char* way = changes.empty() ? "IfEqual" : "Adopt";
+    std::string message =
+        fmt::format("{} and {}; to take it over give adoptionPolicy: {}", there,
+                    changes.empty() ? "means the same" : "differs: " + summary(changes), way);
     return {.verdict = Verdict::refused,
             .changes = std::move(changes),
             .reason = "AdoptionRefused",
@@ -282,10 +283,10 @@ std::string summary(const std::vector<FieldChange>& changes) {
     std::string text;
     for (const FieldChange& change : changes) {
         if (!text.empty()) text += ", ";
-        const bool long_text = change.field == "policy";
-        text += long_text
-                    ? change.field
-                    : fmt::format("{}: {} → {}", change.field, brief(change.before), brief(change.after));
+        if (change.field == "policy" && change.before.is_string() && change.after.is_string())
+            text += policy_difference(change.before.get<std::string>(), change.after.get<std::string>());
+        else
+            text += fmt::format("{}: {} → {}", change.field, brief(change.before), brief(change.after));
     }
     return text;
 }

@@ -17,7 +17,8 @@ constexpr std::string_view role_name = "^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_
 constexpr std::string_view policy_name = "^[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*$";
 constexpr std::string_view name_glob = "^[A-Za-z0-9_./-]*[*]?$";
 // What Vault's ACL knows: `*` at the end, `+` for one segment. Identity templates are for HCL text.
-constexpr std::string_view acl_path = "^[^/\\s{}*\"\\\\][^\\s{}*\"\\\\]*[*]?$|^[*]$";
+constexpr std::string_view acl_path =
+    "^[^/\\s\\x00-\\x1f\\x7f{}*\"\\\\][^\\s\\x00-\\x1f\\x7f{}*\"\\\\]*[*]?$|^[*]$";
 constexpr std::string_view duration_text = "^([0-9]+|([0-9]+(ms|s|m|h|d))+)$";
 constexpr std::string_view https_or_http = "^https?://[A-Za-z0-9.:_\\[\\]-]+/?$";
 
@@ -123,7 +124,7 @@ constexpr std::array<Field, 6> grant = {{
      .required = true},
     {.name = "names",
      .type = text_set,
-     .doc = "Names that policies and roles may have; a * at the end is any ending. Absent: <namespace>-*.",
+     .doc = "Names that policies and roles may have; a * at the end is any ending. Absent: <namespace>.*",
      .pattern = name_glob,
      .max = 256},
     {.name = "mounts",
@@ -168,9 +169,10 @@ constexpr std::array<Field, 7> connection_spec = {{
      .members = login},
     {.name = "grants",
      .type = object_list,
-     .doc = "Who may use the connection, and for what. Absent: the connection's own namespace, for names "
-            "that begin with it "
-            "and a hyphen.",
+     .doc = "Who may use the connection, and for what. One grant has to allow all of a resource. Absent: "
+            "the connection's own namespace, for names that begin with it and a dot, in every mount and on "
+            "every path "
+            "that is not Vault's own.",
      .max = 256,
      .members = grant},
     {.name = "deletionTimeout",
@@ -297,7 +299,8 @@ constexpr std::array<Field, 8> policy_spec = {{
      .immutable = true},
     {.name = "rules",
      .type = object_list,
-     .doc = "The policy, rule by rule.",
+     .doc = "The policy, rule by rule; at least one, since Vault keeps the old policy when it is given none.",
+     .min = 1,
      .max = 512,
      .members = policy_rule},
     {.name = "hcl",

@@ -167,6 +167,10 @@ std::string text_at(const Json& object, const char* name) {
 
 void check_whole(const Resource& resource, Reader& reader) {
     const Json& spec = resource.spec;
+    // sys/mounts/x/tune is not a mount at x/tune, but the settings of x.
+    if (resource.kind->name == "VaultMount" && ("/" + spec.value("path", "") + "/").contains("/tune/"))
+        reader.fault("spec.path",
+                     "has a part `tune`, which in Vault's API means the settings of another mount");
     if (resource.kind->name == "VaultPolicy" && spec.contains("rules") == spec.contains("hcl"))
         reader.fault("spec", "give exactly one of rules and hcl");
     if (resource.kind->name == "VaultConnection" && spec.contains("auth") && spec["auth"].size() != 1)

@@ -179,7 +179,7 @@ def test_a_missing_mount_a_denied_path_and_a_vault_that_is_away(run, empty_bao, 
     assert missing.returncode == 1 and "auth/nowhere/role/r" in missing.stdout, missing.stdout
     small = tmp_path / "small"
     small.write_text(empty_bao.root.auth.token.create(policies=["default"])["auth"]["client_token"])
-    denied = run("plan", resource("VaultPolicy", "p", {"name": "p", "rules": []}), token_file=small)
+    denied = run("plan", resource("VaultPolicy", "p", {"name": "p", "rules": [{"path": "a", "capabilities": ["read"]}]}), token_file=small)
     assert denied.returncode == 1 and "sys/policies/acl/p" in denied.stdout and small.read_text() not in denied.stdout
     away = run("plan", role, address="http://127.0.0.1:1", arguments=["--timeout-seconds", "2"])
     assert away.returncode == 1 and "refused" in away.stderr, away.stderr

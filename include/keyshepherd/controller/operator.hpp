@@ -21,7 +21,7 @@ struct Options {
     std::string identity;  // this process' alone
     fsm::LeaseTimes lease;
     std::vector<std::string>
-        vault_addresses;             // that a VaultConnection may name; `*` stands for anything but a slash
+        vault_addresses;             // that a VaultConnection may name; `*` stands for a part between dots
     std::string audience = "vault";  // of ServiceAccount tokens that log in to Vault
     std::size_t workers = 8;
     double requests_per_second = 1000;       // to one Vault

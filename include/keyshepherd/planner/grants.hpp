@@ -25,13 +25,14 @@ struct Judgement {
 };
 
 // `reserved`: policies that carry the operator's own power, beside root, default and default-ceiling; in
-// lower case. A resource may spread over several grants: each of its demands needs one that allows it.
+// lower case. One grant, alone, has to allow all of the resource; the rights are that grant's.
 Judgement judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved);
 
 // Whether everything that the ACL path `inner` matches is matched by `outer`, both in the language of Vault's
 // policies (https://openbao.org/docs/concepts/policies/): `*` only at the end, `+` for one whole segment.
 bool covers(std::string_view outer, std::string_view inner);
-// Whether some path matches both, when `segment` is the first one: "sys".
+// Whether what `acl_path` matches may have `segment` ("sys") first, or has it later on, as the system paths
+// of a child namespace have.
 bool reaches(std::string_view acl_path, std::string_view segment);
 
 }  // namespace keyshepherd::planner

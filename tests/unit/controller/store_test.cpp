@@ -133,6 +133,7 @@ TEST(AllowedAddresses, AStarStandsForPartOfAName) {
     EXPECT_FALSE(allows("https://*.vault.svc:8200", "https://evil.example/.vault.svc:8200"));
     EXPECT_FALSE(allows("https://*.vault.svc:8200", "http://blue.vault.svc:8200"));
     EXPECT_FALSE(allows("https://vault:8200", "https://vault:82000"));
+    EXPECT_FALSE(allows("https://vault*:8200", "https://vault.evil.example:8200"));
     EXPECT_FALSE(allows("", "https://vault:8200"));
 }
 

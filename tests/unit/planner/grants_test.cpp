@@ -45,12 +45,12 @@ std::vector<std::string> faults(const Resource& resource, const Resource& from,
 const std::vector<std::string> none;
 
 TEST(DefaultGrant, IsForTheConnectionsOwnNamespaceAndItsNames) {
-    EXPECT_EQ(faults(policy("platform", "platform-x", "kv/data/a"), connection()), none);
+    EXPECT_EQ(faults(policy("platform", "platform.x", "kv/data/a"), connection()), none);
     EXPECT_EQ(faults(policy("platform", "x", "kv/data/a"), connection()),
               std::vector<std::string>{"spec.name"});
-    EXPECT_EQ(faults(policy("tenant", "tenant-x", "kv/data/a"), connection()),
+    EXPECT_EQ(faults(policy("tenant", "tenant.x", "kv/data/a"), connection()),
               std::vector<std::string>{"spec.connectionRef"});
-    EXPECT_EQ(faults(make("VaultPolicy", "platform", {{"name", "platform-x"}, {"hcl", "path \"*\" {}"}}),
+    EXPECT_EQ(faults(make("VaultPolicy", "platform", {{"name", "platform.x"}, {"hcl", "path \"*\" {}"}}),
                      connection()),
               std::vector<std::string>{"spec.hcl"});
 }
@@ -106,13 +106,51 @@ TEST(Grants, ReservedPoliciesStayReservedUnderAGrantOfEverything) {
     EXPECT_EQ(faults(policy("any", "p", "sys/policies/acl/*"), from), none);
 }
 
+TEST(Grants, EachStandsAlone) {
+    const Resource from = connection(
+        {{{"namespaces", {"t"}}, {"names", {"app-*"}}, {"mounts", {"approle"}}, {"policies", {"app-*"}}},
+         {{"namespaces", {"t"}},
+          {"names", {"ci"}},
+          {"mounts", {"approle-ci"}},
+          {"policies", {"admin"}},
+          {"rights", {"adopt"}}}});
+    const auto role = [](const char* name, const char* mount, const char* policy) {
+        return make("VaultAppRole", "t", {{"name", name}, {"mount", mount}, {"tokenPolicies", {policy}}});
+    };
+    EXPECT_EQ(faults(role("app-x", "approle", "app-y"), from), none);
+    EXPECT_EQ(faults(role("ci", "approle-ci", "admin"), from), none);
+    EXPECT_EQ(faults(role("app-x", "approle", "admin"), from),
+              std::vector<std::string>{"spec.tokenPolicies[0]"});
+    EXPECT_EQ(faults(role("app-x", "APPROLE", "app-y"), from), std::vector<std::string>{"spec.mount"});
+    EXPECT_FALSE(judge(role("app-x", "approle", "app-y"), from, {}).rights.adopt);
+    EXPECT_TRUE(judge(role("ci", "approle-ci", "admin"), from, {}).rights.adopt);
+}
+
+TEST(Grants, TheSystemOfAChildNamespaceNeedsItsName) {
+    const Resource from =
+        connection({{{"namespaces", {"t"}}, {"names", {"*"}}, {"paths", {"*", "child/sys/policies/*"}}}});
+    EXPECT_EQ(faults(policy("t", "x", "child/sys/*"), from), std::vector<std::string>{"spec.rules[0].path"});
+    EXPECT_EQ(faults(policy("t", "x", "a/b/auth/token/create"), from),
+              std::vector<std::string>{"spec.rules[0].path"});
+    EXPECT_EQ(faults(policy("t", "x", "child/sys/policies/acl/x"), from), none);
+}
+
+TEST(Grants, ANamespaceHasNothingOfOneWhoseNameBeginsLikeIt) {
+    const Resource from =
+        connection({{{"namespaces", {"dev", "dev-prod"}}, {"mounts", {"approle"}}, {"paths", {"kv/*"}}}});
+    EXPECT_EQ(faults(policy("dev", "dev-prod.x", "kv/a"), from), std::vector<std::string>{"spec.name"});
+    EXPECT_EQ(faults(make("VaultAppRole", "dev", {{"name", "dev.r"}, {"tokenPolicies", {"dev-prod.secret"}}}),
+                     from),
+              std::vector<std::string>{"spec.tokenPolicies[0]"});
+}
+
 TEST(Grants, AreBoundToTheNamespacesThatTheyName) {
     const Resource from = connection(
         {{{"namespaces", {"a"}}, {"paths", {"kv/a/*"}}}, {{"namespaces", {"b"}}, {"paths", {"kv/b/*"}}}});
-    EXPECT_EQ(faults(policy("a", "a-x", "kv/a/1"), from), none);
-    EXPECT_EQ(faults(policy("a", "a-x", "kv/b/1"), from), std::vector<std::string>{"spec.rules[0].path"});
+    EXPECT_EQ(faults(policy("a", "a.x", "kv/a/1"), from), none);
+    EXPECT_EQ(faults(policy("a", "a.x", "kv/b/1"), from), std::vector<std::string>{"spec.rules[0].path"});
     EXPECT_THAT(judge(policy("a", "b-x", "kv/a/1"), from, {}).faults.at(0).message,
-                HasSubstr("it may be a-*"));
+                HasSubstr("it may be a.*"));
 }
 
 // The matcher of Vault's ACL, the slow way: as a regular expression.

@@ -123,6 +123,9 @@ TEST(RolePlan, LeavesAForeignRoleAlone) {
         if (verdict == Verdict::refused) {
             EXPECT_EQ(made.reason, "AdoptionRefused");
             EXPECT_TRUE(made.requests.empty());
+            if (!may) {
+                EXPECT_TRUE(made.changes.empty()) << "what a foreign role is like is nobody's business";
+            }
         }
     }
 }
@@ -175,6 +178,13 @@ TEST(PolicyPlan, SpacingCommentsAndOrderInListsAreNoDrift) {
         const Plan made = plan(policy(), {{"sys/policies/acl/ai-api", Json{{"policy", held}}}}, owner);
         EXPECT_EQ(made.verdict, Verdict::in_sync) << held;
     }
+}
+
+TEST(PolicyPlan, TellsInOneLineWhatDiffers) {
+    const Plan made = plan(
+        policy(), {{"sys/policies/acl/ai-api", Json{{"policy", "path \"x\" { capabilities = [\"read\"] }"}}}},
+        owner);
+    EXPECT_THAT(summary(made.changes), HasSubstr("path x: read → absent"));
 }
 
 TEST(PolicyPlan, ATouchedWordIsDrift) {

@@ -118,9 +118,25 @@ TEST(Reading, RefusesNamesThatLeaveTheirPlace) {
     }
 }
 
+TEST(Reading, TheSettingsOfAMountAreNoMount) {
+    for (const char* path : {"kv/tune", "tune", "a/tune/b"}) {
+        const Reading found =
+            read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
+                  {"kind", "VaultMount"},
+                  {"metadata", {{"name", "m"}}},
+                  {"spec", {{"connectionRef", {{"name", "m"}}}, {"path", path}, {"type", "kv"}}}},
+                 "ai");
+        EXPECT_EQ(fields(found.faults), std::vector<std::string>{"spec.path"}) << path;
+    }
+}
+
 TEST(Reading, WantsOneOfTwoWays) {
     EXPECT_EQ(fields(read(policy({{"name", "p"}}), "ai").faults), std::vector<std::string>{"spec"});
-    EXPECT_EQ(fields(read(policy({{"name", "p"}, {"hcl", "x"}, {"rules", Json::array()}}), "ai").faults),
+    EXPECT_EQ(fields(read(policy({{"name", "p"},
+                                  {"hcl", "x"},
+                                  {"rules", {{{"path", "x"}, {"capabilities", {"read"}}}}}}),
+                          "ai")
+                         .faults),
               std::vector<std::string>{"spec"});
 }
 
