@@ -210,12 +210,8 @@ private:
 
     // Whether the resource was made in the Vault that is asked.
     bool is_here(const resources::Resource& resource) const {
-        std::string vault = flags_.address;
-        if (const auto origin = net::Origin::parse(vault)) vault = origin->text();
-        std::ranges::transform(vault, vault.begin(),
-                               [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-        if (!flags_.vault_namespace.empty()) vault += " " + flags_.vault_namespace;
-        return resource.claim == vault + " " + planner::claim(resource);
+        return resource.claim ==
+               reconcile::vault_name(flags_.address, flags_.vault_namespace) + " " + planner::claim(resource);
     }
 
     static void refuse(ReportRow& row, std::string reason, std::string message) {

@@ -665,14 +665,9 @@ private:
         return plan.verdict == Verdict::create ? "made" : planner::summary(plan.changes);
     }
 
-    // The same for every spelling of an address.
     static std::string vault_of(const resources::Resource& connection) {
-        const std::string ns = connection.spec.value("vaultNamespace", "");
-        std::string address = connection.spec.value("address", "");
-        if (const auto origin = net::Origin::parse(address)) address = origin->text();
-        std::ranges::transform(address, address.begin(),
-                               [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-        return ns.empty() ? address : address + " " + ns;
+        return reconcile::vault_name(connection.spec.value("address", ""),
+                                     connection.spec.value("vaultNamespace", ""));
     }
 
     bool owns(const resources::Resource& resource, const std::string& claim) const {

@@ -44,4 +44,12 @@ Task<result<std::vector<std::string>>> own_policies(vault::Client& vault, Deadli
     co_return policies;
 }
 
+std::string vault_name(const std::string& address, const std::string& vault_namespace) {
+    const auto origin = net::Origin::parse(address);
+    std::string name = origin ? origin->text() : address;
+    std::ranges::transform(name, name.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return vault_namespace.empty() ? name : name + " " + vault_namespace;
+}
+
 }  // namespace keyshepherd::reconcile

@@ -25,4 +25,7 @@ Task<result<std::vector<std::string>>> act(vault::Client& vault, const planner::
 // Policies of the client's own token, in lower case and without `default`: resources may not touch them.
 Task<result<std::vector<std::string>>> own_policies(vault::Client& vault, Deadline deadline);
 
+// The name of a Vault in claims: its address and namespace, the same for every spelling of the address.
+std::string vault_name(const std::string& address, const std::string& vault_namespace);
+
 }  // namespace keyshepherd::reconcile
