@@ -166,11 +166,24 @@ private:
     }
 
     Task<void> release() {
-        const auto patch = machine_.release(wall_time());
-        if (!patch) co_return;
-        auto released = co_await client_.patch(ref_, merge(*patch), SteadyClock::now() + times_.retry);
-        // It runs out by itself.
-        if (!released && hooks_.failed) hooks_.failed(released.error());
+        const Deadline until = SteadyClock::now() + times_.retry;
+        for (;;) {
+            const auto patch = machine_.release(wall_time());
+            if (!patch) co_return;
+            auto released = co_await client_.patch(ref_, merge(*patch), until);
+            if (released) co_return;
+            // A renewal that was cut short may have arrived all the same: then the Lease is ours, in a later
+            // version.
+            if (released.error().code == Errc::conflict && SteadyClock::now() < until) {
+                if (auto lease = co_await client_.get(ref_, until)) {
+                    machine_.observed(*lease, SteadyClock::now());
+                    continue;
+                }
+            }
+            // It runs out by itself.
+            if (hooks_.failed) hooks_.failed(released.error());
+            co_return;
+        }
     }
 
     static Patch merge(const Json& body) {

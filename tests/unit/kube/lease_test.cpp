@@ -211,6 +211,20 @@ TEST_F(LeadTest, ACancelledOneJoinsItsWorkAndGivesTheLeaseBack) {
     }
 }
 
+TEST_F(LeadTest, ARenewalThatArrivedUnseenDoesNotKeepTheLease) {
+    Leases leases(context_);
+    {
+        Client a(context_, leases.config());
+        Record record;
+        const auto started = start(candidate(a, "a", record, 60s));
+        run_until([&] { return record.running == 1; });
+        (*leases.stored)["metadata"]["resourceVersion"] = "later";
+        started->cancel.emit(boost::asio::cancellation_type::terminal);
+        EXPECT_EQ(finish(started).error().code, Errc::cancelled);
+        EXPECT_EQ(leases.holder(), "");
+    }
+}
+
 TEST_F(LeadTest, ACandidateThatWaitsCanBeCancelled) {
     Leases leases(context_);
     leases.stored = Json{{"metadata", {{"resourceVersion", "1"}}},
