@@ -1,5 +1,4 @@
-#include "random.hpp"
-
+#include <keyshepherd/kube/random.hpp>
 #include <keyshepherd/kube/reflector.hpp>
 
 #include <boost/asio/cancellation_state.hpp>

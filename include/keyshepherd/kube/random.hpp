@@ -1,3 +1,4 @@
+// Chance for jitter.
 #pragma once
 
 #include <openssl/rand.h>

@@ -1,0 +1,76 @@
+#include "turn.hpp"
+
+#include <keyshepherd/kube/random.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace keyshepherd::controller {
+
+using planner::Truth;
+using namespace std::chrono_literals;
+
+Task<Again> ConnectionTurn::reconcile() {
+    if (deleting()) {
+        if (!resource().finalized) co_return std::nullopt;
+        if (const auto users = in_use(); !users.empty()) {
+            co_await report(
+                {.ready = Truth::no,
+                 .reason = "InUse",
+                 .message = fmt::format("goes when what uses it has left Vault in order, as {} {}/{}",
+                                        users.front().kind->name, users.front().ns, users.front().name)});
+            co_return std::nullopt;
+        }
+        if (!co_await runtime_.remove_finalizer(key_, entry_)) co_return runtime_.retry_in(key_);
+        co_return std::nullopt;
+    }
+    if (!entry_->faults.empty()) co_return co_await invalid();
+    Finding finding;
+    milliseconds again = 60s;
+    auto session = co_await runtime_.sessions.open(key_, resource(), runtime_.soon());
+    auto health = session ? co_await (*session)->vault.health(runtime_.soon())
+                          : result<vault::Health>(std::unexpected(session.error()));
+    result<void> usable;
+    if (!health)
+        usable = std::unexpected(health.error());
+    else if (!health->usable())
+        usable = fail(Errc::unavailable, health->sealed ? "Vault is sealed" : "Vault is not initialized");
+    else if (auto reserved = co_await (*session)->reserved_policies(runtime_.soon()); !reserved)
+        usable = std::unexpected(reserved.error());
+    if (!usable && usable.error().code == Errc::cancelled) co_return std::nullopt;
+    if (usable) {
+        runtime_.queue.forget(key_);
+        finding = {.ready = Truth::yes, .reason = "Connected", .message = "logged in"};
+        finding.facts = {{"vaultVersion", health->version}, {"vaultClusterID", health->cluster_id}};
+    } else {
+        outcome = "error";
+        finding = planner::finding_of(usable.error());
+        again = std::min<milliseconds>(runtime_.retry_in(key_), 5s);
+        if (usable.error().code == Errc::unauthorized || usable.error().code == Errc::forbidden) {
+            finding.reason = "AuthFailed";
+            runtime_.sessions.close(key_);
+        }
+    }
+    const bool recovered = usable && planner::ready_reason(entry_->status) != "Connected";
+    co_await report(finding);
+    if (recovered)
+        for (const Key& dependent : runtime_.store.dependents(key_))
+            runtime_.wake(dependent, milliseconds(static_cast<long>(2000 * kube::random_unit())));
+    co_return again;
+}
+
+// Resources that still need the connection to leave Vault in order.
+std::vector<Key> ConnectionTurn::in_use() const {
+    std::vector<Key> users;
+    const std::string vault = entry_->faults.empty() ? vault_of(resource()) : "";
+    for (const Key& key : runtime_.store.dependents(key_))
+        if (const EntryPtr entry = runtime_.store.find(key);
+            entry != nullptr && entry->resource.finalized &&
+            (!entry->resource.claim.empty() ||
+             runtime_.owns(entry->resource, vault + " " + planner::claim(entry->resource))))
+            users.push_back(key);
+    return users;
+}
+
+}  // namespace keyshepherd::controller

@@ -1,0 +1,44 @@
+// Events, sent in the background: nothing depends on them, and the log has it all.
+#pragma once
+
+#include <keyshepherd/kube/client.hpp>
+#include <keyshepherd/kube/event.hpp>
+#include <keyshepherd/net/signal.hpp>
+#include <keyshepherd/telemetry/log.hpp>
+
+#include <deque>
+#include <functional>
+#include <string>
+#include <utility>
+
+namespace keyshepherd::controller {
+
+// For one thread, that of `context`.
+class EventRecorder {
+public:
+    EventRecorder(boost::asio::io_context& context, kube::Client& kube, telemetry::Log& log,
+                  std::string instance, std::chrono::milliseconds call)
+        : kube_(kube),
+          log_(log),
+          reporter_{"keyshepherd.dev/operator", std::move(instance)},
+          call_(call),
+          told_(context.get_executor()) {}
+
+    // `regarding` is the object with apiVersion, kind and metadata. Dropped when too many wait.
+    void record(kube::Json regarding, kube::Event::Type type, std::string reason, std::string action,
+                std::string note);
+
+    // Sends them until it is cancelled; while `busy` says that there is more important work, for up to
+    // `patience` an event, it waits.
+    kube::Task<void> run(std::function<bool()> busy, std::chrono::milliseconds patience);
+
+private:
+    kube::Client& kube_;
+    telemetry::Log& log_;
+    kube::Reporter reporter_;
+    std::chrono::milliseconds call_;
+    std::deque<std::pair<kube::Json, kube::Event>> waiting_;
+    net::Signal told_;
+};
+
+}  // namespace keyshepherd::controller

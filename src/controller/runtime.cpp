@@ -1,0 +1,211 @@
+#include "runtime.hpp"
+
+#include <keyshepherd/core/build.hpp>
+#include <keyshepherd/kube/finalizer.hpp>
+#include <keyshepherd/kube/random.hpp>
+#include <keyshepherd/planner/plan.hpp>
+#include <keyshepherd/reconcile/vault_object.hpp>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <limits>
+
+namespace keyshepherd::controller {
+
+using planner::Truth;
+using namespace std::chrono_literals;
+
+kube::Resource resource_of(const resources::Kind& kind) {
+    return {std::string(resources::group), std::string(resources::version), std::string(kind.plural), true};
+}
+
+kube::ObjectRef ref_of(const Key& key, std::string subresource) {
+    return {resource_of(*key.kind), key.ns, key.name, std::move(subresource)};
+}
+
+std::string now_text() {
+    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+}
+
+std::time_t time_of(const std::string& text) {
+    std::tm time{};
+    return strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &time) == nullptr ? 0 : timegm(&time);
+}
+
+std::string vault_of(const resources::Resource& connection) {
+    return reconcile::vault_name(connection.spec.value("address", ""),
+                                 connection.spec.value("vaultNamespace", ""));
+}
+
+Runtime::Runtime(boost::asio::io_context& context_, const Options& options_, telemetry::Log& log_)
+    : context(context_),
+      options(options_),
+      log(log_),
+      kube(context, options.kubernetes, fmt::format("keyshepherd/{}", version())),
+      sessions(context, kube,
+               {.addresses = options.vault_addresses,
+                .audience = options.audience,
+                .requests_per_second = options.requests_per_second,
+                .call = options.call},
+               metrics),
+      events(context, kube, log, options.identity, options.call),
+      changed(context.get_executor()),
+      held_(context.get_executor()) {}
+
+void Runtime::wake(const Key& key, milliseconds in) {
+    if (key.kind == nullptr) return;
+    if (const auto at = later_.find(key); at != later_.end()) at->second.woken = true;
+    queue.add(key, SteadyClock::now() + in);
+    changed.notify_one();
+}
+
+milliseconds Runtime::retry_in(const Key& key) {
+    const double unit = kube::random_unit();
+    const unsigned attempt = std::min(queue.failures(key), 5U);
+    queue.retry(key, SteadyClock::now() + 24h, unit);  // counts; the wait is ours
+    return milliseconds(static_cast<long>((1000 << attempt) * (0.5 + unit / 2)));
+}
+
+bool Runtime::behind() const {
+    const auto next = queue.next_wakeup(std::numeric_limits<std::size_t>::max());
+    return next && *next <= SteadyClock::now();
+}
+
+bool Runtime::tell_later(const Key& key, Finding finding, std::int64_t generation) {
+    if (!behind()) return false;
+    later_.insert_or_assign(key, Later{std::move(finding), generation});
+    later_order_.emplace_back(SteadyClock::now() + longest_later, key);
+    return true;
+}
+
+std::optional<Runtime::Later> Runtime::take_later(const Key& key) {
+    auto taken = later_.extract(key);
+    return taken ? std::optional(std::move(taken.mapped())) : std::nullopt;
+}
+
+bool Runtime::queue_later(Deadline now, bool idle) {
+    while (!later_order_.empty() && (idle || later_order_.front().first <= now)) {
+        const Key key = std::move(later_order_.front().second);
+        later_order_.pop_front();
+        if (!later_.contains(key)) continue;
+        queue.add(key, now);
+        return true;
+    }
+    return false;
+}
+
+void Runtime::start_over() {
+    queue.clear();
+    later_.clear();
+    later_order_.clear();
+    for (const Key& key : store.keys()) wake(key);
+}
+
+void Runtime::forget(const Key& key) {
+    store.erase(key);
+    later_.erase(key);
+    queue.forget(key);
+}
+
+bool Runtime::owns(const resources::Resource& resource, const std::string& claim) const {
+    return resource.claim == claim || seal.made(resource.mark, resource.uid, claim);
+}
+
+Task<bool> Runtime::own(Key key, EntryPtr entry, EntryPtr connection, std::string claim) {
+    if (!connection->resource.finalized && !co_await hold(key_of(*connection))) co_return false;
+    if (const std::string mark = seal.mark(entry->resource.uid, claim); !mark.empty()) {
+        // What is patched must be what was looked at: else annotations that came meanwhile would be lost.
+        Json patch = Json::array({{{"op", "test"},
+                                   {"path", "/metadata/resourceVersion"},
+                                   {"value", entry->metadata["metadata"].value("resourceVersion", "")}}});
+        if (const auto finalizer = kube::add_finalizer(entry->metadata, resources::finalizer))
+            patch.insert(patch.end(), finalizer->begin(), finalizer->end());
+        if (entry->resource.annotated)
+            patch.push_back(
+                {{"op", "add"}, {"path", "/metadata/annotations/keyshepherd.dev~1claim"}, {"value", mark}});
+        else
+            patch.push_back({{"op", "add"},
+                             {"path", "/metadata/annotations"},
+                             {"value", {{std::string(resources::claim_annotation), mark}}}});
+        auto patched = co_await kube.patch(
+            ref_of(key), {.kind = kube::Patch::Kind::json_patch, .body = std::move(patch)}, soon());
+        co_return taken(key, patched);
+    }
+    if (!co_await add_finalizer(key, entry)) co_return false;
+    const Json body = {{"status", {{"claim", claim}}}};
+    auto patched =
+        co_await kube.patch(ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = body}, soon());
+    co_return taken(key, patched);
+}
+
+Task<bool> Runtime::hold(Key connection) {
+    for (;;) {
+        const EntryPtr latest = store.find(connection);
+        if (latest == nullptr) co_return false;
+        if (latest->resource.finalized) co_return true;
+        if (!holding_.contains(connection)) {
+            holding_.insert(connection);
+            const bool held = co_await add_finalizer(connection, latest);
+            holding_.erase(connection);
+            held_.notify_all();
+            co_return held;
+        }
+        if (co_await held_.wait(soon()) != net::Wake::notified) co_return false;
+    }
+}
+
+Task<bool> Runtime::add_finalizer(Key key, EntryPtr entry) {
+    const auto patch = kube::add_finalizer(entry->metadata, resources::finalizer);
+    if (!patch) co_return true;
+    auto patched =
+        co_await kube.patch(ref_of(key), {.kind = kube::Patch::Kind::json_patch, .body = *patch}, soon());
+    co_return taken(key, patched);
+}
+
+Task<bool> Runtime::remove_finalizer(Key key, EntryPtr entry) {
+    const auto patch = kube::remove_finalizer(entry->metadata, resources::finalizer);
+    if (!patch) co_return true;
+    auto patched =
+        co_await kube.patch(ref_of(key), {.kind = kube::Patch::Kind::json_patch, .body = *patch}, soon());
+    if (!patched && patched.error().code == Errc::not_found) co_return true;
+    co_return taken(key, patched);
+}
+
+bool Runtime::taken(const Key& key, const result<Json>& patched) {
+    if (!patched) {
+        if (patched.error().code != Errc::cancelled)
+            log.warn("cannot write to the API server", {{"kind", key.kind->name},
+                                                        {"namespace", key.ns},
+                                                        {"name", key.name},
+                                                        {"error", patched.error().message}});
+        return false;
+    }
+    if (store.contains(key) && !store.is_old_news(key, *patched)) store.put(make_entry(*patched));
+    return true;
+}
+
+Task<bool> Runtime::report(Key key, EntryPtr entry, Finding finding) {
+    const EntryPtr latest = store.find(key);
+    if (latest == nullptr) co_return true;
+    const Json after = planner::status_after(latest->status, finding, entry->resource.generation, now_text());
+    if (after == latest->status) co_return true;
+    const std::string before = planner::ready_reason(latest->status);
+    auto patched = co_await kube.patch(
+        ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = {{"status", after}}}, soon());
+    if (!patched && patched.error().code == Errc::not_found) co_return true;
+    if (!taken(key, patched)) co_return false;
+    if (before == finding.reason || (finding.ready == Truth::yes && !finding.drifted.value_or(false)))
+        co_return true;
+    log.warn("not as it should be", {{"kind", key.kind->name},
+                                     {"namespace", key.ns},
+                                     {"name", key.name},
+                                     {"reason", finding.reason},
+                                     {"message", finding.message}});
+    events.record(latest->metadata, kube::Event::Type::warning, finding.reason, "Reconcile", finding.message);
+    co_return true;
+}
+
+}  // namespace keyshepherd::controller

@@ -1,0 +1,109 @@
+// What every reconcile works with: what is known, the queue, the ways to Vault and to the API server.
+#pragma once
+
+#include "event_recorder.hpp"
+#include "seal.hpp"
+#include "store.hpp"
+#include "vault_session.hpp"
+
+#include <keyshepherd/controller/operator.hpp>
+#include <keyshepherd/fsm/work_queue.hpp>
+#include <keyshepherd/kube/client.hpp>
+#include <keyshepherd/net/signal.hpp>
+#include <keyshepherd/planner/status.hpp>
+#include <keyshepherd/telemetry/operator_metrics.hpp>
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+namespace keyshepherd::controller {
+
+using net::SteadyClock;
+using planner::Finding;
+using std::chrono::milliseconds;
+
+kube::Resource resource_of(const resources::Kind& kind);
+kube::ObjectRef ref_of(const Key& key, std::string subresource = {});
+// RFC 3339 in UTC, as the API's Time wants it.
+std::string now_text();
+// Seconds since 1970 of what Kubernetes writes; 0 for anything else.
+std::time_t time_of(const std::string& text);
+// The Vault that a connection leads to, as claims name it.
+std::string vault_of(const resources::Resource& connection);
+
+// For one thread, that of `context`; outlives every coroutine that it is given to.
+class Runtime {
+public:
+    Runtime(boost::asio::io_context& context, const Options& options, telemetry::Log& log);
+
+    // ---- the queue
+
+    void wake(const Key& key, milliseconds in = milliseconds(0));
+    // How long to wait after a failure: doubles, and within a minute of Vault's return everything is looked
+    // at.
+    milliseconds retry_in(const Key& key);
+    // Whether resources are due that nobody looks at yet.
+    bool behind() const;
+    Deadline soon() const { return SteadyClock::now() + options.call; }
+
+    // Applications wait for what is in Vault: where resources are due, all of that comes first, and what a
+    // resource came to is told afterwards. False when nothing is due: then tell it now.
+    bool tell_later(const Key& key, Finding finding, std::int64_t generation);
+    struct Later {
+        Finding finding;
+        std::int64_t generation;
+        bool woken = false;  // something has happened since
+    };
+    std::optional<Later> take_later(const Key& key);
+    // Queues the resource whose state waits the longest to be told, when it is `idle` or has waited long
+    // enough.
+    bool queue_later(Deadline now, bool idle);
+    bool has_later() const { return !later_order_.empty(); }
+    // Whoever led before may have missed something: everything is due.
+    void start_over();
+    void forget(const Key& key);
+
+    // ---- whose an object in Vault is
+
+    bool owns(const resources::Resource& resource, const std::string& claim) const;
+    // The finalizer of the connection; then, in one write, the resource's own and a mark of whose the object
+    // is. The status says so too, once it is written. Without a key for marks the status says so at once.
+    Task<bool> own(Key key, EntryPtr entry, EntryPtr connection, std::string claim);
+
+    // ---- what is told to the API server; false when it could not be
+
+    // The finalizer of a connection, which many resources want at once.
+    Task<bool> hold(Key connection);
+    Task<bool> add_finalizer(Key key, EntryPtr entry);
+    Task<bool> remove_finalizer(Key key, EntryPtr entry);
+    // What a patch gave back is newer than what the watch has told so far.
+    bool taken(const Key& key, const result<Json>& patched);
+    // Writes the status when it says something new, and an event when the reason is another. True also when
+    // there is nothing new.
+    Task<bool> report(Key key, EntryPtr entry, Finding finding);
+
+    static constexpr std::chrono::seconds longest_later{5};
+
+    boost::asio::io_context& context;
+    const Options& options;
+    telemetry::Log& log;
+    telemetry::OperatorMetrics metrics;
+    kube::Client kube;
+    Sessions sessions;
+    EventRecorder events;
+    Store store;
+    Seal seal;
+    fsm::WorkQueue<Key> queue;
+    net::Signal changed;  // something may be due
+
+private:
+    std::map<Key, Later> later_;
+    std::deque<std::pair<Deadline, Key>> later_order_;
+    std::set<Key> holding_;  // connections whose finalizer is being written
+    net::Signal held_;
+};
+
+}  // namespace keyshepherd::controller

@@ -1,0 +1,125 @@
+#include "turn.hpp"
+
+#include <keyshepherd/kube/random.hpp>
+#include <keyshepherd/planner/status.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+
+namespace keyshepherd::controller {
+
+using planner::Truth;
+using namespace std::chrono_literals;
+
+Turn::Turn(Runtime& runtime, Key key, EntryPtr entry)
+    : runtime_(runtime), key_(std::move(key)), entry_(std::move(entry)) {}
+
+Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way() {
+    const Key through = connection_of(resource());
+    const EntryPtr connection = runtime_.store.find(through);
+    if (connection == nullptr || !connection->faults.empty()) {
+        outcome = "refused";
+        const std::string which = fmt::format("VaultConnection {}/{}", through.ns, through.name);
+        if (deleting())
+            co_return std::unexpected(NoWay{co_await wait_or_orphan(nullptr, which + " is not there")});
+        co_await refuse("ConnectionNotFound",
+                        which + (connection == nullptr ? " is not there" : " has faults of its own"));
+        co_return std::unexpected(NoWay{});  // its arrival wakes us
+    }
+    auto session = co_await runtime_.sessions.open(through, connection->resource, runtime_.soon());
+    auto reserved = session ? co_await (*session)->reserved_policies(runtime_.soon())
+                            : result<std::set<std::string>>(std::unexpected(session.error()));
+    if (!reserved) co_return std::unexpected(NoWay{co_await failed(connection, reserved.error())});
+    co_return Way{connection, *session, *std::move(reserved)};
+}
+
+milliseconds Turn::resync() const {
+    const auto period =
+        resources::seconds_of(resource().spec.value("resyncPeriod", Json("5m"))).value_or(300);
+    return milliseconds(static_cast<long>(static_cast<double>(std::max<std::int64_t>(period, 1)) * 1000.0 *
+                                          (0.8 + 0.2 * kube::random_unit())));
+}
+
+Task<void> Turn::report(Finding finding) {
+    co_await runtime_.report(key_, entry_, std::move(finding));
+}
+
+Task<void> Turn::refuse(std::string reason, std::string message, std::optional<bool> synced) {
+    outcome = "refused";
+    co_await report(
+        {.ready = Truth::no, .reason = std::move(reason), .message = std::move(message), .synced = synced});
+}
+
+void Turn::event(kube::Event::Type type, std::string reason, std::string action, std::string note) {
+    runtime_.events.record(entry_->metadata, type, std::move(reason), std::move(action), std::move(note));
+}
+
+Task<Again> Turn::invalid() {
+    co_await refuse("InvalidSpec", joined(entry_->faults));
+    co_return std::nullopt;
+}
+
+std::string Turn::joined(const std::vector<resources::Fault>& faults) {
+    std::string text;
+    for (const resources::Fault& fault : faults)
+        text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", fault.field, fault.message);
+    return text;
+}
+
+Task<Again> Turn::failed(EntryPtr connection, Error error) {
+    if (error.code == Errc::cancelled) co_return std::nullopt;
+    outcome = "error";
+    Finding finding = planner::finding_of(error);
+    const bool away = finding.ready == Truth::unknown || finding.reason == "AuthFailed";
+    const Key through = connection_of(resource());
+    if (finding.reason == "AuthFailed") runtime_.sessions.close(through);
+    if (away) runtime_.wake(through);
+    if (deleting() && (away || finding.reason == "PermissionDenied"))
+        co_return co_await wait_or_orphan(connection, error.message);
+    if (deleting() && finding.reason == "MountNotFound")  // with the mount went what was in it
+        co_return co_await let_go();
+    if (!away) finding.synced = false;
+    co_await report(finding);
+    const auto wait = runtime_.retry_in(key_);
+    // What only a person can mend is not asked for again and again.
+    co_return away ? wait : std::max<milliseconds>(wait, 2s);
+}
+
+Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
+    const auto timeout =
+        connection == nullptr
+            ? 300
+            : resources::seconds_of(connection->resource.spec.value("deletionTimeout", Json("5m")))
+                  .value_or(300);
+    const auto left = time_of(resource().deletion_time) + timeout - std::time(nullptr);
+    if (left > 0) {
+        co_await report({.ready = Truth::no, .reason = "DeletionBlocked", .message = why});
+        co_return std::min<milliseconds>(runtime_.retry_in(key_), std::chrono::seconds(left));
+    }
+    const std::string path = planner::claim(resource());
+    const auto gone = co_await runtime_.remove_finalizer(key_, entry_);
+    if (!gone) co_return runtime_.retry_in(key_);
+    runtime_.metrics.orphaned(key_.kind->name);
+    runtime_.log.error("left in Vault", {{"kind", key_.kind->name},
+                                         {"namespace", key_.ns},
+                                         {"name", key_.name},
+                                         {"vaultPath", path},
+                                         {"error", why}});
+    // In a namespace that is going no event can be made: it is about the namespace.
+    const Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", key_.ns}}}};
+    runtime_.events.record(ns, kube::Event::Type::warning, "Orphaned", "Delete",
+                           fmt::format("{} {}/{} went; {} stays in Vault, which could not be asked: {}",
+                                       key_.kind->name, key_.ns, key_.name, path, why));
+    runtime_.wake(connection_of(resource()));
+    co_return std::nullopt;
+}
+
+Task<Again> Turn::let_go() {
+    if (!co_await runtime_.remove_finalizer(key_, entry_)) co_return runtime_.retry_in(key_);
+    runtime_.wake(connection_of(resource()));
+    co_return std::nullopt;
+}
+
+}  // namespace keyshepherd::controller

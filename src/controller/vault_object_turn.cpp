@@ -1,0 +1,192 @@
+#include "turn.hpp"
+
+#include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/reconcile/vault_object.hpp>
+
+#include <fmt/format.h>
+
+namespace keyshepherd::controller {
+
+using planner::Truth;
+using planner::Verdict;
+
+namespace {
+
+std::string difference(const planner::Plan& plan) {
+    return plan.verdict == Verdict::create ? "made" : planner::summary(plan.changes);
+}
+
+}  // namespace
+
+Task<Again> VaultObjectTurn::reconcile() {
+    const auto later = runtime_.take_later(key_);
+    if (deleting() && !resource().finalized) co_return std::nullopt;
+    if (resource().paused && !deleting()) {
+        co_await report(
+            {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"});
+        co_return std::nullopt;
+    }
+    if (!entry_->faults.empty() && !deleting()) co_return co_await invalid();
+    if (later && !deleting() && later->generation == resource().generation) {
+        co_await report(later->finding);
+        co_return later->woken ? milliseconds(0) : resync();
+    }
+
+    const auto reached = co_await way();
+    if (!reached) co_return reached.error().again;
+    // Before anything else leaves for Vault.
+    const planner::Judgement judgement =
+        deleting() ? planner::Judgement()
+                   : planner::judge(resource(), reached->connection->resource, reached->reserved);
+    if (!judgement.faults.empty()) {
+        co_await refuse("NotGranted", joined(judgement.faults));
+        co_return std::nullopt;
+    }
+    const std::string vault = vault_of(reached->connection->resource);
+    const std::string claim = vault + " " + planner::claim(resource());
+    const EntryPtr owned_by = deleting() ? nullptr : co_await owner(vault);
+    if (owned_by != nullptr) {
+        co_await refuse(
+            "Conflict",
+            fmt::format("{} belongs to {}", planner::claim(resource()), owned_by->resource.text()), false);
+        co_return std::nullopt;  // woken when that one goes
+    }
+    const planner::Standing standing{.owner = runtime_.owns(resource(), claim),
+                                     .may_adopt = judgement.rights.adopt,
+                                     .role_id = resource().role_id};
+    auto observed =
+        co_await reconcile::observe(reached->session->vault, resource(), standing, runtime_.soon());
+    if (!observed) co_return co_await failed(reached->connection, observed.error());
+    if (deleting()) co_return co_await remove(*reached, *observed, standing);
+    co_return co_await converge(*reached, *observed, standing, claim);
+}
+
+Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation& observed,
+                                      const planner::Standing& standing, std::string claim) {
+    vault::Client& vault = way.session->vault;
+    const planner::Plan plan = planner::plan(resource(), observed, standing);
+    if (plan.verdict == Verdict::refused) {
+        co_await refuse(plan.reason, plan.message, false);
+        co_return resync();
+    }
+    const bool same_generation =
+        entry_->status.value("observedGeneration", std::int64_t{0}) == resource().generation;
+    const bool drift = standing.owner && same_generation && plan.verdict != Verdict::in_sync;
+    if (drift && resource().spec.value("driftPolicy", "") == "Report") {
+        if (planner::ready_reason(entry_->status) != "DriftDetected")
+            runtime_.metrics.drift(key_.kind->name, false);
+        co_await report({.ready = Truth::yes,
+                         .reason = "DriftDetected",
+                         .message = difference(plan),
+                         .synced = false,
+                         .drifted = true});
+        co_return resync();
+    }
+    if (!standing.owner || !resource().finalized) {
+        // What we are about to make or to take over is written down first: after a crash it is still
+        // ours.
+        if (!co_await runtime_.own(key_, entry_, way.connection, claim)) {
+            outcome = "error";
+            co_return runtime_.retry_in(key_);
+        }
+        const EntryPtr latest = runtime_.store.find(key_);
+        if (latest == nullptr || !latest->resource.deletion_time.empty()) co_return milliseconds(0);
+    }
+    if (!plan.requests.empty()) {
+        auto done = co_await reconcile::act(vault, plan, runtime_.soon());
+        if (!done) co_return co_await failed(way.connection, done.error());
+        outcome = "changed";
+        if (drift) runtime_.metrics.drift(key_.kind->name, true);
+        const char* reason = drift                             ? "DriftRepaired"
+                             : plan.verdict == Verdict::create ? "Created"
+                                                               : "Updated";
+        const std::string what =
+            drift && plan.verdict == Verdict::create ? "was gone, and is made again" : difference(plan);
+        std::string note = fmt::format("{}: {}", planner::claim(resource()), what);
+        for (const std::string& warning : *done) note += "; Vault warns: " + warning;
+        runtime_.log.info("changed in Vault", {{"kind", key_.kind->name},
+                                               {"namespace", key_.ns},
+                                               {"name", key_.name},
+                                               {"reason", reason},
+                                               {"vaultPath", planner::claim(resource())},
+                                               {"difference", what}});
+        event(drift ? kube::Event::Type::warning : kube::Event::Type::normal, reason, "Write", note);
+    }
+    runtime_.queue.forget(key_);
+    std::string role_id = plan.role_id;
+    if (key_.kind->name == "VaultAppRole" && role_id.empty() &&
+        (resource().role_id.empty() || plan.verdict == Verdict::create)) {
+        const auto answer = co_await vault.read(planner::claim(resource()) + "/role-id", runtime_.soon());
+        if (answer && *answer) role_id = (*answer)->value("role_id", "");
+    }
+    Finding finding{.ready = Truth::yes,
+                    .reason = "Reconciled",
+                    .message = "Vault is equal",
+                    .synced = true,
+                    .drifted = false};
+    finding.changed = !plan.requests.empty();
+    finding.facts = {{"claim", claim}, {"roleID", role_id}};
+    if (finding.changed && runtime_.tell_later(key_, finding, resource().generation)) co_return std::nullopt;
+    co_await report(finding);
+    co_return resync();
+}
+
+Task<Again> VaultObjectTurn::remove(const Way& way, const planner::Observation& observed,
+                                    const planner::Standing& standing) {
+    const planner::Plan plan = planner::plan_removal(resource(), observed, standing);
+    if (auto done = co_await reconcile::act(way.session->vault, plan, runtime_.soon()); !done)
+        co_return co_await failed(way.connection, done.error());
+    if (!standing.owner && !resource().claim.empty()) {
+        // It was made in another Vault, or under another address of this one.
+        runtime_.metrics.orphaned(key_.kind->name);
+        runtime_.log.error("left in Vault", {{"kind", key_.kind->name},
+                                             {"namespace", key_.ns},
+                                             {"name", key_.name},
+                                             {"claim", resource().claim}});
+        event(kube::Event::Type::warning, "Orphaned", "Delete",
+              fmt::format("{} stays: the connection leads elsewhere now", resource().claim));
+    }
+    if (!plan.requests.empty()) {
+        outcome = "changed";
+        runtime_.log.info("removed from Vault", {{"kind", key_.kind->name},
+                                                 {"namespace", key_.ns},
+                                                 {"name", key_.name},
+                                                 {"vaultPath", planner::claim(resource())}});
+    }
+    co_return co_await let_go();
+}
+
+// Who the object belongs to, when that is not this resource: whoever has made or adopted it; before anybody
+// has, the oldest of those who may.
+Task<EntryPtr> VaultObjectTurn::owner(std::string vault) {
+    const std::string path = planner::claim(resource());
+    const std::string claim = vault + " " + path;
+    if (runtime_.owns(resource(), claim)) co_return nullptr;
+    std::vector<EntryPtr> older;
+    bool before = true;
+    for (const Key& claimant : runtime_.store.claimants(path)) {
+        if (claimant == key_) {
+            before = false;
+            continue;
+        }
+        const EntryPtr other = runtime_.store.find(claimant);
+        if (runtime_.owns(other->resource, claim)) co_return other;
+        const EntryPtr connection = runtime_.store.find(connection_of(other->resource));
+        if (before && other->resource.deletion_time.empty() && connection != nullptr &&
+            connection->faults.empty() && vault_of(connection->resource) == vault)
+            older.push_back(other);
+    }
+    for (const EntryPtr& other : older) {
+        const Key through = connection_of(other->resource);
+        const EntryPtr connection = runtime_.store.find(through);
+        if (connection == nullptr) continue;
+        auto session = co_await runtime_.sessions.open(through, connection->resource, runtime_.soon());
+        if (!session) continue;  // who cannot reach Vault holds up nobody
+        auto reserved = co_await (*session)->reserved_policies(runtime_.soon());
+        if (reserved && planner::judge(other->resource, connection->resource, *reserved).faults.empty())
+            co_return other;
+    }
+    co_return nullptr;
+}
+
+}  // namespace keyshepherd::controller
