@@ -67,7 +67,7 @@ std::vector<Key> ConnectionTurn::in_use() const {
     for (const Key& key : runtime_.store.dependents(key_))
         if (const EntryPtr entry = runtime_.store.find(key);
             entry != nullptr && entry->resource.finalized &&
-            (!entry->resource.claim.empty() ||
+            (!entry->resource.claim.empty() || !entry->resource.connection.empty() ||
              runtime_.owns(entry->resource, vault + " " + planner::claim(entry->resource))))
             users.push_back(key);
     return users;

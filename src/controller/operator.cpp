@@ -5,6 +5,7 @@
 #include <keyshepherd/core/build.hpp>
 #include <keyshepherd/kube/lease.hpp>
 #include <keyshepherd/kube/reflector.hpp>
+#include <keyshepherd/kube/secret.hpp>
 #include <keyshepherd/net/server.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -29,6 +30,7 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using Signals = asio::basic_signal_set<net::Executor>;
 
+const resources::Kind* const secret_id_kind = resources::find_kind("VaultSecretID");
 const resources::Kind* const connection_kind = resources::find_kind("VaultConnection");
 
 class Operator {
@@ -54,6 +56,8 @@ public:
         for (KindSink& sink : sinks_)
             spawn(kube::reflect(runtime_.kube, resource_of(sink.kind), options_.watch_namespace, sink,
                                 {.early = true}));
+        spawn(kube::reflect(runtime_.kube, kube::secrets, options_.watch_namespace, runtime_.secrets,
+                            {.label_selector = SecretWatch::selector, .early = true}));
         spawn(stand());
         spawn(runtime_.events.run([this] { return runtime_.behind(); }, Runtime::longest_later));
         asio::co_spawn(context_, live(), [](const std::exception_ptr& e) {
@@ -98,7 +102,8 @@ private:
     }
 
     bool synced() const {
-        return std::ranges::all_of(sinks_, [](const KindSink& sink) { return sink.synced; });
+        return runtime_.secrets.synced() &&
+               std::ranges::all_of(sinks_, [](const KindSink& sink) { return sink.synced; });
     }
 
     void seen(const Json& object) {
@@ -107,8 +112,7 @@ private:
         const Key key = key_of(*entry);
         if (!runtime_.store.put(entry)) return;
         runtime_.wake(key);
-        if (key.kind != connection_kind) return;
-        runtime_.sessions.forget(key, entry->resource);
+        if (key.kind == connection_kind) runtime_.sessions.forget(key, entry->resource);
         for (const Key& dependent : runtime_.store.dependents(key)) runtime_.wake(dependent);
     }
 
@@ -119,10 +123,8 @@ private:
         runtime_.forget(key);
         runtime_.wake(key);
         if (entry == nullptr) return;
-        if (key.kind == connection_kind) {
-            for (const Key& dependent : runtime_.store.dependents(key)) runtime_.wake(dependent);
-            return;
-        }
+        for (const Key& dependent : runtime_.store.dependents(key)) runtime_.wake(dependent);
+        if (key.kind == connection_kind) return;
         if (entry->faults.empty())
             for (const Key& other : runtime_.store.claimants(planner::claim(entry->resource)))
                 runtime_.wake(other);
@@ -230,6 +232,7 @@ private:
             co_return std::nullopt;
         }
         if (key.kind == connection_kind) co_return co_await take<ConnectionTurn>(key, entry);
+        if (key.kind == secret_id_kind) co_return co_await take<SecretIdTurn>(key, entry);
         co_return co_await take<VaultObjectTurn>(key, entry);
     }
 

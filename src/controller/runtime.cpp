@@ -52,6 +52,7 @@ Runtime::Runtime(boost::asio::io_context& context_, const Options& options_, tel
                 .call = options.call},
                metrics),
       events(context, kube, log, options.identity, options.call),
+      secrets([this](const Key& key) { wake(key); }, metrics, log),
       changed(context.get_executor()),
       held_(context.get_executor()) {}
 
@@ -101,6 +102,7 @@ void Runtime::start_over() {
     queue.clear();
     later_.clear();
     later_order_.clear();
+    secrets.start_over();
     for (const Key& key : store.keys()) wake(key);
 }
 
@@ -108,6 +110,7 @@ void Runtime::forget(const Key& key) {
     store.erase(key);
     later_.erase(key);
     queue.forget(key);
+    secrets.forget(key);
 }
 
 bool Runtime::owns(const resources::Resource& resource, const std::string& claim) const {
@@ -193,8 +196,12 @@ Task<bool> Runtime::report(Key key, EntryPtr entry, Finding finding) {
     const Json after = planner::status_after(latest->status, finding, entry->resource.generation, now_text());
     if (after == latest->status) co_return true;
     const std::string before = planner::ready_reason(latest->status);
+    Json body = after;  // a merge takes away only what it names
+    for (const auto& [name, value] : latest->status.items())
+        if (!after.contains(name)) body[name] = nullptr;
     auto patched = co_await kube.patch(
-        ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = {{"status", after}}}, soon());
+        ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = {{"status", std::move(body)}}},
+        soon());
     if (!patched && patched.error().code == Errc::not_found) co_return true;
     if (!taken(key, patched)) co_return false;
     if (before == finding.reason || (finding.ready == Truth::yes && !finding.drifted.value_or(false)))

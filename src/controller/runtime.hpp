@@ -3,6 +3,7 @@
 
 #include "event_recorder.hpp"
 #include "seal.hpp"
+#include "secret_watch.hpp"
 #include "store.hpp"
 #include "vault_session.hpp"
 
@@ -96,6 +97,7 @@ public:
     EventRecorder events;
     Store store;
     Seal seal;
+    SecretWatch secrets;
     fsm::WorkQueue<Key> queue;
     net::Signal changed;  // something may be due
 

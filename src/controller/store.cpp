@@ -43,8 +43,9 @@ EntryPtr make_entry(const Json& object) {
     entry->status = object.value("status", Json::object());
     const auto notes = metadata.find("annotations");
     const Json& annotations = notes != metadata.end() && notes->is_object() ? *notes : none;
-    entry->trigger = fmt::format("{} {} {} {} {}", entry->resource.uid, entry->resource.generation,
+    entry->trigger = fmt::format("{} {} {} {} {} {} {}", entry->resource.uid, entry->resource.generation,
                                  entry->resource.deletion_time, entry->resource.paused,
+                                 entry->resource.cut_off, entry->resource.rotate_now,
                                  annotations.value(std::string(resources::reconcile_annotation), ""));
     return entry;
 }
@@ -54,10 +55,20 @@ Key key_of(const Entry& entry) {
 }
 
 Key connection_of(const resources::Resource& resource) {
+    if (!resource.connection.empty()) {
+        auto [ns, name] = kube::split_key(resource.connection);
+        return {resources::find_kind("VaultConnection"), std::move(ns), std::move(name)};
+    }
     const auto ref = resource.spec.is_object() ? resource.spec.find("connectionRef") : resource.spec.end();
     if (ref == resource.spec.end() || !ref->is_object()) return {};
     return {resources::find_kind("VaultConnection"), ref->value("namespace", resource.ns),
             ref->value("name", "")};
+}
+
+Key role_of(const resources::Resource& resource) {
+    const auto ref = resource.spec.is_object() ? resource.spec.find("appRoleRef") : resource.spec.end();
+    if (ref == resource.spec.end() || !ref->is_object()) return {};
+    return {resources::find_kind("VaultAppRole"), resource.ns, ref->value("name", "")};
 }
 
 EntryPtr Store::find(const Key& key) const {
@@ -86,11 +97,16 @@ EntryPtr Store::unpack(const Key& key, const Kept& kept) {
     resource.deletion_time = parts[9].get<std::string>();
     resource.annotated = parts[10].get<bool>();
     resource.mark = parts[11].get<std::string>();
+    resource.connection = parts[12].get<std::string>();
+    resource.rotate_now = parts[13].get<std::string>();
+    resource.cut_off = parts[14].get<bool>();
     return entry;
 }
 
 void Store::forget(const Key& key, const Kept& kept) {
-    if (const auto at = dependents_.find(kept.connection); at != dependents_.end()) {
+    for (const Key& on : kept.refers) {
+        const auto at = dependents_.find(on);
+        if (at == dependents_.end()) continue;
         at->second.erase(key);
         if (at->second.empty()) dependents_.erase(at);
     }
@@ -107,19 +123,21 @@ bool Store::put(EntryPtr entry) {
     const bool asks = held.trigger != entry->trigger;
     Kept kept;
     kept.trigger = entry->trigger;
-    kept.connection = connection_of(resource);
+    for (Key on : {connection_of(resource), role_of(resource)})
+        if (on.kind != nullptr) kept.refers.push_back(std::move(on));
     if (entry->faults.empty()) kept.claim = planner::claim(resource);
     kept.uid = resource.uid;
     kept.version = version_of(entry->metadata);
-    if (held.connection != kept.connection || held.claim != kept.claim) {
+    if (held.refers != kept.refers || held.claim != kept.claim) {
         forget(key, held);
-        if (kept.connection.kind != nullptr) dependents_[kept.connection].insert(key);
+        for (const Key& on : kept.refers) dependents_[on].insert(key);
         if (!kept.claim.empty()) claims_[kept.claim].insert(key);
     }
-    if (entry->faults.empty() && kept.connection.kind != nullptr) {
+    if (entry->faults.empty() && !kept.refers.empty()) {
         kept.text = Json::array({resource.spec, entry->status, entry->metadata, resource.created_at,
                                  resource.generation, resource.paused, resource.finalized, resource.claim,
-                                 resource.role_id, resource.deletion_time, resource.annotated, resource.mark})
+                                 resource.role_id, resource.deletion_time, resource.annotated, resource.mark,
+                                 resource.connection, resource.rotate_now, resource.cut_off})
                         .dump();
         kept.text.shrink_to_fit();
     } else {

@@ -38,8 +38,10 @@ using EntryPtr = std::shared_ptr<const Entry>;
 
 EntryPtr make_entry(const Json& object);
 Key key_of(const Entry& entry);
-// The VaultConnection that a resource refers to.
+// The VaultConnection that a resource refers to; of a VaultSecretID the one that it was issued by, if it was.
 Key connection_of(const resources::Resource& resource);
+// The VaultAppRole of a VaultSecretID.
+Key role_of(const resources::Resource& resource);
 
 class Store {
 public:
@@ -51,8 +53,8 @@ public:
     // Whether what is held is this state of the object or a later one: a patch's answer overtakes the watch.
     bool is_old_news(const Key& key, const Json& object) const;
 
-    // Everything that refers to a connection.
-    std::vector<Key> dependents(const Key& connection) const;
+    // Everything that refers to a connection, or to a role.
+    std::vector<Key> dependents(const Key& on) const;
     // Who is about the same path, of whichever Vault; the oldest first, on a tie the one with the lesser uid.
     std::vector<Key> claimants(const std::string& path) const;
     std::vector<Key> keys() const;
@@ -61,10 +63,10 @@ public:
 private:
     struct Kept {
         std::string trigger;
-        std::string text;   // what unpack() reads back, unless `whole` is there
-        EntryPtr whole;     // a connection, which every resource looks at, and what has faults
-        Key connection;     // that it refers to
-        std::string claim;  // "" of what has faults
+        std::string text;         // what unpack() reads back, unless `whole` is there
+        EntryPtr whole;           // a connection, which every resource looks at, and what has faults
+        std::vector<Key> refers;  // the connection, and of a VaultSecretID its role
+        std::string claim;        // "" of what has faults
         std::string uid;
         std::uint64_t version = 0;  // 0: not known to be a number
     };

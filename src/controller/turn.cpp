@@ -14,10 +14,12 @@ using planner::Truth;
 using namespace std::chrono_literals;
 
 Turn::Turn(Runtime& runtime, Key key, EntryPtr entry)
-    : runtime_(runtime), key_(std::move(key)), entry_(std::move(entry)) {}
+    : vault_path_(planner::claim(entry->resource)),
+      runtime_(runtime),
+      key_(std::move(key)),
+      entry_(std::move(entry)) {}
 
-Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way() {
-    const Key through = connection_of(resource());
+Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
     const EntryPtr connection = runtime_.store.find(through);
     if (connection == nullptr || !connection->faults.empty()) {
         outcome = "refused";
@@ -98,20 +100,19 @@ Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
         co_await report({.ready = Truth::no, .reason = "DeletionBlocked", .message = why});
         co_return std::min<milliseconds>(runtime_.retry_in(key_), std::chrono::seconds(left));
     }
-    const std::string path = planner::claim(resource());
     const auto gone = co_await runtime_.remove_finalizer(key_, entry_);
     if (!gone) co_return runtime_.retry_in(key_);
     runtime_.metrics.orphaned(key_.kind->name);
     runtime_.log.error("left in Vault", {{"kind", key_.kind->name},
                                          {"namespace", key_.ns},
                                          {"name", key_.name},
-                                         {"vaultPath", path},
+                                         {"vaultPath", vault_path_},
                                          {"error", why}});
     // In a namespace that is going no event can be made: it is about the namespace.
     const Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", key_.ns}}}};
     runtime_.events.record(ns, kube::Event::Type::warning, "Orphaned", "Delete",
                            fmt::format("{} {}/{} went; {} stays in Vault, which could not be asked: {}",
-                                       key_.kind->name, key_.ns, key_.name, path, why));
+                                       key_.kind->name, key_.ns, key_.name, vault_path_, why));
     runtime_.wake(connection_of(resource()));
     co_return std::nullopt;
 }

@@ -4,6 +4,7 @@
 #include "runtime.hpp"
 
 #include <keyshepherd/planner/plan.hpp>
+#include <keyshepherd/planner/secret_id.hpp>
 
 #include <expected>
 #include <optional>
@@ -34,7 +35,7 @@ protected:
     struct NoWay {
         Again again;
     };
-    Task<std::expected<Way, NoWay>> way();
+    Task<std::expected<Way, NoWay>> way(Key through);
 
     bool deleting() const { return !entry_->resource.deletion_time.empty(); }
     const resources::Resource& resource() const { return entry_->resource; }
@@ -54,6 +55,7 @@ protected:
 
     static std::string joined(const std::vector<resources::Fault>& faults);
 
+    std::string vault_path_;  // of what the resource is about, for messages
     Runtime& runtime_;
     const Key key_;
     const EntryPtr entry_;  // as it was when the turn began
@@ -80,6 +82,45 @@ private:
                          const planner::Standing& standing, std::string claim);
     Task<Again> remove(const Way& way, const planner::Observation& observed,
                        const planner::Standing& standing);
+};
+
+class SecretIdTurn : public Turn {
+public:
+    SecretIdTurn(Runtime& runtime, Key key, EntryPtr entry);
+    ~SecretIdTurn();
+    Task<Again> reconcile();
+
+private:
+    using What = planner::SecretIdStep::What;
+
+    Task<result<void>> look();
+    Task<result<void>> look_at_targets();
+    Task<result<void>> take(const planner::SecretIdStep& step);
+    Task<result<void>> draw(std::string why);
+    Task<result<void>> enroll();
+    Task<result<void>> write_secret(std::string& value);
+    Task<result<void>> discard();
+    Task<result<void>> restart();
+    Task<result<void>> destroy(const planner::SecretIdStep& step);
+    Task<result<void>> tell(planner::SecretIdRecord record);
+    Task<Again> remove();
+    Task<result<void>> remove_from_vault(const Way& way);
+    Task<result<void>> remove_secrets(bool retain);
+
+    const std::string secret_name_;
+    const std::string pending_name_;
+    const std::string owner_;  // of what we issue, in its metadata
+    std::string role_;         // API path of the role
+    std::string role_id_;
+    std::string connection_;  // "namespace/name"
+    SessionPtr session_;
+    planner::SecretIdRecord record_;
+    planner::SecretIdView view_;
+    std::string pending_uid_;
+    std::string value_;  // that is published
+    std::string pending_value_;
+    std::string enrolling_;  // why a new one was drawn, for the event
+    bool swept_ = false;
 };
 
 }  // namespace keyshepherd::controller

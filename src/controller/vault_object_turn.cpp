@@ -32,7 +32,7 @@ Task<Again> VaultObjectTurn::reconcile() {
         co_return later->woken ? milliseconds(0) : resync();
     }
 
-    const auto reached = co_await way();
+    const auto reached = co_await way(connection_of(resource()));
     if (!reached) co_return reached.error().again;
     // Before anything else leaves for Vault.
     const planner::Judgement judgement =
@@ -126,6 +126,8 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
                     .drifted = false};
     finding.changed = !plan.requests.empty();
     finding.facts = {{"claim", claim}, {"roleID", role_id}};
+    if (!standing.owner || finding.changed)  // whoever waits for it, or has lost what was issued by it
+        for (const Key& dependent : runtime_.store.dependents(key_)) runtime_.wake(dependent);
     if (finding.changed && runtime_.tell_later(key_, finding, resource().generation)) co_return std::nullopt;
     co_await report(finding);
     co_return resync();

@@ -1,33 +1,18 @@
 #include "vault_session.hpp"
 
 #include <keyshepherd/controller/operator.hpp>
+#include <keyshepherd/kube/secret.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 
 namespace keyshepherd::controller {
 
 namespace {
-
-const kube::Resource secrets{"", "v1", "secrets", true};
-
-// Of a Secret's value; "" for what is no base64.
-std::string decoded(const std::string& base64) {
-    std::string bytes(base64.size() / 4 * 3 + 3, '\0');
-    const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                                     reinterpret_cast<const unsigned char*>(base64.data()),
-                                     static_cast<int>(base64.size()));
-    if (size < 0) return {};
-    bytes.resize(static_cast<std::size_t>(size));
-    for (std::size_t i = base64.size(); i > 0 && base64[i - 1] == '='; --i) bytes.pop_back();
-    while (!bytes.empty() && (bytes.back() == '\n' || bytes.back() == '\r')) bytes.pop_back();
-    return bytes;
-}
 
 bool matches(std::string_view pattern, std::string_view text) {
     if (pattern.empty()) return text.empty();
@@ -151,16 +136,15 @@ Task<result<vault::Login>> Sessions::login(Key key, resources::Resource connecti
 
 Task<result<std::string>> Sessions::secret(std::string ns, std::string name, std::string field,
                                            Deadline deadline) {
-    auto object = co_await kube_.get({secrets, ns, name}, deadline);
+    auto object = co_await kube_.get({kube::secrets, ns, name}, deadline);
     if (!object) {
         if (object.error().code == Errc::not_found)
             co_return fail(Errc::unauthorized, fmt::format("Secret {}/{} is not there", ns, name));
         co_return std::unexpected(object.error());
     }
-    std::string value;
-    if (const auto data = object->find("data"); data != object->end() && data->is_object())
-        value = decoded(data->value(field, ""));
+    std::string value = kube::secret_value(*object, field);
     kube::wipe(*object);
+    while (!value.empty() && (value.back() == '\n' || value.back() == '\r')) value.pop_back();
     if (value.empty())
         co_return fail(Errc::unauthorized, fmt::format("Secret {}/{} has no {}", ns, name, field));
     co_return value;

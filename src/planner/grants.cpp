@@ -91,6 +91,10 @@ public:
         if (kind == "VaultMount") mount("path");
         if (kind == "VaultPolicy") policy();
         if (kind == "VaultAppRole" || kind == "VaultKubernetesRole") role();
+        if (kind == "VaultAppRole" && resource_.spec.value("revokeTokens", false) &&
+            !grant_.rights.revoke_tokens)
+            fault("spec.revokeTokens", fmt::format("{} grants namespace {} no right revokeTokens",
+                                                   connection_.text(), resource_.ns));
         return std::move(judgement_);
     }
 

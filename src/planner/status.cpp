@@ -63,6 +63,7 @@ Json status_after(const Json& before, const Finding& finding, std::int64_t gener
     for (const auto& [name, value] : finding.facts) {
         if (!value.empty()) status[name] = value;
     }
+    for (const std::string& name : finding.gone) status.erase(name);
     if (finding.changed) status["lastChange"] = now;
     return status;
 }

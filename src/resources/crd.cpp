@@ -133,7 +133,7 @@ Ordered spec_schema(const Kind& kind) {
     return schema;
 }
 
-Ordered status_schema() {
+Ordered status_schema(const Kind& kind) {
     const Ordered text = {{"type", "string"}};
     const Ordered time = {{"type", "string"}, {"format", "date-time"}};
     const Ordered number = {{"type", "integer"}, {"format", "int64"}};
@@ -146,19 +146,15 @@ Ordered status_schema() {
                                  {"lastTransitionTime", time},
                                  {"reason", text},
                                  {"message", text}}}};
-    return {{"type", "object"},
-            {"properties",
-             {{"observedGeneration", number},
-              {"conditions",
-               {{"type", "array"},
-                {"x-kubernetes-list-type", "map"},
-                {"x-kubernetes-list-map-keys", {"type"}},
-                {"items", condition}}},
-              {"lastChange", time},
-              {"claim", text},
-              {"roleID", text},
-              {"vaultVersion", text},
-              {"vaultClusterID", text}}}};
+    Ordered properties = {{"observedGeneration", number},
+                          {"conditions",
+                           {{"type", "array"},
+                            {"x-kubernetes-list-type", "map"},
+                            {"x-kubernetes-list-map-keys", {"type"}},
+                            {"items", condition}}},
+                          {"lastChange", time}};
+    for (const std::string_view fact : kind.facts) properties[std::string(fact)] = text;
+    return {{"type", "object"}, {"properties", properties}};
 }
 
 Ordered definition(const Kind& kind) {
@@ -179,7 +175,7 @@ Ordered definition(const Kind& kind) {
                               {"kind", {{"type", "string"}}},
                               {"metadata", {{"type", "object"}}},
                               {"spec", spec_schema(kind)},
-                              {"status", status_schema()}}}};
+                              {"status", status_schema(kind)}}}};
     return {{"apiVersion", "apiextensions.k8s.io/v1"},
             {"kind", "CustomResourceDefinition"},
             {"metadata",

@@ -376,7 +376,7 @@ constexpr Field token_type = {.name = "tokenType",
                               .values = token_types,
                               .vault = "token_type"};
 
-constexpr std::array<Field, 21> approle_spec = {{
+constexpr std::array<Field, 22> approle_spec = {{
     connection_field,
     {.name = "mount",
      .doc = "Path of the auth method.",
@@ -425,9 +425,108 @@ constexpr std::array<Field, 21> approle_spec = {{
     token_no_default,
     token_num_uses,
     token_type,
+    {.name = "revokeTokens",
+     .type = boolean,
+     .doc =
+         "Whether the tokens that a secret-id issued are revoked when it is destroyed on purpose: by the "
+         "deletion of its VaultSecretID, or by keyshepherd.dev/cut-off. Needs the right revokeTokens of the "
+         "connection's grants; batch tokens cannot be revoked.",
+     .fallback = "false"},
     object_deletion,
     adoption_field,
     drift_field,
+    resync_field,
+}};
+
+constexpr std::array<Rule, 1> approle_rules = {{
+    {"!(has(self.revokeTokens) && self.revokeTokens && has(self.tokenType) && self.tokenType in ['batch', "
+     "'default-batch'])",
+     "revokeTokens: batch tokens cannot be revoked; give tokenType: service"},
+}};
+
+// ---- VaultSecretID
+
+constexpr std::array<std::string_view, 3> workload_kinds = {"Deployment", "StatefulSet", "DaemonSet"};
+constexpr std::array<Field, 1> approle_ref = {{
+    {.name = "name",
+     .doc = "Name of the VaultAppRole, in the same namespace.",
+     .pattern = dns_name,
+     .max_length = 253,
+     .required = true},
+}};
+constexpr std::array<Field, 2> restart_target = {{
+    {.name = "kind",
+     .type = enumeration,
+     .doc = "Kind of the workload.",
+     .fallback = R"("Deployment")",
+     .values = workload_kinds},
+    {.name = "name",
+     .doc = "Its name, in the same namespace.",
+     .pattern = dns_name,
+     .max_length = 253,
+     .required = true},
+}};
+constexpr std::array<Field, 12> secret_id_spec = {{
+    {.name = "appRoleRef",
+     .type = object,
+     .doc = "The VaultAppRole that the secret-id belongs to.",
+     .required = true,
+     .immutable = true,
+     .members = approle_ref},
+    {.name = "secretName",
+     .doc = "Secret that gets the keys role_id and secret_id. Absent: the resource's own name. A Secret that "
+            "somebody else made is never written.",
+     .pattern = dns_name,
+     .max_length = 245,
+     .immutable = true},
+    {.name = "ttl",
+     .type = duration,
+     .doc = "Life of a secret-id; 0: the role's secretIDTTL. A change replaces the secret-id.",
+     .fallback = R"("0")",
+     .pattern = duration_text},
+    {.name = "rotationPeriod",
+     .type = duration,
+     .doc =
+         "Age at which a secret-id is replaced. Absent: two thirds of its life; one that lives for ever is "
+         "then never replaced.",
+     .pattern = duration_text},
+    {.name = "overlap",
+     .type = duration,
+     .doc = "How long the replaced secret-id stays good at least.",
+     .fallback = R"("5m")",
+     .pattern = duration_text},
+    {.name = "maxOverlap",
+     .type = duration,
+     .doc =
+         "How long the replaced secret-id stays good at most, when the restart of a workload takes longer.",
+     .fallback = R"("1h")",
+     .pattern = duration_text},
+    {.name = "cidrs",
+     .type = cidr_set,
+     .doc = "Addresses from which the secret-id may be used, a part of the role's; none: the role's.",
+     .fallback = "[]",
+     .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+     .max = 256},
+    {.name = "tokenBoundCIDRs",
+     .type = cidr_set,
+     .doc = "Addresses from which its tokens may be used, a part of the role's; none: the role's.",
+     .fallback = "[]",
+     .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+     .max = 256},
+    {.name = "numUses",
+     .type = integer,
+     .doc = "How many logins it is good for; 0: the role's secretIDNumUses. One that is used up is replaced "
+            "at the next look at it.",
+     .fallback = "0"},
+    {.name = "rolloutRestartTargets",
+     .type = object_list,
+     .doc = "Workloads that read the Secret only when they start: restarted once after every rotation. The "
+            "replaced secret-id is destroyed when they are out.",
+     .max = 64,
+     .members = restart_target},
+    deletion_field(R"("Delete")",
+                   "What happens when the resource is deleted. Delete destroys the secret-id and removes the "
+                   "Secret; Retain leaves both."),
     resync_field,
 }};
 
@@ -504,39 +603,70 @@ constexpr std::array<PrinterColumn, 5> policy_columns = {
 constexpr std::array<PrinterColumn, 6> role_columns = {
     {ready, reason, {"Role", ".spec.name"}, {"Mount", ".spec.mount"}, last_change, age}};
 
-constexpr std::array<Kind, 5> all = {{
+constexpr std::array<PrinterColumn, 8> secret_id_columns = {{ready,
+                                                             reason,
+                                                             {"Role", ".spec.appRoleRef.name"},
+                                                             {"Expires", ".status.expiresAt"},
+                                                             {"Rotates", ".status.nextRotation"},
+                                                             {"Overlap", ".status.overlapUntil", "string", 1},
+                                                             {"Accessor", ".status.accessor", "string", 1},
+                                                             age}};
+
+// ---- what the status has beside the conditions
+
+constexpr std::array<std::string_view, 2> connection_facts = {"vaultVersion", "vaultClusterID"};
+constexpr std::array<std::string_view, 1> object_facts = {"claim"};
+constexpr std::array<std::string_view, 2> approle_facts = {"claim", "roleID"};
+constexpr std::array<std::string_view, 12> secret_id_facts = {
+    "accessor", "issuedAt",     "expiresAt",  "nextRotation", "previousAccessor", "rotatedAt",
+    "rollout",  "overlapUntil", "rotatedFor", "secretUID",    "connection",       "vaultPath"};
+
+constexpr std::array<Kind, 6> all = {{
     {.name = "VaultConnection",
      .plural = "vaultconnections",
      .short_name = "vconn",
      .doc = "How the operator reaches and logs in to one Vault or OpenBao, and who may use that.",
      .spec = connection_spec,
      .columns = connection_columns,
-     .rules = connection_rules},
+     .rules = connection_rules,
+     .facts = connection_facts},
     {.name = "VaultMount",
      .plural = "vaultmounts",
      .short_name = "vmount",
      .doc = "A secrets engine or an auth method.",
      .spec = mount_spec,
-     .columns = mount_columns},
+     .columns = mount_columns,
+     .facts = object_facts},
     {.name = "VaultPolicy",
      .plural = "vaultpolicies",
      .short_name = "vpolicy",
      .doc = "An ACL policy.",
      .spec = policy_spec,
      .columns = policy_columns,
-     .rules = policy_rules},
+     .rules = policy_rules,
+     .facts = object_facts},
     {.name = "VaultAppRole",
      .plural = "vaultapproles",
      .short_name = "vapprole",
      .doc = "A role of the AppRole auth method.",
      .spec = approle_spec,
-     .columns = role_columns},
+     .columns = role_columns,
+     .rules = approle_rules,
+     .facts = approle_facts},
     {.name = "VaultKubernetesRole",
      .plural = "vaultkubernetesroles",
      .short_name = "vk8srole",
      .doc = "A role of the Kubernetes auth method.",
      .spec = kubernetes_spec,
-     .columns = role_columns},
+     .columns = role_columns,
+     .facts = object_facts},
+    {.name = "VaultSecretID",
+     .plural = "vaultsecretids",
+     .short_name = "vsecretid",
+     .doc = "A secret-id of a VaultAppRole: issued, published as a Secret, rotated, and destroyed.",
+     .spec = secret_id_spec,
+     .columns = secret_id_columns,
+     .facts = secret_id_facts},
 }};
 
 }  // namespace

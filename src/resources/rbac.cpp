@@ -28,16 +28,27 @@ rules:
   - apiGroups: [{group}]
     resources: [{statuses}]
     verbs: [patch]
-  # What a VaultConnection logs in with.
+  # What a VaultConnection logs in with; the Secrets with secret-ids. A Secret that is not ours is never written.
   - apiGroups: [""]
     resources: [secrets]
-    verbs: [get]
+    verbs: [get, list, watch, create, patch, delete]
   - apiGroups: [""]
     resources: [serviceaccounts/token]
     verbs: [create]
   - apiGroups: [events.k8s.io]
     resources: [events]
     verbs: [create]
+---
+# For spec.rolloutRestartTargets: bind it by a RoleBinding in each namespace that uses them.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: keyshepherd-operator-restarts
+  labels: {{app.kubernetes.io/part-of: keyshepherd}}
+rules:
+  - apiGroups: [apps]
+    resources: [deployments, statefulsets, daemonsets]
+    verbs: [get, patch]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role

@@ -165,6 +165,18 @@ std::string text_at(const Json& object, const char* name) {
     return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
 }
 
+void check_secret_id(const Json& spec, Reader& reader) {
+    const auto seconds = [&](const char* field) {
+        return seconds_of(spec.value(field, Json("0"))).value_or(0);
+    };
+    if (seconds("maxOverlap") < seconds("overlap"))
+        reader.fault("spec.maxOverlap", "must be at least spec.overlap");
+    if (spec.contains("rotationPeriod") && seconds("rotationPeriod") < 1)
+        reader.fault("spec.rotationPeriod", "must be at least 1s; leave it out for two thirds of the life");
+    if (seconds("ttl") > 0 && seconds("rotationPeriod") >= seconds("ttl"))
+        reader.fault("spec.rotationPeriod", "must be shorter than spec.ttl, or it would come too late");
+}
+
 void check_whole(const Resource& resource, Reader& reader) {
     const Json& spec = resource.spec;
     // sys/mounts/x/tune is not a mount at x/tune, but the settings of x.
@@ -175,6 +187,10 @@ void check_whole(const Resource& resource, Reader& reader) {
         reader.fault("spec", "give exactly one of rules and hcl");
     if (resource.kind->name == "VaultConnection" && spec.contains("auth") && spec["auth"].size() != 1)
         reader.fault("spec.auth", "give exactly one of kubernetes, jwt, appRole and token");
+    if (resource.kind->name == "VaultSecretID") check_secret_id(spec, reader);
+    if (resource.kind->name == "VaultAppRole" && spec.value("revokeTokens", false) &&
+        spec.value("tokenType", "").contains("batch"))
+        reader.fault("spec.revokeTokens", "batch tokens cannot be revoked; give tokenType: service");
     if (resource.kind->name == "VaultAppRole" && spec.value("bindSecretID", true) == false &&
         spec.value("secretIDBoundCIDRs", Json::array()).empty() &&
         spec.value("tokenBoundCIDRs", Json::array()).empty())
@@ -212,6 +228,8 @@ Reading read(const Json& object, std::string_view default_namespace) {
             resource.annotated = true;
             resource.mark = text_at(*at, claim_annotation.data());
             resource.paused = text_at(*at, paused_annotation.data()) == "true";
+            resource.rotate_now = text_at(*at, rotate_annotation.data());
+            resource.cut_off = text_at(*at, cut_off_annotation.data()) == "true";
         }
         if (const auto at = metadata.find("finalizers"); at != metadata.end() && at->is_array())
             resource.finalized = std::ranges::find(*at, Json(finalizer)) != at->end();
@@ -220,6 +238,7 @@ Reading read(const Json& object, std::string_view default_namespace) {
         status != object.end() && status->is_object()) {
         resource.claim = text_at(*status, "claim");
         resource.role_id = text_at(*status, "roleID");
+        resource.connection = text_at(*status, "connection");
     }
     if (resource.ns.empty()) resource.ns = default_namespace;
     if (resource.name.empty()) reader.fault("metadata.name", "is missing");
@@ -242,6 +261,8 @@ Reading read(const Json& object, std::string_view default_namespace) {
     if (resource.kind->name == "VaultKubernetesRole" &&
         !resource.spec.contains("boundServiceAccountNamespaces"))
         resource.spec["boundServiceAccountNamespaces"] = Json::array({resource.ns});
+    if (resource.kind->name == "VaultSecretID" && !resource.spec.contains("secretName"))
+        resource.spec["secretName"] = resource.name;
     if (reading.faults.empty()) check_whole(resource, reader);
     return reading;
 }

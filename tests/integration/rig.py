@@ -463,7 +463,12 @@ class Bao:
             path "sys/mounts*" { capabilities = ["create", "read", "update", "delete", "list"] }
             path "sys/auth*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }
             path "sys/policies/acl/*" { capabilities = ["create", "read", "update", "delete"] }
-            path "auth/+/role/*" { capabilities = ["create", "read", "update", "delete"] }
+            path "auth/+/role/*" { capabilities = ["create", "read", "update", "delete", "list"] }
+            path "auth/token/accessors" { capabilities = ["list", "sudo"] }
+            path "auth/token/lookup-accessor" { capabilities = ["update"] }
+            path "auth/token/revoke-accessor" { capabilities = ["update"] }
+            path "identity/lookup/entity" { capabilities = ["update"] }
+            path "identity/entity/id/*" { capabilities = ["read", "update"] }
         """)
         self.root.write_data(f"auth/kubernetes/role/{role}", data={
             "bound_service_account_names": [account], "bound_service_account_namespaces": ["*"], "audience": "vault",
@@ -575,12 +580,13 @@ class Webhook:
 
 GROUP = "keyshepherd.dev/v1alpha1"
 PLURALS = {"VaultConnection": "vaultconnections", "VaultMount": "vaultmounts", "VaultPolicy": "vaultpolicies",
-           "VaultAppRole": "vaultapproles", "VaultKubernetesRole": "vaultkubernetesroles"}
+           "VaultAppRole": "vaultapproles", "VaultKubernetesRole": "vaultkubernetesroles",
+           "VaultSecretID": "vaultsecretids"}
 
 
 def custom(kind, namespace, own_name, /, **spec):
     """A custom resource that refers to the connection `main` of its own namespace, unless it says otherwise."""
-    if kind != "VaultConnection":
+    if kind not in ("VaultConnection", "VaultSecretID"):
         spec = {"connectionRef": {"name": "main"}} | spec
     return {"apiVersion": GROUP, "kind": kind, "metadata": {"name": own_name, "namespace": namespace}, "spec": spec}
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -23,7 +24,8 @@ struct Finding {
     std::optional<bool> synced = {};                // nothing: Vault was not looked at, what was known stays
     std::optional<bool> drifted = {};               // differs, and is only reported
     bool changed = false;                           // something was written to Vault
-    std::map<std::string, std::string> facts = {};  // claim, roleID, vaultVersion, vaultClusterID
+    std::map<std::string, std::string> facts = {};  // claim, roleID, vaultVersion, vaultClusterID, …
+    std::set<std::string> gone = {};                // facts that hold no longer
 };
 
 // The status that follows on `before`. Equal to `before` when there is nothing new: then it is not written.

@@ -64,6 +64,7 @@ struct Kind {
     std::span<const Field> spec;
     std::span<const PrinterColumn> columns;
     std::span<const Rule> rules = {};
+    std::span<const std::string_view> facts = {};  // texts in the status, beside the conditions
 };
 
 // In the order in which they have to be made in Vault.

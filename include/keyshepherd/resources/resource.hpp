@@ -36,8 +36,11 @@ struct Resource {
         mark;  // annotation keyshepherd.dev/claim: anybody can write one, only a key tells whose it is
     // Out of the status, which only the operator may write.
     std::string claim;  // the Vault and the object in it that this resource was the first to make, or adopted
-    std::string role_id;  // of a VaultAppRole
-    Json spec;            // every field with its default
+    std::string role_id;     // of a VaultAppRole
+    std::string connection;  // of a VaultSecretID: "namespace/name" of the VaultConnection it was issued by
+    std::string rotate_now;  // annotation keyshepherd.dev/rotate-now: any new value rotates
+    bool cut_off = false;    // annotation keyshepherd.dev/cut-off: "true"
+    Json spec;               // every field with its default
 
     std::string text() const;  // "VaultPolicy ai/ai-api"
 };
@@ -45,6 +48,8 @@ struct Resource {
 inline constexpr std::string_view finalizer = "keyshepherd.dev/cleanup";
 inline constexpr std::string_view paused_annotation = "keyshepherd.dev/paused";
 inline constexpr std::string_view claim_annotation = "keyshepherd.dev/claim";
+inline constexpr std::string_view rotate_annotation = "keyshepherd.dev/rotate-now";
+inline constexpr std::string_view cut_off_annotation = "keyshepherd.dev/cut-off";
 inline constexpr std::string_view reconcile_annotation =
     "keyshepherd.dev/reconcile-at";  // any new value: now
 

@@ -1,0 +1,546 @@
+#include "failpoint.hpp"
+#include "rollout.hpp"
+#include "turn.hpp"
+
+#include <keyshepherd/kube/secret.hpp>
+#include <keyshepherd/net/wiped.hpp>
+#include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/reconcile/secret_id.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+
+namespace keyshepherd::controller {
+
+using planner::SecretIdRecord;
+using planner::SecretState;
+using planner::Truth;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr int most_steps = 30;  // of one turn; a dozen are the most that any course of things takes
+constexpr const char* field_manager = "keyshepherd-operator";
+
+Json owner_reference(const resources::Resource& resource) {
+    return {{"apiVersion", fmt::format("{}/{}", resources::group, resources::version)},
+            {"kind", resource.kind->name},
+            {"name", resource.name},
+            {"uid", resource.uid},
+            {"controller", true}};
+}
+
+bool is_owner(const Json& secret, const std::string& uid) {
+    const Json& metadata = secret.at("metadata");
+    for (const Json& each : metadata.value("ownerReferences", Json::array()))
+        if (each.is_object() && each.value("uid", "") == uid) return true;
+    return false;
+}
+
+// Of the pod template: what restarts it for this resource, and for no other.
+std::string restart_annotation(const resources::Resource& resource) {
+    return fmt::format("{}/secret-id-{}", resources::group, resource.uid.substr(0, 8));
+}
+
+}  // namespace
+
+SecretIdTurn::SecretIdTurn(Runtime& runtime, Key key, EntryPtr entry)
+    : Turn(runtime, std::move(key), std::move(entry)),
+      secret_name_(resource().spec.value("secretName", resource().name)),
+      pending_name_(secret_name_ + "-pending"),
+      owner_(resource().uid),
+      record_(planner::secret_id_record(entry_->status)) {
+    role_ = entry_->status.value("vaultPath", "");
+    vault_path_ = role_;
+}
+
+SecretIdTurn::~SecretIdTurn() {
+    net::wipe(value_);
+    net::wipe(pending_value_);
+}
+
+Task<Again> SecretIdTurn::reconcile() {
+    if (deleting()) {
+        if (!resource().finalized) co_return std::nullopt;
+        co_return co_await remove();
+    }
+    if (resource().paused) {
+        co_await report(
+            {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"});
+        co_return std::nullopt;
+    }
+    if (!entry_->faults.empty()) co_return co_await invalid();
+
+    const Key role_key = role_of(resource());
+    const EntryPtr role = runtime_.store.find(role_key);
+    const std::string which = fmt::format("VaultAppRole {}/{}", role_key.ns, role_key.name);
+    if (role == nullptr || !role->faults.empty() || !role->resource.deletion_time.empty()) {
+        co_await refuse("RoleNotFound", which + (role == nullptr         ? " is not there"
+                                                 : !role->faults.empty() ? " has faults of its own"
+                                                                         : " is being deleted"));
+        co_return std::nullopt;  // its next state wakes us
+    }
+    if (role->resource.cut_off) {
+        co_await refuse("CutOff", which +
+                                      " is cut off: nothing is issued until its annotation "
+                                      "keyshepherd.dev/cut-off is taken away");
+        co_return std::nullopt;
+    }
+    const Key through = connection_of(role->resource);
+    const auto reached = co_await way(through);
+    if (!reached) co_return reached.error().again;
+    const EntryPtr connection = reached->connection;
+    const planner::Judgement judgement =
+        planner::judge(role->resource, connection->resource, reached->reserved);
+    if (!judgement.faults.empty()) {
+        co_await refuse("NotGranted", which + ": " + joined(judgement.faults));
+        co_return std::nullopt;
+    }
+    role_ = planner::claim(role->resource);
+    vault_path_ = role_;
+    connection_ = kube::key(through.ns, through.name);
+    session_ = reached->session;
+    role_id_ = role->resource.role_id;
+    if (!runtime_.owns(role->resource, vault_of(connection->resource) + " " + role_)) {
+        co_await refuse("RoleNotReady", which + " is not in Vault yet");
+        co_return std::nullopt;  // it wakes us when it is
+    }
+    if (role_id_.empty()) {
+        const auto answer = co_await session_->vault.read(role_ + "/role-id", runtime_.soon());
+        if (!answer && answer.error().code != Errc::not_found)
+            co_return co_await failed(connection, answer.error());
+        if (answer && *answer) role_id_ = (*answer)->value("role_id", "");
+        if (role_id_.empty()) {
+            co_await refuse("RoleNotReady", which + " is not in Vault yet");
+            co_return 2s;
+        }
+    }
+    // Nothing was ever issued for it, so there is nothing to look for.
+    if (!resource().finalized) runtime_.secrets.swept(key_, true);
+    view_.list_wanted = !runtime_.secrets.swept(key_);
+
+    result<void> done = co_await look();
+    for (int steps = 0; done; ++steps) {
+        view_.now = std::time(nullptr);
+        const planner::SecretIdStep step = planner::next_step(resource(), owner_, record_, view_);
+        if (step.what == What::refuse) {
+            co_await refuse("Conflict",
+                            fmt::format("Secret {}/{} is somebody else's; remove it, or give another "
+                                        "spec.secretName in a new resource",
+                                        key_.ns, view_.pending_foreign ? pending_name_ : secret_name_),
+                            false);
+            co_return std::nullopt;
+        }
+        if (step.what == What::rest) {
+            runtime_.queue.forget(key_);
+            done = co_await tell(record_);
+            if (!done) break;
+            if (step.at == 0) co_return resync();
+            const auto left = std::chrono::seconds(std::max<std::int64_t>(step.at - view_.now, 0));
+            co_return std::min<milliseconds>(resync(), std::max<milliseconds>(left, 200ms));
+        }
+        if (steps == most_steps) {
+            runtime_.log.error("a secret-id does not come to rest",
+                               {{"namespace", key_.ns}, {"name", key_.name}});
+            outcome = "error";
+            co_return 30s;
+        }
+        // What is about to be issued has to be destroyed again one day.
+        if (step.what == What::draw && !resource().finalized) {
+            if ((!connection->resource.finalized && !co_await runtime_.hold(through)) ||
+                !co_await runtime_.add_finalizer(key_, entry_)) {
+                outcome = "error";
+                co_return runtime_.retry_in(key_);
+            }
+            failpoint("finalizer");
+        }
+        done = co_await take(step);
+    }
+    if (done.error().code == Errc::conflict || done.error().code == Errc::gone) {
+        outcome = "error";
+        co_return runtime_.retry_in(key_);  // what we looked at has changed meanwhile
+    }
+    if (done.error().code == Errc::not_found) {  // the role, or its mount
+        co_await refuse("RoleNotReady", fmt::format("{} is not in Vault: {}", which, done.error().message));
+        runtime_.wake(role_key);
+        co_return std::max<milliseconds>(runtime_.retry_in(key_), 2s);
+    }
+    co_return co_await failed(connection, done.error());
+}
+
+// The Secrets, and what Vault says of the values in them.
+Task<result<void>> SecretIdTurn::look() {
+    auto secret = co_await runtime_.kube.get({kube::secrets, key_.ns, secret_name_}, runtime_.soon());
+    if (!secret && secret.error().code != Errc::not_found) co_return std::unexpected(secret.error());
+    if (secret) {
+        const kube::Metadata metadata = kube::metadata(*secret);
+        view_.secret_uid = metadata.uid;
+        const Json labels = secret->at("metadata").value("labels", Json::object());
+        value_ = kube::secret_value(*secret, "secret_id");
+        std::string role_id = kube::secret_value(*secret, "role_id");
+        const bool owned = is_owner(*secret, resource().uid);
+        if (!owned && (record_.secret_uid.empty() || record_.secret_uid != metadata.uid))
+            view_.secret = SecretState::foreign;
+        else if (secret->value("immutable", false) || secret->value("type", "") != "Opaque")
+            view_.secret = SecretState::fixed;
+        else if (role_id != role_id_ || !owned ||
+                 labels.value(SecretWatch::label, "") != SecretWatch::label_value)
+            view_.secret = SecretState::stale;
+        else
+            view_.secret = SecretState::ours;
+        kube::wipe(*secret);
+        runtime_.secrets.expect(key_.ns, secret_name_, key_, metadata.resource_version);
+    } else {
+        runtime_.secrets.expect(key_.ns, secret_name_, key_, "");
+    }
+    if (view_.secret == SecretState::foreign) co_return result<void>();
+    if (runtime_.secrets.exists(key_.ns, pending_name_)) {
+        auto pending = co_await runtime_.kube.get({kube::secrets, key_.ns, pending_name_}, runtime_.soon());
+        if (!pending && pending.error().code != Errc::not_found) co_return std::unexpected(pending.error());
+        if (pending) {
+            view_.pending = true;
+            view_.pending_foreign = !is_owner(*pending, resource().uid);
+            pending_uid_ = kube::metadata(*pending).uid;
+            if (!view_.pending_foreign) pending_value_ = kube::secret_value(*pending, "secret_id");
+            kube::wipe(*pending);
+            if (view_.pending_foreign) co_return result<void>();
+        }
+    }
+    vault::Client& vault = session_->vault;
+    if (!value_.empty()) {
+        KEYSHEPHERD_CO_TRY(view_.published,
+                           co_await reconcile::find_secret_id(vault, role_, value_, runtime_.soon()));
+    }
+    if (view_.pending && !pending_value_.empty()) {
+        view_.pending_is_published = pending_value_ == value_;
+        if (!view_.pending_is_published) {
+            KEYSHEPHERD_CO_TRY(view_.pending_facts, co_await reconcile::find_secret_id(
+                                                        vault, role_, pending_value_, runtime_.soon()));
+        }
+    }
+    co_return co_await look_at_targets();
+}
+
+Task<result<void>> SecretIdTurn::look_at_targets() {
+    view_.restarted = view_.rolled_out = true;
+    if (record_.rollout.empty()) co_return result<void>();
+    const Json targets = resource().spec.value("rolloutRestartTargets", Json::array());
+    for (const Json& target : targets) {
+        const auto state =
+            co_await look_at_rollout(runtime_.kube, key_.ns, target.at("kind").get<std::string>(),
+                                     target.at("name").get<std::string>(), restart_annotation(resource()),
+                                     record_.rollout, runtime_.soon());
+        if (!state && state.error().code == Errc::cancelled) co_return std::unexpected(state.error());
+        if (!state && state.error().code == Errc::not_found) continue;  // whatever starts reads the Secret
+        view_.restarted = view_.restarted && state && state->told;
+        view_.rolled_out = view_.rolled_out && state && state->out;
+    }
+    co_return result<void>();
+}
+
+Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
+    switch (step.what) {
+        case What::draw:
+            co_return co_await draw(step.why);
+        case What::enroll:
+            co_return co_await enroll();
+        case What::publish: {
+            KEYSHEPHERD_CO_CHECK(co_await write_secret(pending_value_));
+            failpoint("publish");
+            view_.published = view_.pending_facts;
+            view_.pending_is_published = true;
+            net::wipe(value_);
+            value_ = pending_value_;
+            co_return result<void>();
+        }
+        case What::discard:
+            co_return co_await discard();
+        case What::mend: {
+            KEYSHEPHERD_CO_CHECK(co_await write_secret(value_));
+            event(kube::Event::Type::warning, "SecretRepaired", "Write",
+                  fmt::format("Secret {} was changed, and is as it should be again", secret_name_));
+            co_return result<void>();
+        }
+        case What::record: {
+            const bool rotated = !record_.accessor.empty() && step.record.accessor != record_.accessor;
+            const bool issued = step.record.accessor != record_.accessor;
+            KEYSHEPHERD_CO_CHECK(co_await tell(step.record));
+            failpoint("record");
+            if (issued)
+                event(kube::Event::Type::normal, rotated ? "Rotated" : "Issued", "Issue",
+                      fmt::format("secret-id {} is in Secret {}{}", record_.accessor, secret_name_,
+                                  enrolling_.empty() ? "" : ": " + enrolling_));
+            co_return co_await look_at_targets();
+        }
+        case What::restart:
+            co_return co_await restart();
+        case What::list: {
+            KEYSHEPHERD_CO_TRY(view_.all,
+                               co_await reconcile::list_secret_ids(session_->vault, role_, runtime_.soon()));
+            bool young = false;
+            for (const planner::SecretIdFacts& each : *view_.all)
+                young = young || (each.owner == owner_ && each.accessor != record_.accessor &&
+                                  each.accessor != record_.previous);
+            runtime_.secrets.swept(key_, !young);  // an orphan may be too young to be destroyed now
+            co_return result<void>();
+        }
+        case What::destroy:
+            co_return co_await destroy(step);
+        case What::refuse:
+        case What::rest:
+            break;
+    }
+    co_return result<void>();
+}
+
+Task<result<void>> SecretIdTurn::draw(std::string why) {
+    KEYSHEPHERD_CO_TRY(pending_value_, reconcile::draw_secret_id());
+    Json body = {{"apiVersion", "v1"},
+                 {"kind", "Secret"},
+                 {"metadata",
+                  {{"name", pending_name_},
+                   {"labels", {{SecretWatch::label, SecretWatch::label_value}}},
+                   {"ownerReferences", Json::array({owner_reference(resource())})}}},
+                 {"type", "Opaque"},
+                 {"immutable", true},
+                 {"data", {{"secret_id", kube::base64(pending_value_)}}}};
+    auto made = co_await runtime_.kube.create(kube::secrets, key_.ns, std::move(body), runtime_.soon());
+    if (!made) {
+        // One is there that the watch has not told of: the next look sees it.
+        if (kube::already_exists(made.error())) runtime_.secrets.made(key_.ns, pending_name_);
+        co_return std::unexpected(made.error());
+    }
+    failpoint("draw");
+    pending_uid_ = kube::metadata(*made).uid;
+    kube::wipe(*made);
+    runtime_.secrets.made(key_.ns, pending_name_);
+    view_.pending = view_.drawn = true;
+    view_.pending_is_published = false;
+    view_.pending_facts.reset();
+    enrolling_ = std::move(why);
+    co_return result<void>();
+}
+
+Task<result<void>> SecretIdTurn::enroll() {
+    view_.drawn = false;  // whatever comes of it, it is not sent again
+    auto facts = co_await reconcile::enroll_secret_id(session_->vault, role_,
+                                                      planner::secret_id_request(resource(), owner_),
+                                                      pending_value_, runtime_.soon());
+    if (!facts) {
+        // It may be there all the same.
+        if (facts.error().code != Errc::invalid && facts.error().code != Errc::not_found)
+            runtime_.secrets.swept(key_, false);
+        co_return std::unexpected(facts.error());
+    }
+    failpoint("enroll");
+    view_.pending_facts = *std::move(facts);
+    co_return result<void>();
+}
+
+// Makes the Secret, or makes it right. With the uid in the request another one of that name is never written.
+Task<result<void>> SecretIdTurn::write_secret(std::string& value) {
+    if (view_.secret == SecretState::fixed) {
+        KEYSHEPHERD_CO_CHECK(co_await runtime_.kube.remove({kube::secrets, key_.ns, secret_name_},
+                                                           {.uid = view_.secret_uid},
+                                                           kube::Propagation::background, runtime_.soon()));
+        failpoint("replace");
+        view_.secret = SecretState::absent;
+    }
+    Json body = {{"apiVersion", "v1"},
+                 {"kind", "Secret"},
+                 {"metadata",
+                  {{"name", secret_name_},
+                   {"labels", {{SecretWatch::label, SecretWatch::label_value}}},
+                   {"ownerReferences", Json::array({owner_reference(resource())})}}},
+                 {"type", "Opaque"},
+                 {"data", {{"role_id", kube::base64(role_id_)}, {"secret_id", kube::base64(value)}}}};
+    result<Json> written;
+    if (view_.secret == SecretState::absent) {
+        written = co_await runtime_.kube.create(kube::secrets, key_.ns, std::move(body), runtime_.soon());
+    } else {
+        body["metadata"]["uid"] = view_.secret_uid;
+        body["metadata"]["namespace"] = key_.ns;
+        written = co_await runtime_.kube.patch({kube::secrets, key_.ns, secret_name_},
+                                               {.kind = kube::Patch::Kind::apply,
+                                                .body = std::move(body),
+                                                .field_manager = field_manager,
+                                                .force = true},
+                                               runtime_.soon());
+    }
+    if (!written) co_return std::unexpected(written.error());
+    const kube::Metadata metadata = kube::metadata(*written);
+    kube::wipe(*written);
+    view_.secret = SecretState::ours;
+    view_.secret_uid = metadata.uid;
+    outcome = "changed";
+    runtime_.secrets.expect(key_.ns, secret_name_, key_, metadata.resource_version);
+    co_return result<void>();
+}
+
+Task<result<void>> SecretIdTurn::discard() {
+    auto gone = co_await runtime_.kube.remove({kube::secrets, key_.ns, pending_name_}, {.uid = pending_uid_},
+                                              kube::Propagation::background, runtime_.soon());
+    if (!gone && gone.error().code != Errc::not_found) co_return gone;
+    failpoint("discard");
+    runtime_.secrets.unmade(key_.ns, pending_name_);
+    // A value that was never published: if its registration is still on its way, it becomes an orphan.
+    if (!view_.pending_is_published) {
+        runtime_.secrets.swept(key_, false);
+        view_.list_wanted = true;
+    }
+    net::wipe(pending_value_);
+    view_.pending = view_.pending_is_published = false;
+    view_.pending_facts.reset();
+    co_return result<void>();
+}
+
+Task<result<void>> SecretIdTurn::restart() {
+    view_.restarted = true;  // who refuses is asked again at the next look
+    for (const Json& target : resource().spec.at("rolloutRestartTargets")) {
+        const auto kind = target.at("kind").get<std::string>();
+        const auto name = target.at("name").get<std::string>();
+        const auto state =
+            co_await look_at_rollout(runtime_.kube, key_.ns, kind, name, restart_annotation(resource()),
+                                     record_.rollout, runtime_.soon());
+        if (state && state->told) continue;
+        result<void> told;
+        if (!state)
+            told = std::unexpected(state.error());
+        else
+            told = co_await roll_out(runtime_.kube, key_.ns, kind, name, restart_annotation(resource()),
+                                     record_.rollout, runtime_.soon());
+        failpoint("restart");
+        if (!told && told.error().code == Errc::cancelled) co_return told;
+        if (!told && told.error().code == Errc::not_found) continue;
+        view_.rolled_out = false;
+        if (told)
+            event(kube::Event::Type::normal, "Restarted", "Restart",
+                  fmt::format("{} {} is restarted, to read secret-id {}", kind, name, record_.accessor));
+        else
+            event(kube::Event::Type::warning, "RestartRefused", "Restart",
+                  fmt::format("{} {} could not be restarted: {}", kind, name, told.error().message));
+    }
+    co_return result<void>();
+}
+
+Task<result<void>> SecretIdTurn::destroy(const planner::SecretIdStep& step) {
+    for (const std::string& accessor : step.accessors) {
+        KEYSHEPHERD_CO_CHECK(
+            co_await reconcile::destroy_secret_id(session_->vault, role_, accessor, runtime_.soon()));
+        failpoint("destroy");
+        event(kube::Event::Type::normal, "Destroyed", "Destroy",
+              fmt::format("secret-id {}: {}", accessor, step.why));
+        runtime_.log.info("destroyed in Vault", {{"kind", key_.kind->name},
+                                                 {"namespace", key_.ns},
+                                                 {"name", key_.name},
+                                                 {"vaultPath", role_},
+                                                 {"accessor", accessor},
+                                                 {"why", step.why}});
+        if (view_.all)
+            std::erase_if(*view_.all,
+                          [&](const planner::SecretIdFacts& each) { return each.accessor == accessor; });
+    }
+    outcome = "changed";
+    if (step.record == record_) co_return result<void>();
+    KEYSHEPHERD_CO_CHECK(co_await tell(step.record));
+    failpoint("forget");
+    co_return result<void>();
+}
+
+// The status: the record, and that all is well.
+Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
+    Finding finding{.ready = Truth::yes,
+                    .reason = "Published",
+                    .message = fmt::format("Secret {} holds a pair that logs in", secret_name_),
+                    .synced = true};
+    finding.changed = record.accessor != record_.accessor;
+    finding.facts = planner::fields(record);
+    finding.facts["connection"] = connection_;
+    finding.facts["vaultPath"] = role_;
+    for (const auto& [name, value] : finding.facts)
+        if (value.empty()) finding.gone.insert(name);
+    if (!co_await runtime_.report(key_, entry_, std::move(finding)))
+        co_return fail(Errc::conflict, "the status could not be written");
+    record_ = std::move(record);
+    co_return result<void>();
+}
+
+// ---- deletion
+
+Task<Again> SecretIdTurn::remove() {
+    const EntryPtr role = runtime_.store.find(role_of(resource()));
+    Key through = connection_of(resource());
+    if (through.kind == nullptr && role != nullptr) through = connection_of(role->resource);
+    if (role_.empty() && role != nullptr) vault_path_ = role_ = planner::claim(role->resource);
+    const bool retain = resource().spec.value("deletionPolicy", "") == "Retain";
+    if (!retain && through.kind != nullptr && !role_.empty()) {
+        const auto reached = co_await way(through);
+        if (!reached) co_return reached.error().again;
+        if (const auto gone = co_await remove_from_vault(*reached); !gone)
+            co_return co_await failed(reached->connection, gone.error());
+        outcome = "changed";
+    }
+    if (const auto gone = co_await remove_secrets(retain); !gone) {
+        if (gone.error().code == Errc::cancelled) co_return std::nullopt;
+        outcome = "error";
+        co_return runtime_.retry_in(key_);
+    }
+    runtime_.secrets.forget(key_);
+    co_return co_await let_go();
+}
+
+// First what is known, so that no login works any more; then whatever else is ours.
+Task<result<void>> SecretIdTurn::remove_from_vault(const Way& way) {
+    vault::Client& vault = way.session->vault;
+    for (const std::string& accessor : {record_.accessor, record_.previous}) {
+        if (accessor.empty()) continue;
+        KEYSHEPHERD_CO_CHECK(co_await reconcile::destroy_secret_id(vault, role_, accessor, runtime_.soon()));
+    }
+    failpoint("delete-destroy");
+    const auto all = co_await reconcile::list_secret_ids(vault, role_, runtime_.soon());
+    if (!all && all.error().code != Errc::not_found) co_return std::unexpected(all.error());
+    if (all)
+        for (const planner::SecretIdFacts& each : *all)
+            if (each.owner == owner_) {
+                KEYSHEPHERD_CO_CHECK(
+                    co_await reconcile::destroy_secret_id(vault, role_, each.accessor, runtime_.soon()));
+            }
+    failpoint("delete-sweep");
+    runtime_.log.info(
+        "removed from Vault",
+        {{"kind", key_.kind->name}, {"namespace", key_.ns}, {"name", key_.name}, {"vaultPath", role_}});
+    co_return result<void>();
+}
+
+// Of what is retained only the ties are cut, or the garbage collector would take it.
+Task<result<void>> SecretIdTurn::remove_secrets(bool retain) {
+    for (const std::string& name : {secret_name_, pending_name_}) {
+        auto secret = co_await runtime_.kube.get({kube::secrets, key_.ns, name}, runtime_.soon());
+        if (!secret && secret.error().code == Errc::not_found) continue;
+        if (!secret) co_return std::unexpected(secret.error());
+        const std::string uid = kube::metadata(*secret).uid;
+        const bool ours = is_owner(*secret, resource().uid);
+        kube::wipe(*secret);
+        if (!ours) continue;
+        result<void> done;
+        if (retain && name == secret_name_) {
+            const Json body = {
+                {"metadata",
+                 {{"uid", uid}, {"ownerReferences", nullptr}, {"labels", {{SecretWatch::label, nullptr}}}}}};
+            const auto patched = co_await runtime_.kube.patch(
+                {kube::secrets, key_.ns, name}, {.kind = kube::Patch::Kind::merge, .body = body},
+                runtime_.soon());
+            if (!patched) done = std::unexpected(patched.error());
+        } else {
+            done = co_await runtime_.kube.remove({kube::secrets, key_.ns, name}, {.uid = uid},
+                                                 kube::Propagation::background, runtime_.soon());
+        }
+        if (!done && done.error().code != Errc::not_found) co_return done;
+        runtime_.secrets.unmade(key_.ns, name);
+    }
+    co_return result<void>();
+}
+
+}  // namespace keyshepherd::controller

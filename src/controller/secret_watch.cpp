@@ -1,0 +1,57 @@
+#include "secret_watch.hpp"
+
+#include <keyshepherd/kube/client.hpp>
+
+namespace keyshepherd::controller {
+
+void SecretWatch::expect(const std::string& ns, const std::string& name, const Key& owner,
+                         std::string version) {
+    const std::string key = kube::key(ns, name);
+    expected_.insert_or_assign(key, Expected{owner, std::move(version)});
+    of_[owner].insert(key);
+}
+
+bool SecretWatch::exists(const std::string& ns, const std::string& name) const {
+    return known_.contains(kube::key(ns, name));
+}
+
+void SecretWatch::forget(const Key& owner) {
+    swept_.erase(owner);
+    const auto at = of_.find(owner);
+    if (at == of_.end()) return;
+    for (const std::string& key : at->second) expected_.erase(key);
+    of_.erase(at);
+}
+
+void SecretWatch::changed(const std::string& key, const std::string& version) {
+    const auto at = expected_.find(key);
+    if (at == expected_.end() || (!version.empty() && at->second.version == version)) return;
+    wake_(at->second.owner);
+}
+
+void SecretWatch::replaced(std::vector<kube::Json> objects, const std::vector<std::string>& gone) {
+    for (kube::Json& object : objects) applied(std::move(object));
+    for (const std::string& key : gone) removed(key, nullptr);
+    synced_ = true;
+}
+
+void SecretWatch::applied(kube::Json object) {
+    const kube::Metadata metadata = kube::metadata(object);
+    kube::wipe(object);
+    const std::string key = kube::key(metadata.ns, metadata.name);
+    known_.insert(key);
+    changed(key, metadata.resource_version);
+}
+
+void SecretWatch::removed(const std::string& key, kube::Json last_state) {
+    kube::wipe(last_state);
+    known_.erase(key);
+    changed(key, "");
+}
+
+void SecretWatch::failed(const Error& error, std::chrono::milliseconds wait) {
+    metrics_.watch_failed();
+    log_.warn("cannot watch", {{"kind", "Secret"}, {"error", error.message}, {"waitMs", wait.count()}});
+}
+
+}  // namespace keyshepherd::controller

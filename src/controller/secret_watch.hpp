@@ -1,0 +1,70 @@
+// Watches the Secrets that the operator has made, so that an edited or a deleted one is mended at once. Of a
+// Secret only its name and version are kept.
+#pragma once
+
+#include "store.hpp"
+
+#include <keyshepherd/kube/reflector.hpp>
+#include <keyshepherd/telemetry/log.hpp>
+#include <keyshepherd/telemetry/operator_metrics.hpp>
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+
+namespace keyshepherd::controller {
+
+class SecretWatch final : public kube::Sink {
+public:
+    static constexpr const char* label = "app.kubernetes.io/managed-by";
+    static constexpr const char* label_value = "keyshepherd-operator";
+    static constexpr const char* selector = "app.kubernetes.io/managed-by=keyshepherd-operator";
+
+    SecretWatch(std::function<void(const Key&)> wake, telemetry::OperatorMetrics& metrics,
+                telemetry::Log& log)
+        : wake_(std::move(wake)), metrics_(metrics), log_(log) {}
+
+    // `owner` is woken when the Secret is another one than in this version. `version` "": whatever it is.
+    void expect(const std::string& ns, const std::string& name, const Key& owner, std::string version);
+    // Whether there may be such a Secret.
+    bool exists(const std::string& ns, const std::string& name) const;
+    void made(const std::string& ns, const std::string& name) { known_.insert(kube::key(ns, name)); }
+    void unmade(const std::string& ns, const std::string& name) { known_.erase(kube::key(ns, name)); }
+    void forget(const Key& owner);
+
+    // Resources whose secret-ids in Vault were all looked at since we lead.
+    bool swept(const Key& owner) const { return swept_.contains(owner); }
+    void swept(const Key& owner, bool is) {
+        if (is)
+            swept_.insert(owner);
+        else
+            swept_.erase(owner);
+    }
+    void start_over() { swept_.clear(); }
+
+    bool synced() const { return synced_; }
+
+    void replaced(std::vector<kube::Json> objects, const std::vector<std::string>& gone) override;
+    void applied(kube::Json object) override;
+    void removed(const std::string& key, kube::Json last_state) override;
+    void failed(const Error& error, std::chrono::milliseconds wait) override;
+
+private:
+    struct Expected {
+        Key owner;
+        std::string version;
+    };
+    void changed(const std::string& key, const std::string& version);
+
+    std::function<void(const Key&)> wake_;
+    telemetry::OperatorMetrics& metrics_;
+    telemetry::Log& log_;
+    std::map<std::string, Expected> expected_;  // by "namespace/name"
+    std::map<Key, std::set<std::string>> of_;
+    std::set<std::string> known_;
+    std::set<Key> swept_;
+    bool synced_ = false;
+};
+
+}  // namespace keyshepherd::controller

@@ -1,0 +1,271 @@
+#include "same.hpp"
+
+#include <keyshepherd/planner/secret_id.hpp>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+
+namespace keyshepherd::planner {
+
+namespace {
+
+using What = SecretIdStep::What;
+
+constexpr const char* managed_by = "keyshepherd";
+
+std::string text_of(const Json& object, const char* name) {
+    const auto at = object.is_object() ? object.find(name) : object.end();
+    return object.is_object() && at != object.end() && at->is_string() ? at->get<std::string>()
+                                                                       : std::string();
+}
+
+std::int64_t duration_of(const Json& spec, const char* field) {
+    const auto at = spec.find(field);
+    return at == spec.end() ? 0 : resources::seconds_of(*at).value_or(0);
+}
+
+// FNV-1a: the same in every process.
+std::uint64_t digest(std::string_view text) {
+    std::uint64_t hash = 14695981039346656037U;
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
+    return hash;
+}
+
+Json wanted(const Resource& resource) {
+    Json body = Json::object();
+    // What is absent is as the role says; a zero would be refused by a role that has a limit.
+    if (const auto ttl = duration_of(resource.spec, "ttl"); ttl > 0) body["ttl"] = ttl;
+    if (const auto uses = resource.spec.value("numUses", std::int64_t{0}); uses > 0) body["num_uses"] = uses;
+    for (const auto& [field, name] :
+         {std::pair("cidrs", "cidr_list"), {"tokenBoundCIDRs", "token_bound_cidrs"}})
+        if (const auto at = resource.spec.find(field); at != resource.spec.end() && !at->empty())
+            body[name] = canonical(*resources::find_field(resource.kind->spec, field), *at);
+    return body;
+}
+
+bool is_alive(const std::optional<SecretIdFacts>& facts, std::string_view owner, std::int64_t now) {
+    return facts && facts->owner == owner && (facts->expires == 0 || now < facts->expires);
+}
+
+// When `record`'s secret-id is to be replaced; 0: never. Spread, so that what was issued together is not
+// replaced together.
+std::int64_t rotation_of(const Json& spec, const SecretIdRecord& record) {
+    const std::int64_t issued = seconds_since_epoch(record.issued_at);
+    const std::int64_t expires = seconds_since_epoch(record.expires_at);
+    std::int64_t period = duration_of(spec, "rotationPeriod");
+    if (period == 0 && expires > issued) period = std::max<std::int64_t>((expires - issued) * 2 / 3, 1);
+    if (period == 0) return 0;
+    std::int64_t due =
+        issued + period - static_cast<std::int64_t>(digest(record.accessor) % 1000) * period / 10'000;
+    // The old one has to outlive the overlap, where its life allows that.
+    const std::int64_t overlap = duration_of(spec, "overlap");
+    if (expires > issued && expires - overlap > issued) due = std::min(due, expires - overlap);
+    return due;
+}
+
+std::string text_or_never(std::int64_t seconds) {
+    return seconds == 0 ? std::string() : rfc3339(seconds);
+}
+
+// What can be told from the rest of the record and the spec.
+SecretIdRecord scheduled(const Json& spec, SecretIdRecord record) {
+    record.next_rotation = record.accessor.empty() ? "" : text_or_never(rotation_of(spec, record));
+    record.overlap_until =
+        record.previous.empty()
+            ? ""
+            : rfc3339(seconds_since_epoch(record.rotated_at) + duration_of(spec, "overlap"));
+    return record;
+}
+
+SecretIdRecord without_previous(SecretIdRecord record) {
+    record.previous.clear();
+    record.rotated_at.clear();
+    record.overlap_until.clear();
+    record.rollout.clear();
+    return record;
+}
+
+SecretIdRecord with_published(const Resource& resource, SecretIdRecord record, const SecretIdView& view) {
+    const SecretIdFacts& published = *view.published;
+    if (published.accessor != record.accessor) {
+        record.previous = record.accessor;
+        record.rotated_at = record.previous.empty() ? "" : rfc3339(view.now);
+        const Json& targets = resource.spec.value("rolloutRestartTargets", Json::array());
+        record.rollout = record.previous.empty() || targets.empty()
+                             ? ""
+                             : fmt::format("{:016x}", digest(published.accessor));
+        record.accessor = published.accessor;
+        const std::int64_t created = seconds_since_epoch(published.created);
+        record.issued_at = rfc3339(created);
+        record.expires_at = text_or_never(published.expires);
+        record.rotate_now = resource.rotate_now;
+    }
+    record.secret_uid = view.secret_uid;
+    return scheduled(resource.spec, std::move(record));
+}
+
+std::string why_replaced(const SecretIdRecord& record, const SecretIdView& view, std::string_view owner) {
+    if (view.secret == SecretState::absent)
+        return record.accessor.empty() ? "the first one" : "the Secret was gone";
+    if (!view.published) return "Vault does not know the one in the Secret";
+    if (view.published->owner != owner) return "the one in the Secret was not issued for this resource";
+    return "the one in the Secret has expired";
+}
+
+}  // namespace
+
+std::int64_t seconds_since_epoch(std::string_view text) {
+    std::tm time{};
+    const std::string copy(text);
+    const char* end = strptime(copy.c_str(), "%Y-%m-%dT%H:%M:%S", &time);
+    if (end == nullptr) return 0;
+    if (*end == '.') {
+        ++end;
+        while (*end >= '0' && *end <= '9') ++end;
+    }
+    if (std::string_view(end) != "Z") return 0;
+    return std::max<std::int64_t>(timegm(&time), 0);
+}
+
+std::string rfc3339(std::int64_t seconds) {
+    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(seconds)));
+}
+
+result<SecretIdFacts> secret_id_facts(const Json& data) {
+    SecretIdFacts facts;
+    facts.accessor = text_of(data, "secret_id_accessor");
+    if (facts.accessor.empty()) return fail(Errc::protocol, "Vault's answer names no secret_id_accessor");
+    facts.created = text_of(data, "creation_time");
+    facts.expires = seconds_since_epoch(text_of(data, "expiration_time"));
+    if (const auto metadata = data.find("metadata"); metadata != data.end()) {
+        if (text_of(*metadata, "managed-by") == managed_by) facts.owner = text_of(*metadata, "owner");
+        facts.terms = text_of(*metadata, "terms");
+    }
+    return facts;
+}
+
+std::string secret_id_terms(const Resource& resource) {
+    return fmt::format("{:016x}", digest(wanted(resource).dump()));
+}
+
+Json secret_id_request(const Resource& resource, std::string_view owner) {
+    Json body = wanted(resource);
+    body["metadata"] = Json{{"managed-by", managed_by},
+                            {"owner", owner},
+                            {"resource", fmt::format("{}/{}", resource.ns, resource.name)},
+                            {"terms", secret_id_terms(resource)}}
+                           .dump();
+    return body;
+}
+
+namespace {
+
+constexpr std::pair<const char*, std::string SecretIdRecord::*> record_fields[] = {
+    {"accessor", &SecretIdRecord::accessor},          {"issuedAt", &SecretIdRecord::issued_at},
+    {"expiresAt", &SecretIdRecord::expires_at},       {"nextRotation", &SecretIdRecord::next_rotation},
+    {"previousAccessor", &SecretIdRecord::previous},  {"rotatedAt", &SecretIdRecord::rotated_at},
+    {"overlapUntil", &SecretIdRecord::overlap_until}, {"rollout", &SecretIdRecord::rollout},
+    {"rotatedFor", &SecretIdRecord::rotate_now},      {"secretUID", &SecretIdRecord::secret_uid},
+};
+
+}  // namespace
+
+SecretIdRecord secret_id_record(const Json& status) {
+    SecretIdRecord record;
+    for (const auto& [name, field] : record_fields) record.*field = text_of(status, name);
+    return record;
+}
+
+std::map<std::string, std::string> fields(const SecretIdRecord& record) {
+    std::map<std::string, std::string> all;
+    for (const auto& [name, field] : record_fields) all[name] = record.*field;
+    return all;
+}
+
+SecretIdStep next_step(const Resource& resource, std::string_view owner, const SecretIdRecord& record,
+                       const SecretIdView& view, std::int64_t grace) {
+    if (view.secret == SecretState::foreign || view.pending_foreign) return {.what = What::refuse};
+    const bool alive = view.secret != SecretState::absent && is_alive(view.published, owner, view.now);
+    const bool recorded = alive && view.published->accessor == record.accessor;
+
+    if (view.pending && !view.pending_is_published) {
+        if (view.drawn) return {.what = What::enroll};
+        if (is_alive(view.pending_facts, owner, view.now) && view.pending_facts->accessor != record.previous)
+            return {.what = What::publish, .why = "it was issued and not yet published"};
+        return {.what = What::discard};
+    }
+    if (view.pending && (recorded || !alive)) return {.what = What::discard};
+
+    const auto draw = [&](std::string why) -> SecretIdStep {
+        // Two beside each other at most.
+        if (!record.previous.empty())
+            return {.what = What::destroy,
+                    .why = "it is replaced before its overlap ends: " + why,
+                    .record = without_previous(record),
+                    .accessors = {record.previous}};
+        return {.what = What::draw, .why = std::move(why)};
+    };
+    if (!alive) return draw(why_replaced(record, view, owner));
+
+    if (!recorded) {
+        // An older one was put back by hand. The newer one has been handed out too: it gets the overlap.
+        if (view.published->accessor == record.previous)
+            return {.what = What::draw, .why = "the Secret held a replaced one again"};
+        return {.what = What::record, .record = with_published(resource, record, view)};
+    }
+    if (view.secret != SecretState::ours) return {.what = What::mend};
+    if (SecretIdRecord due = with_published(resource, record, view); due != record)
+        return {.what = What::record, .record = std::move(due)};
+
+    if (view.published->terms != secret_id_terms(resource)) return draw("the spec has changed");
+    if (resource.rotate_now != record.rotate_now) {
+        if (!resource.rotate_now.empty()) return draw("asked for by keyshepherd.dev/rotate-now");
+        SecretIdRecord calm = record;
+        calm.rotate_now.clear();
+        return {.what = What::record, .record = std::move(calm)};
+    }
+    if (!record.rollout.empty() && !view.restarted) return {.what = What::restart};
+
+    std::int64_t at = 0;
+    const auto look_at = [&at](std::int64_t when) { at = at == 0 ? when : std::min(at, when); };
+    if (!record.previous.empty()) {
+        const std::int64_t end = seconds_since_epoch(record.overlap_until);
+        const std::int64_t limit =
+            seconds_since_epoch(record.rotated_at) + duration_of(resource.spec, "maxOverlap");
+        const bool out = record.rollout.empty() || view.rolled_out;
+        if ((view.now >= end && out) || view.now >= limit)
+            return {.what = What::destroy,
+                    .why = out ? "its overlap has ended"
+                               : "maxOverlap has passed, though not all targets are out",
+                    .record = without_previous(record),
+                    .accessors = {record.previous}};
+        look_at(view.now < end ? end : std::min(limit, view.now + 2));
+    } else if (const std::int64_t due = seconds_since_epoch(record.next_rotation); due != 0) {
+        if (view.now >= due) return {.what = What::draw, .why = "its time has come"};
+        look_at(due);
+    }
+    if (view.list_wanted && !view.all) return {.what = What::list};
+    if (view.all) {
+        std::vector<std::string> orphans;
+        for (const SecretIdFacts& each : *view.all) {
+            if (each.owner != owner || each.accessor == record.accessor || each.accessor == record.previous)
+                continue;
+            const std::int64_t ripe = seconds_since_epoch(each.created) + grace;
+            if (view.now >= ripe)
+                orphans.push_back(each.accessor);
+            else
+                look_at(ripe);
+        }
+        if (!orphans.empty())
+            return {.what = What::destroy,
+                    .why = "nothing refers to it",
+                    .record = record,
+                    .accessors = std::move(orphans)};
+    }
+    return {.what = What::rest, .at = at};
+}
+
+}  // namespace keyshepherd::planner

@@ -1,0 +1,101 @@
+#include <keyshepherd/reconcile/secret_id.hpp>
+
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
+#include <array>
+#include <ctime>
+
+namespace keyshepherd::reconcile {
+
+using planner::Json;
+using planner::SecretIdFacts;
+
+namespace {
+
+// Overwrites the texts of a request or an answer that held a secret-id.
+void wipe(Json& json) {
+    if (json.is_structured())
+        for (Json& each : json) wipe(each);
+    else if (json.is_string())
+        net::wipe(json.get_ref<std::string&>());
+}
+
+}  // namespace
+
+result<std::string> draw_secret_id() {
+    std::array<unsigned char, 20> bytes{};
+    if (RAND_bytes(bytes.data(), bytes.size()) != 1) return fail(Errc::internal, "no randomness");
+    std::string value;
+    value.reserve(2 * bytes.size());
+    for (const unsigned char byte : bytes) value += fmt::format("{:02x}", byte);
+    OPENSSL_cleanse(bytes.data(), bytes.size());
+    return value;
+}
+
+Task<result<std::optional<SecretIdFacts>>> find_secret_id(vault::Client& vault, std::string role,
+                                                          std::string value, Deadline deadline) {
+    Json body = {{"secret_id", value}};
+    auto answer = co_await vault.write(role + "/secret-id/lookup", body, deadline);
+    wipe(body);
+    net::wipe(value);
+    if (!answer) co_return std::unexpected(answer.error());
+    if (!answer->data.is_object()) co_return std::nullopt;
+    KEYSHEPHERD_CO_TRY(auto facts, planner::secret_id_facts(answer->data));
+    co_return facts;
+}
+
+Task<result<SecretIdFacts>> enroll_secret_id(vault::Client& vault, std::string role, Json request,
+                                             std::string value, Deadline deadline) {
+    request["secret_id"] = value;
+    auto answer = co_await vault.write(role + "/custom-secret-id", request, deadline);
+    const std::string metadata = request.value("metadata", "");
+    wipe(request);
+    if (!answer) {
+        if (answer.error().code == Errc::conflict) {
+            auto found = co_await find_secret_id(vault, role, std::move(value), deadline);
+            if (found && *found) co_return **found;
+        }
+        net::wipe(value);
+        co_return std::unexpected(answer.error());
+    }
+    net::wipe(value);
+    SecretIdFacts facts;
+    facts.accessor = answer->data.value("secret_id_accessor", "");
+    const std::int64_t now = std::time(nullptr);
+    facts.created = planner::rfc3339(now);
+    if (const auto ttl = answer->data.find("secret_id_ttl"); ttl != answer->data.end() && ttl->is_number())
+        if (const auto seconds = ttl->get<std::int64_t>(); seconds > 0) facts.expires = now + seconds;
+    const Json stamped = Json::parse(metadata, nullptr, false);
+    facts.owner = stamped.value("owner", "");
+    facts.terms = stamped.value("terms", "");
+    wipe(answer->data);
+    if (facts.accessor.empty()) co_return fail(Errc::protocol, "Vault's answer names no secret_id_accessor");
+    co_return facts;
+}
+
+Task<result<std::vector<SecretIdFacts>>> list_secret_ids(vault::Client& vault, std::string role,
+                                                         Deadline deadline) {
+    std::vector<SecretIdFacts> all;
+    KEYSHEPHERD_CO_TRY(const auto listed, co_await vault.list(role + "/secret-id", deadline));
+    if (!listed) co_return all;
+    for (const Json& accessor : listed->value("keys", Json::array())) {
+        Json body = {{"secret_id_accessor", accessor}};
+        auto answer = co_await vault.write(role + "/secret-id-accessor/lookup", std::move(body), deadline);
+        if (!answer && answer.error().code == Errc::not_found) continue;  // gone meanwhile
+        if (!answer) co_return std::unexpected(answer.error());
+        if (auto facts = planner::secret_id_facts(answer->data)) all.push_back(*std::move(facts));
+    }
+    co_return all;
+}
+
+Task<result<void>> destroy_secret_id(vault::Client& vault, std::string role, std::string accessor,
+                                     Deadline deadline) {
+    Json body = {{"secret_id_accessor", accessor}};
+    auto answer = co_await vault.write(role + "/secret-id-accessor/destroy", std::move(body), deadline);
+    if (!answer && answer.error().code != Errc::not_found) co_return std::unexpected(answer.error());
+    co_return result<void>();
+}
+
+}  // namespace keyshepherd::reconcile
