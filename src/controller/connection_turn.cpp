@@ -54,10 +54,28 @@ Task<Again> ConnectionTurn::reconcile() {
     }
     const bool recovered = usable && planner::ready_reason(entry_->status) != "Connected";
     co_await report(finding);
+    if (usable && revokes_tokens()) {
+        // So that a revocation has only the newest to look up.
+        const auto known = co_await (*session)->tokens.refresh((*session)->vault, SteadyClock::now() + 60s);
+        if (!known && known.error().code != Errc::cancelled)
+            runtime_.log.warn(
+                "cannot list tokens",
+                {{"namespace", key_.ns}, {"name", key_.name}, {"error", known.error().message}});
+    }
     if (recovered)
         for (const Key& dependent : runtime_.store.dependents(key_))
             runtime_.wake(dependent, milliseconds(static_cast<long>(2000 * kube::random_unit())));
     co_return again;
+}
+
+bool ConnectionTurn::revokes_tokens() const {
+    for (const Key& key : runtime_.store.dependents(key_))
+        if (key.kind->name == "VaultAppRole")
+            if (const EntryPtr entry = runtime_.store.find(key);
+                entry != nullptr && entry->faults.empty() &&
+                entry->resource.spec.value("revokeTokens", false))
+                return true;
+    return false;
 }
 
 // Resources that still need the connection to leave Vault in order.

@@ -53,6 +53,7 @@ SecretIdTurn::SecretIdTurn(Runtime& runtime, Key key, EntryPtr entry)
       owner_(resource().uid),
       record_(planner::secret_id_record(entry_->status)) {
     role_ = entry_->status.value("vaultPath", "");
+    revoke_tokens_ = entry_->status.value("revokeTokens", "") == "true";
     vault_path_ = role_;
 }
 
@@ -99,6 +100,7 @@ Task<Again> SecretIdTurn::reconcile() {
         co_return std::nullopt;
     }
     role_ = planner::claim(role->resource);
+    revoke_tokens_ = role->resource.spec.value("revokeTokens", false);
     vault_path_ = role_;
     connection_ = kube::key(through.ns, through.name);
     session_ = reached->session;
@@ -296,7 +298,7 @@ Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
 }
 
 Task<result<void>> SecretIdTurn::draw(std::string why) {
-    KEYSHEPHERD_CO_TRY(pending_value_, reconcile::draw_secret_id());
+    KEYSHEPHERD_CO_TRY(pending_value_, reconcile::draw(reconcile::secret_id_bytes));
     Json body = {{"apiVersion", "v1"},
                  {"kind", "Secret"},
                  {"metadata",
@@ -325,8 +327,9 @@ Task<result<void>> SecretIdTurn::draw(std::string why) {
 
 Task<result<void>> SecretIdTurn::enroll() {
     view_.drawn = false;  // whatever comes of it, it is not sent again
+    KEYSHEPHERD_CO_TRY(const std::string issue, reconcile::draw(reconcile::issue_bytes));
     auto facts = co_await reconcile::enroll_secret_id(session_->vault, role_,
-                                                      planner::secret_id_request(resource(), owner_),
+                                                      planner::secret_id_request(resource(), owner_, issue),
                                                       pending_value_, runtime_.soon());
     if (!facts) {
         // It may be there all the same.
@@ -427,9 +430,20 @@ Task<result<void>> SecretIdTurn::restart() {
 
 Task<result<void>> SecretIdTurn::destroy(const planner::SecretIdStep& step) {
     for (const std::string& accessor : step.accessors) {
+        std::optional<planner::SecretIdFacts> facts;
+        if (revoke_tokens_) {
+            KEYSHEPHERD_CO_TRY(
+                facts, co_await reconcile::find_accessor(session_->vault, role_, accessor, runtime_.soon()));
+        }
         KEYSHEPHERD_CO_CHECK(
             co_await reconcile::destroy_secret_id(session_->vault, role_, accessor, runtime_.soon()));
         failpoint("destroy");
+        if (facts && !facts->issue.empty()) {
+            KEYSHEPHERD_CO_TRY(const std::size_t revoked,
+                               co_await session_->tokens.revoke(session_->vault, role_, owner_, facts->issue,
+                                                                runtime_.soon()));
+            tell_revoked(revoked);
+        }
         event(kube::Event::Type::normal, "Destroyed", "Destroy",
               fmt::format("secret-id {}: {}", accessor, step.why));
         runtime_.log.info("destroyed in Vault", {{"kind", key_.kind->name},
@@ -449,6 +463,17 @@ Task<result<void>> SecretIdTurn::destroy(const planner::SecretIdStep& step) {
     co_return result<void>();
 }
 
+void SecretIdTurn::tell_revoked(std::size_t tokens) {
+    if (tokens == 0) return;
+    event(kube::Event::Type::normal, "Revoked", "Revoke",
+          fmt::format("{} token{} of the destroyed secret-id", tokens, tokens == 1 ? "" : "s"));
+    runtime_.log.info("revoked in Vault", {{"kind", key_.kind->name},
+                                           {"namespace", key_.ns},
+                                           {"name", key_.name},
+                                           {"vaultPath", role_},
+                                           {"tokens", tokens}});
+}
+
 // The status: the record, and that all is well.
 Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
     Finding finding{.ready = Truth::yes,
@@ -459,6 +484,7 @@ Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
     finding.facts = planner::fields(record);
     finding.facts["connection"] = connection_;
     finding.facts["vaultPath"] = role_;
+    finding.facts["revokeTokens"] = revoke_tokens_ ? "true" : "";
     for (const auto& [name, value] : finding.facts)
         if (value.empty()) finding.gone.insert(name);
     if (!co_await runtime_.report(key_, entry_, std::move(finding)))
@@ -474,6 +500,12 @@ Task<Again> SecretIdTurn::remove() {
     Key through = connection_of(resource());
     if (through.kind == nullptr && role != nullptr) through = connection_of(role->resource);
     if (role_.empty() && role != nullptr) vault_path_ = role_ = planner::claim(role->resource);
+    // A wish that came after the last look counts too, where it is granted.
+    if (role != nullptr && role->faults.empty() && role->resource.spec.value("revokeTokens", false)) {
+        const EntryPtr connection = runtime_.store.find(through);
+        revoke_tokens_ = connection != nullptr && connection->faults.empty() &&
+                         planner::judge(role->resource, connection->resource, {}).rights.revoke_tokens;
+    }
     const bool retain = resource().spec.value("deletionPolicy", "") == "Retain";
     if (!retain && through.kind != nullptr && !role_.empty()) {
         const auto reached = co_await way(through);
@@ -508,6 +540,12 @@ Task<result<void>> SecretIdTurn::remove_from_vault(const Way& way) {
                     co_await reconcile::destroy_secret_id(vault, role_, each.accessor, runtime_.soon()));
             }
     failpoint("delete-sweep");
+    if (revoke_tokens_) {
+        KEYSHEPHERD_CO_TRY(const std::size_t revoked,
+                           co_await way.session->tokens.revoke(vault, role_, owner_, "", runtime_.soon()));
+        failpoint("delete-revoke");
+        tell_revoked(revoked);
+    }
     runtime_.log.info(
         "removed from Vault",
         {{"kind", key_.kind->name}, {"namespace", key_.ns}, {"name", key_.name}, {"vaultPath", role_}});

@@ -3,6 +3,7 @@
 
 #include "runtime.hpp"
 
+#include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/planner/plan.hpp>
 #include <keyshepherd/planner/secret_id.hpp>
 
@@ -68,6 +69,7 @@ public:
 
 private:
     std::vector<Key> in_use() const;
+    bool revokes_tokens() const;
 };
 
 // Mounts, policies and roles.
@@ -82,6 +84,9 @@ private:
                          const planner::Standing& standing, std::string claim);
     Task<Again> remove(const Way& way, const planner::Observation& observed,
                        const planner::Standing& standing);
+    // keyshepherd.dev/cut-off, of a VaultAppRole
+    Task<Again> cut_off(const Way& way, const planner::Rights& rights);
+    Task<result<std::string>> disable_entity(vault::Client& vault);
 };
 
 class SecretIdTurn : public Turn {
@@ -103,6 +108,7 @@ private:
     Task<result<void>> restart();
     Task<result<void>> destroy(const planner::SecretIdStep& step);
     Task<result<void>> tell(planner::SecretIdRecord record);
+    void tell_revoked(std::size_t tokens);
     Task<Again> remove();
     Task<result<void>> remove_from_vault(const Way& way);
     Task<result<void>> remove_secrets(bool retain);
@@ -120,7 +126,7 @@ private:
     std::string value_;  // that is published
     std::string pending_value_;
     std::string enrolling_;  // why a new one was drawn, for the event
-    bool swept_ = false;
+    bool revoke_tokens_ = false;
 };
 
 }  // namespace keyshepherd::controller

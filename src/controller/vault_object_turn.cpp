@@ -54,6 +54,11 @@ Task<Again> VaultObjectTurn::reconcile() {
     const planner::Standing standing{.owner = runtime_.owns(resource(), claim),
                                      .may_adopt = judgement.rights.adopt,
                                      .role_id = resource().role_id};
+    if (key_.kind->name == "VaultAppRole" && !deleting() &&
+        (resource().cut_off || entry_->status.contains("cutOffEntity"))) {
+        const auto settled = co_await cut_off(*reached, judgement.rights);
+        if (resource().cut_off || settled) co_return settled;
+    }
     auto observed =
         co_await reconcile::observe(reached->session->vault, resource(), standing, runtime_.soon());
     if (!observed) co_return co_await failed(reached->connection, observed.error());

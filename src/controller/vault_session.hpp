@@ -5,6 +5,7 @@
 
 #include <keyshepherd/kube/client.hpp>
 #include <keyshepherd/net/signal.hpp>
+#include <keyshepherd/reconcile/token_index.hpp>
 #include <keyshepherd/telemetry/operator_metrics.hpp>
 #include <keyshepherd/vault/client.hpp>
 
@@ -37,6 +38,7 @@ struct Session {
 
     net::Client http;
     vault::Client vault;
+    reconcile::TokenIndex tokens;
     std::string uid;  // of the VaultConnection as it was read
     std::int64_t generation = 0;
 

@@ -143,6 +143,7 @@ result<SecretIdFacts> secret_id_facts(const Json& data) {
     if (const auto metadata = data.find("metadata"); metadata != data.end()) {
         if (text_of(*metadata, "managed-by") == managed_by) facts.owner = text_of(*metadata, "owner");
         facts.terms = text_of(*metadata, "terms");
+        facts.issue = text_of(*metadata, "issue");
     }
     return facts;
 }
@@ -151,13 +152,14 @@ std::string secret_id_terms(const Resource& resource) {
     return fmt::format("{:016x}", digest(wanted(resource).dump()));
 }
 
-Json secret_id_request(const Resource& resource, std::string_view owner) {
+Json secret_id_request(const Resource& resource, std::string_view owner, std::string_view issue) {
     Json body = wanted(resource);
-    body["metadata"] = Json{{"managed-by", managed_by},
-                            {"owner", owner},
-                            {"resource", fmt::format("{}/{}", resource.ns, resource.name)},
-                            {"terms", secret_id_terms(resource)}}
-                           .dump();
+    body["metadata"] = Json{
+        {"managed-by", managed_by},
+        {"owner", owner},
+        {"resource", fmt::format("{}/{}", resource.ns, resource.name)},
+        {"terms", secret_id_terms(resource)},
+        {"issue", issue}}.dump();
     return body;
 }
 

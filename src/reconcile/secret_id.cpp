@@ -4,7 +4,6 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include <array>
 #include <ctime>
 
 namespace keyshepherd::reconcile {
@@ -24,9 +23,10 @@ void wipe(Json& json) {
 
 }  // namespace
 
-result<std::string> draw_secret_id() {
-    std::array<unsigned char, 20> bytes{};
-    if (RAND_bytes(bytes.data(), bytes.size()) != 1) return fail(Errc::internal, "no randomness");
+result<std::string> draw(std::size_t count) {
+    std::vector<unsigned char> bytes(count);
+    if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1)
+        return fail(Errc::internal, "no randomness");
     std::string value;
     value.reserve(2 * bytes.size());
     for (const unsigned char byte : bytes) value += fmt::format("{:02x}", byte);
@@ -70,6 +70,7 @@ Task<result<SecretIdFacts>> enroll_secret_id(vault::Client& vault, std::string r
     const Json stamped = Json::parse(metadata, nullptr, false);
     facts.owner = stamped.value("owner", "");
     facts.terms = stamped.value("terms", "");
+    facts.issue = stamped.value("issue", "");
     wipe(answer->data);
     if (facts.accessor.empty()) co_return fail(Errc::protocol, "Vault's answer names no secret_id_accessor");
     co_return facts;
@@ -81,13 +82,21 @@ Task<result<std::vector<SecretIdFacts>>> list_secret_ids(vault::Client& vault, s
     KEYSHEPHERD_CO_TRY(const auto listed, co_await vault.list(role + "/secret-id", deadline));
     if (!listed) co_return all;
     for (const Json& accessor : listed->value("keys", Json::array())) {
-        Json body = {{"secret_id_accessor", accessor}};
-        auto answer = co_await vault.write(role + "/secret-id-accessor/lookup", std::move(body), deadline);
-        if (!answer && answer.error().code == Errc::not_found) continue;  // gone meanwhile
-        if (!answer) co_return std::unexpected(answer.error());
-        if (auto facts = planner::secret_id_facts(answer->data)) all.push_back(*std::move(facts));
+        KEYSHEPHERD_CO_TRY(auto facts,
+                           co_await find_accessor(vault, role, accessor.get<std::string>(), deadline));
+        if (facts) all.push_back(*std::move(facts));  // else gone meanwhile
     }
     co_return all;
+}
+
+Task<result<std::optional<SecretIdFacts>>> find_accessor(vault::Client& vault, std::string role,
+                                                         std::string accessor, Deadline deadline) {
+    Json body = {{"secret_id_accessor", accessor}};
+    auto answer = co_await vault.write(role + "/secret-id-accessor/lookup", std::move(body), deadline);
+    if (!answer && answer.error().code == Errc::not_found) co_return std::nullopt;
+    if (!answer) co_return std::unexpected(answer.error());
+    KEYSHEPHERD_CO_TRY(auto facts, planner::secret_id_facts(answer->data));
+    co_return facts;
 }
 
 Task<result<void>> destroy_secret_id(vault::Client& vault, std::string role, std::string accessor,

@@ -428,9 +428,9 @@ constexpr std::array<Field, 22> approle_spec = {{
     {.name = "revokeTokens",
      .type = boolean,
      .doc =
-         "Whether the tokens that a secret-id issued are revoked when it is destroyed on purpose: by the "
-         "deletion of its VaultSecretID, or by keyshepherd.dev/cut-off. Needs the right revokeTokens of the "
-         "connection's grants; batch tokens cannot be revoked.",
+         "Whether the tokens that a secret-id issued are revoked when it is destroyed: at the end of the "
+         "overlap after a rotation, and when its VaultSecretID is deleted. Needs the right revokeTokens of "
+         "the connection's grants; batch tokens cannot be revoked.",
      .fallback = "false"},
     object_deletion,
     adoption_field,
@@ -616,10 +616,10 @@ constexpr std::array<PrinterColumn, 8> secret_id_columns = {{ready,
 
 constexpr std::array<std::string_view, 2> connection_facts = {"vaultVersion", "vaultClusterID"};
 constexpr std::array<std::string_view, 1> object_facts = {"claim"};
-constexpr std::array<std::string_view, 2> approle_facts = {"claim", "roleID"};
-constexpr std::array<std::string_view, 12> secret_id_facts = {
-    "accessor", "issuedAt",     "expiresAt",  "nextRotation", "previousAccessor", "rotatedAt",
-    "rollout",  "overlapUntil", "rotatedFor", "secretUID",    "connection",       "vaultPath"};
+constexpr std::array<std::string_view, 3> approle_facts = {"claim", "roleID", "cutOffEntity"};
+constexpr std::array<std::string_view, 13> secret_id_facts = {
+    "accessor",     "issuedAt",   "expiresAt", "nextRotation", "previousAccessor", "rotatedAt",   "rollout",
+    "overlapUntil", "rotatedFor", "secretUID", "connection",   "vaultPath",        "revokeTokens"};
 
 constexpr std::array<Kind, 6> all = {{
     {.name = "VaultConnection",

@@ -33,13 +33,15 @@ struct SecretIdFacts {
         0;              // seconds since 1970; 0: never. Vault lets an expired one log in until it tidies.
     std::string owner;  // who had it issued, out of its metadata; "" is not of ours
     std::string terms;  // what it was asked for with, out of its metadata
+    std::string issue;  // tells it from the others of its owner, out of its metadata
 };
 // Errc::protocol of `data` that is none.
 result<SecretIdFacts> secret_id_facts(const Json& data);
 
 // What is asked of Vault; metadata is a JSON text of texts (Vault's documentation of AppRole), shown in the
 // audit log and on every token.
-Json secret_id_request(const Resource& resource, std::string_view owner);
+// `issue` is of the caller's making, for this one alone.
+Json secret_id_request(const Resource& resource, std::string_view owner, std::string_view issue);
 // Changes with everything in the spec that only a new secret-id can bring about.
 std::string secret_id_terms(const Resource& resource);
 

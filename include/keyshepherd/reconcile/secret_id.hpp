@@ -15,8 +15,10 @@ namespace keyshepherd::reconcile {
 using net::Deadline;
 using net::Task;
 
-// 160 random bits; the caller wipes it. Errc::internal when there is no randomness.
-result<std::string> draw_secret_id();
+// Random digits of so many bytes; the caller wipes them. Errc::internal when there is no randomness.
+result<std::string> draw(std::size_t bytes);
+inline constexpr std::size_t secret_id_bytes = 20;
+inline constexpr std::size_t issue_bytes = 6;
 
 // nullopt: the role exists and does not know the value.
 Task<result<std::optional<planner::SecretIdFacts>>> find_secret_id(vault::Client& vault, std::string role,
@@ -29,6 +31,9 @@ Task<result<planner::SecretIdFacts>> enroll_secret_id(vault::Client& vault, std:
 // Every one of the role, also of others: one request, and one for each.
 Task<result<std::vector<planner::SecretIdFacts>>> list_secret_ids(vault::Client& vault, std::string role,
                                                                   Deadline deadline);
+// nullopt: gone.
+Task<result<std::optional<planner::SecretIdFacts>>> find_accessor(vault::Client& vault, std::string role,
+                                                                  std::string accessor, Deadline deadline);
 // Success also when it is gone already, or the role is.
 Task<result<void>> destroy_secret_id(vault::Client& vault, std::string role, std::string accessor,
                                      Deadline deadline);

@@ -1,0 +1,53 @@
+// Which tokens AppRole logins have out. Vault cannot be asked for them: it lists accessors, and tells of each
+// what made it (https://openbao.org/api-docs/auth/token/). That never changes, so each is asked for once. The
+// list needs sudo on auth/token/accessors.
+#pragma once
+
+#include <keyshepherd/net/signal.hpp>
+#include <keyshepherd/vault/client.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+namespace keyshepherd::reconcile {
+
+using net::Deadline;
+using net::Task;
+
+struct TokenOrigin {
+    std::string role;   // API path of the role: "auth/approle/role/app", in lower case
+    std::string owner;  // out of the secret-id's metadata; "" of a secret-id that is not of ours
+    std::string issue;  // likewise: tells the secret-ids of one owner apart
+};
+// Of the data of auth/token/lookup-accessor. An empty role: not of an AppRole.
+TokenOrigin token_origin(const nlohmann::json& data);
+
+// For one thread.
+class TokenIndex {
+public:
+    // Lists all accessors and looks up those that are new. What was looked up before an error stays known.
+    Task<result<void>> refresh(vault::Client& vault, Deadline deadline);
+    // Accessors of tokens that `role` issued; `owner` and `issue` "": whoever's.
+    std::vector<std::string> of(std::string_view role, std::string_view owner, std::string_view issue) const;
+    // Revokes those that are known, then those that a fresh list shows, until there is none. Call it when no
+    // login can succeed any more. Gives how many were revoked.
+    Task<result<std::size_t>> revoke(vault::Client& vault, std::string role, std::string owner,
+                                     std::string issue, Deadline deadline);
+    std::size_t size() const { return others_.size() + ours_.size(); }
+    std::chrono::steady_clock::time_point refreshed_at() const { return refreshed_at_; }
+
+private:
+    Task<result<std::size_t>> revoke_known(vault::Client& vault, std::string role, std::string owner,
+                                           std::string issue, Deadline deadline);
+
+    std::unordered_set<std::uint64_t> others_;  // of no AppRole: hashes
+    std::map<std::string, TokenOrigin> ours_;   // by accessor
+    std::chrono::steady_clock::time_point refreshed_at_{};
+};
+
+}  // namespace keyshepherd::reconcile

@@ -1,0 +1,103 @@
+// The emergency brake of a VaultAppRole: everything that the role ever issued is refused from one request on,
+// and then taken away piece by piece. A login by AppRole belongs to an entity whose alias is the role-id;
+// while that is disabled no login succeeds and no token of it is good
+// (https://openbao.org/docs/concepts/identity/).
+#include "failpoint.hpp"
+#include "turn.hpp"
+
+#include <keyshepherd/reconcile/secret_id.hpp>
+
+#include <fmt/format.h>
+
+namespace keyshepherd::controller {
+
+using planner::Truth;
+using namespace std::chrono_literals;
+
+// The entity's id; "" when nobody has ever logged in.
+Task<result<std::string>> VaultObjectTurn::disable_entity(vault::Client& vault) {
+    std::string role_id = resource().role_id;
+    if (role_id.empty()) {
+        KEYSHEPHERD_CO_TRY(const auto answer, co_await vault.read(vault_path_ + "/role-id", runtime_.soon()));
+        if (answer) role_id = answer->value("role_id", "");
+    }
+    KEYSHEPHERD_CO_TRY(const auto mounts, co_await vault.read("sys/auth", runtime_.soon()));
+    const std::string mount = resource().spec.at("mount").get<std::string>() + "/";
+    if (!mounts || !mounts->contains(mount) || role_id.empty()) co_return std::string();
+    const Json alias = {{"alias_name", role_id},
+                        {"alias_mount_accessor", (*mounts)[mount].value("accessor", "")}};
+    KEYSHEPHERD_CO_TRY(const auto found,
+                       co_await vault.write("identity/lookup/entity", alias, runtime_.soon()));
+    if (!found.data.is_object()) co_return std::string();
+    const std::string id = found.data.value("id", "");
+    if (id.empty()) co_return std::string();
+    const Json disabled = {{"disabled", true}};
+    KEYSHEPHERD_CO_CHECK(co_await vault.write("identity/entity/id/" + id, disabled, runtime_.soon()));
+    co_return id;
+}
+
+Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Rights& rights) {
+    vault::Client& vault = way.session->vault;
+    const std::string before = entry_->status.value("cutOffEntity", "");
+    if (!resource().cut_off) {
+        if (before != "none") {
+            const Json enabled = {{"disabled", false}};
+            if (const auto done =
+                    co_await vault.write("identity/entity/id/" + before, enabled, runtime_.soon());
+                !done)
+                co_return co_await failed(way.connection, done.error());
+        }
+        Finding finding{
+            .ready = Truth::unknown, .reason = "CutOffEnds", .message = "it is put in order again"};
+        finding.gone = {"cutOffEntity"};
+        co_await report(finding);
+        event(kube::Event::Type::normal, "CutOffEnds", "Enable",
+              fmt::format("{}: logins are possible again", vault_path_));
+        for (const Key& dependent : runtime_.store.dependents(key_)) runtime_.wake(dependent);
+        co_return milliseconds(0);
+    }
+    if (!rights.revoke_tokens) {
+        co_await refuse("NotGranted",
+                        fmt::format("{}: {} grants namespace {} no right revokeTokens",
+                                    resources::cut_off_annotation, way.connection->resource.text(), key_.ns));
+        co_return std::nullopt;
+    }
+    const auto entity = co_await disable_entity(vault);
+    if (!entity) co_return co_await failed(way.connection, entity.error());
+    failpoint("cut-off");
+    // In the status from here on: what was disabled can be enabled again.
+    Finding finding{
+        .ready = Truth::no,
+        .reason = "CutOff",
+        .message = "no login succeeds and no token is good, until keyshepherd.dev/cut-off is taken away"};
+    finding.changed = before.empty();
+    finding.facts = {{"cutOffEntity", entity->empty() ? (before.empty() ? "none" : before) : *entity}};
+    co_await report(finding);
+    const auto all = co_await reconcile::list_secret_ids(vault, vault_path_, runtime_.soon());
+    if (!all && all.error().code != Errc::not_found) co_return co_await failed(way.connection, all.error());
+    std::size_t destroyed = 0;
+    if (all)
+        for (const planner::SecretIdFacts& each : *all) {
+            const auto gone =
+                co_await reconcile::destroy_secret_id(vault, vault_path_, each.accessor, runtime_.soon());
+            if (!gone) co_return co_await failed(way.connection, gone.error());
+            ++destroyed;
+        }
+    const auto revoked = co_await way.session->tokens.revoke(vault, vault_path_, "", "", runtime_.soon());
+    if (!revoked) co_return co_await failed(way.connection, revoked.error());
+    if (destroyed + *revoked > 0 || before.empty()) {
+        event(
+            kube::Event::Type::warning, "CutOff", "Revoke",
+            fmt::format("{}: {} secret-ids destroyed, {} tokens revoked", vault_path_, destroyed, *revoked));
+        runtime_.log.warn("cut off in Vault", {{"namespace", key_.ns},
+                                               {"name", key_.name},
+                                               {"vaultPath", vault_path_},
+                                               {"secretIDs", destroyed},
+                                               {"tokens", *revoked}});
+        for (const Key& dependent : runtime_.store.dependents(key_)) runtime_.wake(dependent);
+    }
+    outcome = "changed";
+    co_return resync();
+}
+
+}  // namespace keyshepherd::controller

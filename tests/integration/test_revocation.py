@@ -1,0 +1,98 @@
+"""Revocation: what a deleted VaultSecretID, or a role that is cut off, leaves of logins and tokens. Nothing."""
+
+import time
+
+import hvac
+import pytest
+import rig
+from rig import custom, wait_until
+from team import Team, check_no_secret, installed, operator, requests  # noqa: F401 - fixtures
+from test_secret_id import Pair
+
+
+@pytest.fixture
+def team(operator, installed, bao):
+    team = Team(installed, bao)
+    spec = team.stored("VaultConnection", "main")["spec"]
+    spec["grants"][0]["rights"] = ["hcl", "revokeTokens"]
+    team.apply(custom("VaultConnection", team.ns, "main", **spec))
+    yield team
+    installed.kubectl("delete", "namespace", team.ns, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture
+def pair(team):
+    pair = Pair(team)
+    pair.apply(role={"revokeTokens": True, "tokenType": "service"})
+    pair.published()
+    return pair
+
+
+def good(bao, token):
+    """Whether Vault takes the token."""
+    try:
+        bao.client(token).auth.token.lookup_self()
+        return True
+    except (hvac.exceptions.Forbidden, hvac.exceptions.Unauthorized):
+        return False
+
+
+def token_of(pair, values=None):
+    return pair.login(values)["auth"]["client_token"]
+
+
+def test_a_deleted_secret_id_takes_its_tokens_with_it_and_no_others(pair, team, bao):
+    other = Pair(team, "other")
+    other.apply(role={"revokeTokens": True, "tokenType": "service"})
+    other.published()
+    values, mine, theirs = pair.values(), [token_of(pair) for _ in range(3)], token_of(other)
+    team.delete("VaultSecretID", "s")
+    wait_until(lambda: team.stored("VaultSecretID", "s") is None, 10)
+    assert not pair.login(values)
+    assert [good(bao, token) for token in mine] == [False] * 3
+    assert good(bao, theirs) and other.login()
+
+
+def test_a_rotation_revokes_the_old_ones_tokens_after_the_overlap(pair, team, bao):
+    first = pair.values()
+    old = token_of(pair)
+    team.cluster.kubectl("annotate", "vaultsecretid", "s", "-n", team.ns, "keyshepherd.dev/rotate-now=1")
+    pair.rotated(first)
+    new = token_of(pair)
+    assert good(bao, old)
+    wait_until(lambda: not good(bao, old), 10)
+    assert good(bao, new)
+    wait_until(lambda: team.events("Revoked"), 5)
+
+
+def test_without_the_right_nothing_is_revoked(team, bao):
+    spec = team.stored("VaultConnection", "main")["spec"]
+    spec["grants"][0]["rights"] = ["hcl"]
+    team.apply(custom("VaultConnection", team.ns, "main", **spec))
+    team.apply(team.role(revokeTokens=True))
+    condition = team.wait_reason("VaultAppRole", "r", "NotGranted")
+    assert "spec.revokeTokens" in condition["message"]
+
+
+def test_batch_tokens_with_revocation_are_refused_at_admission(team):
+    refused = team.cluster.kubectl("apply", "--server-side", "-f", "-", check=False,
+                                   input=rig.json.dumps(team.role(revokeTokens=True, tokenType="batch")))
+    assert refused.returncode and "batch tokens cannot be revoked" in refused.stderr
+
+
+def test_a_role_that_is_cut_off_is_refused_at_once_and_comes_back_when_it_ends(pair, team, bao):
+    values, token = pair.values(), token_of(pair)
+    by_hand = bao.root.auth.approle.generate_secret_id(f"{team.ns}-r")["data"]["secret_id"]
+    hand = token_of(pair, values | {"secret_id": by_hand})
+    began = time.monotonic()
+    team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off=true")
+    wait_until(lambda: not good(bao, token) and not good(bao, hand), 5, every=0.01)
+    print(f"cut off after {time.monotonic() - began:.3f} s, with kubectl")
+    team.wait_reason("VaultAppRole", "r", "CutOff")
+    team.wait_reason("VaultSecretID", "s", "CutOff")
+    wait_until(lambda: pair.accessors() == [], 5)
+    assert not pair.login(values) and not pair.login(values | {"secret_id": by_hand})
+    team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off-")
+    team.wait_reason("VaultAppRole", "r", "Reconciled")
+    wait_until(lambda: pair.login() is not None, 10)
+    assert pair.values()["secret_id"] != values["secret_id"] and not good(bao, token)
