@@ -1,5 +1,6 @@
 // keyshepherd operator: flags of the process, and what is generated from the tables of kinds.
 #include "commands.hpp"
+#include "environment_flag.hpp"
 
 #include <keyshepherd/controller/operator.hpp>
 #include <keyshepherd/resources/crd.hpp>
@@ -67,10 +68,7 @@ void add_operator_command(CLI::App& app, int& exit_code) {
     CLI::App* command =
         app.add_subcommand("operator", "Keep Vault equal to the custom resources until SIGTERM");
     auto add = [command](const std::string& flag, auto& into, const std::string& doc) {
-        std::string variable = "KEYSHEPHERD_";
-        for (const char c : flag)
-            variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-        return command->add_option("--" + flag, into, doc)->envname(variable)->capture_default_str();
+        return add_environment_flag(*command, flag, into, doc);
     };
     add("kubeconfig", flags->kubeconfig,
         "Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount");

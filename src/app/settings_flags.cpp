@@ -1,5 +1,7 @@
 #include "settings_flags.hpp"
 
+#include "environment_flag.hpp"
+
 #include <keyshepherd/yaml/yaml.hpp>
 
 #include <fmt/format.h>
@@ -38,13 +40,7 @@ result<void> add_providers(const std::string& file, inject::Catalog& catalog) {
 
 void add_settings_flags(CLI::App& command, SettingsFlags& f) {
     auto add = [&](const std::string& flag, auto& into, const std::string& doc) {
-        std::string variable = "KEYSHEPHERD_";
-        for (const char c : flag)
-            variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-        return command.add_option("--" + flag, into, doc)
-            ->envname(variable)
-            ->capture_default_str()
-            ->group("Injection");
+        return add_environment_flag(command, flag, into, doc)->group("Injection");
     };
     add("kubernetes-version", f.kubernetes_version,
         "Version of the API server, as 1.35; the webhook asks it when this is not given");

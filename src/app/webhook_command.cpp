@@ -1,4 +1,5 @@
 #include "commands.hpp"
+#include "environment_flag.hpp"
 #include "settings_flags.hpp"
 
 #include <keyshepherd/core/kubernetes_version.hpp>
@@ -108,10 +109,7 @@ void add_webhook_command(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<WebhookFlags>();
     CLI::App* command = app.add_subcommand("webhook", "Serve admission reviews over TLS until SIGTERM");
     auto add = [command](const std::string& flag, auto& into, const std::string& doc) {
-        std::string variable = "KEYSHEPHERD_";
-        for (const char c : flag)
-            variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-        return command->add_option("--" + flag, into, doc)->envname(variable)->capture_default_str();
+        return add_environment_flag(*command, flag, into, doc);
     };
     const auto positive = CLI::Range(0.05, 86'400.0);
 

@@ -1,0 +1,27 @@
+// A flag that is also read from the environment, as KEYSHEPHERD_<NAME>.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <cctype>
+#include <string>
+#include <string_view>
+
+namespace keyshepherd::app {
+
+// "vault-address" → "KEYSHEPHERD_VAULT_ADDRESS".
+inline std::string environment_name(std::string_view flag) {
+    std::string name = "KEYSHEPHERD_";
+    for (const char c : flag)
+        name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    return name;
+}
+
+// Adds --<flag>, whose default is what `into` holds. `into` outlives the parse.
+template <class T>
+CLI::Option* add_environment_flag(CLI::App& command, const std::string& flag, T& into,
+                                  const std::string& doc) {
+    return command.add_option("--" + flag, into, doc)->envname(environment_name(flag))->capture_default_str();
+}
+
+}  // namespace keyshepherd::app
