@@ -1,16 +1,16 @@
 // keyshepherd plan and apply: custom resources out of files against a live Vault, by the operator's own
 // planner.
 #include "commands.hpp"
+#include "environment_flag.hpp"
+#include "given_resources.hpp"
+#include "operator_policy_text.hpp"
 #include "plan_report.hpp"
-#include "resource_files.hpp"
 
-#include <keyshepherd/kube/client.hpp>
 #include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,11 +27,8 @@ namespace {
 namespace asio = boost::asio;
 
 struct VaultFlags {
-    std::vector<std::string> files;
-    bool recursive = false;
-    bool from_cluster = false;
-    std::string kubeconfig;
-    std::string default_namespace = "default";
+    Source source;
+    bool policy_for_operator = false;
     std::string address;
     std::string token_file;
     std::string ca_file;
@@ -97,28 +94,11 @@ result<std::unique_ptr<Session>> connect(const VaultFlags& flags) {
 // One run over all resources. `apply` decides whether the plans are carried out.
 class Run {
 public:
-    Run(const VaultFlags& flags, bool apply) : flags_(flags), apply_(apply) {}
+    Run(const VaultFlags& flags, GivenResources given, bool apply)
+        : flags_(flags), given_(std::move(given)), apply_(apply) {}
 
     // The rows in the order of the work; an Error means that nothing was looked at.
     result<std::vector<ReportRow>> run() {
-        KEYSHEPHERD_TRY(ResourceFiles read, flags_.from_cluster ? read_cluster() : read_files());
-        if (!read.errors.empty())
-            return fail(Errc::invalid, fmt::format("{}", fmt::join(read.errors, "\nerror: ")));
-        if (read.resources.empty())
-            return fail(
-                Errc::invalid,
-                fmt::format("no custom resource of keyshepherd.dev in what was given ({} other objects)",
-                            read.others));
-        // Mounts before policies before roles: the order of the table of kinds.
-        for (const resources::Kind& kind : resources::kinds())
-            for (FileResource& resource : read.resources) {
-                if (resource.resource.kind != &kind) continue;
-                if (kind.name == "VaultConnection")
-                    connections_.emplace(std::pair(resource.resource.ns, resource.resource.name),
-                                         std::move(resource.resource));
-                else
-                    resources_.push_back(std::move(resource));
-            }
         KEYSHEPHERD_TRY(const auto session, connect(flags_));
         result<void> ended;
         std::exception_ptr thrown;
@@ -135,51 +115,6 @@ public:
     }
 
 private:
-    result<ResourceFiles> read_files() const {
-        KEYSHEPHERD_TRY(const auto inputs, read_inputs(flags_.files, flags_.recursive));
-        return read_resources(inputs, flags_.default_namespace);
-    }
-
-    result<ResourceFiles> read_cluster() const {
-        KEYSHEPHERD_TRY(kube::Config config, kube::load(flags_.kubeconfig));
-        asio::io_context context;
-        kube::Client client(context, std::move(config));
-        ResourceFiles found;
-        result<void> ended;
-        asio::co_spawn(context, list_all(client, found), [&](const std::exception_ptr& e, result<void> r) {
-            if (e) std::rethrow_exception(e);
-            ended = std::move(r);
-            context.stop();
-        });
-        context.run();
-        if (!ended) return std::unexpected(ended.error());
-        return found;
-    }
-
-    net::Task<result<void>> list_all(kube::Client& client, ResourceFiles& found) const {
-        for (const resources::Kind& kind : resources::kinds()) {
-            const kube::Resource resource{std::string(resources::group), std::string(resources::version),
-                                          std::string(kind.plural)};
-            kube::ListOptions options;
-            do {
-                KEYSHEPHERD_CO_TRY(kube::Page page, co_await client.list(resource, "", options, deadline()));
-                for (const resources::Json& object : page.items) add_object(object, found);
-                options.continue_token = page.continue_token;
-            } while (!options.continue_token.empty());
-        }
-        co_return result<void>();
-    }
-
-    // One resource with faults hides no other: the operator works on those too.
-    static void add_object(const resources::Json& object, ResourceFiles& found) {
-        resources::Reading read = resources::read(object, "");
-        if (!read.resource.deletion_time.empty()) return;
-        for (const resources::Fault& fault : read.faults)
-            std::cerr << fmt::format("warning: {}: {}: {}\n", read.resource.text(), fault.field,
-                                     fault.message);
-        if (read.faults.empty()) found.resources.push_back({std::move(read.resource), "cluster", true});
-    }
-
     net::Deadline deadline() const {
         return net::SteadyClock::now() +
                std::chrono::milliseconds(static_cast<long>(flags_.timeout_seconds * 1000));
@@ -190,17 +125,17 @@ private:
         if (!policies) co_return std::unexpected(policies.error());
         for (const std::string& policy : *policies) reserved_.insert(policy);
         std::size_t elsewhere = 0;
-        for (const FileResource& file : resources_) {
-            if (flags_.from_cluster && !file.resource.claim.empty() && !is_here(file.resource)) {
+        for (const FileResource& file : given_.resources) {
+            if (flags_.source.from_cluster && !file.resource.claim.empty() && !is_here(file.resource)) {
                 ++elsewhere;
                 continue;
             }
-            if (isatty(STDERR_FILENO) == 1 && resources_.size() > 20)
-                std::cerr << fmt::format("\r{}/{} ", rows_.size() + 1, resources_.size()) << std::flush;
+            if (isatty(STDERR_FILENO) == 1 && given_.resources.size() > 20)
+                std::cerr << fmt::format("\r{}/{} ", rows_.size() + 1, given_.resources.size()) << std::flush;
             ReportRow row = co_await one(vault, file);
             rows_.push_back(std::move(row));
         }
-        if (isatty(STDERR_FILENO) == 1 && resources_.size() > 20) std::cerr << "\r          \r";
+        if (isatty(STDERR_FILENO) == 1 && given_.resources.size() > 20) std::cerr << "\r          \r";
         if (elsewhere > 0)
             std::cerr << fmt::format(
                 "warning: {} resources are in another Vault than {}, and were left out\n", elsewhere,
@@ -228,18 +163,16 @@ private:
         }
         // A file that says nothing of adoption means to make Vault equal: there is nobody to ask who made it.
         planner::Standing standing{
-            .owner = flags_.from_cluster ? !resource.claim.empty() : !file.adoption_is_given,
+            .owner = flags_.source.from_cluster ? !resource.claim.empty() : !file.adoption_is_given,
             .may_adopt = true,
             .role_id = resource.role_id};
-        if (flags_.from_cluster && apply_ && !standing.owner) {
+        if (flags_.source.from_cluster && apply_ && !standing.owner) {
             refuse(row, "NotClaimed",
                    "the operator has not taken it up yet, and only the operator may say whose the object is");
             co_return row;
         }
-        const resources::Json& ref = resource.spec.at("connectionRef");
-        const std::string ns = ref.value("namespace", resource.ns);
-        if (const auto at = connections_.find({ns, ref.at("name").get<std::string>()});
-            at != connections_.end()) {
+        if (const auto at = given_.connections.find(connection_of(resource));
+            at != given_.connections.end()) {
             const planner::Judgement judgement = planner::judge(resource, at->second, reserved_);
             standing.may_adopt = judgement.rights.adopt;
             if (!judgement.faults.empty()) {
@@ -277,36 +210,44 @@ private:
     }
 
     const VaultFlags& flags_;
+    GivenResources given_;
     bool apply_;
-    std::map<std::pair<std::string, std::string>, resources::Resource> connections_;
-    std::vector<FileResource> resources_;
     std::set<std::string> reserved_;
     std::map<std::string, std::string> claims_;
     std::vector<std::string> new_mounts_;
     std::vector<ReportRow> rows_;
 };
 
+int failed(const Error& error) {
+    std::cerr << "error: " << error.message << '\n';
+    return 1;
+}
+
+int print_policy(const GivenResources& given) {
+    const OperatorPolicyText made = operator_policy_text(given);
+    for (const std::string& warning : made.warnings) std::cerr << "warning: " << warning << '\n';
+    std::cout << made.text << std::flush;
+    return std::cout ? 0 : failed(Error(Errc::internal, "cannot write to standard output"));
+}
+
 int finish(VaultFlags flags, bool apply) {
     from_vaults_environment(flags);
-    if (flags.files.empty() && !flags.from_cluster) {
+    if (flags.source.files.empty() && !flags.source.from_cluster) {
         std::cerr << "error: give the resources with -f FILE, or --from-cluster\n";
         return 1;
     }
-    const auto rows = Run(flags, apply).run();
-    if (!rows) {
-        std::cerr << "error: " << rows.error().message << '\n';
-        return 1;
-    }
+    auto given = read_given(flags.source, flags.timeout_seconds);
+    if (!given) return failed(given.error());
+    if (flags.policy_for_operator) return print_policy(*given);
+    const auto rows = Run(flags, *std::move(given), apply).run();
+    if (!rows) return failed(rows.error());
     const bool colour = isatty(STDOUT_FILENO) == 1 && environment("NO_COLOR").empty();
     std::cout << (flags.output == "json" ? report_json(*rows, apply) : report_text(*rows, apply, colour))
               << std::flush;
     for (const ReportRow& row : *rows)
         for (const std::string& warning : row.warnings)
             std::cerr << "warning: " << row.resource << ": " << warning << '\n';
-    if (!std::cout) {
-        std::cerr << "error: cannot write to standard output\n";
-        return 1;
-    }
+    if (!std::cout) return failed(Error(Errc::internal, "cannot write to standard output"));
     const Tally tally = count(*rows);
     if (tally.failed + tally.refused > 0) return 1;
     return !apply && tally.create + tally.update > 0 ? 2 : 0;
@@ -314,43 +255,33 @@ int finish(VaultFlags flags, bool apply) {
 
 CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flags) {
     CLI::App* command = app.add_subcommand(name, doc);
+    Source& source = flags.source;
     auto* files =
         command
-            ->add_option("-f,--filename", flags.files,
+            ->add_option("-f,--filename", source.files,
                          "File, directory (*.yaml, *.yml, *.json) or - for standard input; may be repeated")
             ->type_name("FILE");
     command
-        ->add_flag("--from-cluster", flags.from_cluster,
+        ->add_flag("--from-cluster", source.from_cluster,
                    "Take the resources that the API server holds instead of files")
         ->excludes(files);
-    command
-        ->add_option("--kubeconfig", flags.kubeconfig,
-                     "For --from-cluster; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount")
-        ->envname("KEYSHEPHERD_KUBECONFIG");
-    command->add_flag("-R,--recursive", flags.recursive, "Look below directories too");
-    command->add_option("-n,--namespace", flags.default_namespace, "Namespace of resources that name none")
-        ->envname("KEYSHEPHERD_NAMESPACE")
+    add_environment_flag(
+        *command, "kubeconfig", source.kubeconfig,
+        "For --from-cluster; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount");
+    command->add_flag("-R,--recursive", source.recursive, "Look below directories too");
+    command->add_option("-n,--namespace", source.default_namespace, "Namespace of resources that name none")
+        ->envname(environment_name("namespace"))
         ->capture_default_str();
-    command
-        ->add_option("--vault-address", flags.address,
-                     "Address of Vault or OpenBao; also VAULT_ADDR, BAO_ADDR")
-        ->envname("KEYSHEPHERD_VAULT_ADDRESS");
-    command
-        ->add_option("--vault-token-file", flags.token_file,
-                     "File that holds the token; also VAULT_TOKEN, BAO_TOKEN, ~/.vault-token")
-        ->envname("KEYSHEPHERD_VAULT_TOKEN_FILE");
-    command
-        ->add_option("--vault-ca-file", flags.ca_file,
-                     "PEM file of the CA to trust; also VAULT_CACERT, BAO_CACERT")
-        ->envname("KEYSHEPHERD_VAULT_CA_FILE");
-    command
-        ->add_option("--vault-tls-server-name", flags.tls_server_name,
-                     "What Vault's certificate is for; default: the address's host")
-        ->envname("KEYSHEPHERD_VAULT_TLS_SERVER_NAME");
-    command
-        ->add_option("--vault-namespace", flags.vault_namespace,
-                     "Namespace in Vault; also VAULT_NAMESPACE, BAO_NAMESPACE")
-        ->envname("KEYSHEPHERD_VAULT_NAMESPACE");
+    add_environment_flag(*command, "vault-address", flags.address,
+                         "Address of Vault or OpenBao; also VAULT_ADDR, BAO_ADDR");
+    add_environment_flag(*command, "vault-token-file", flags.token_file,
+                         "File that holds the token; also VAULT_TOKEN, BAO_TOKEN, ~/.vault-token");
+    add_environment_flag(*command, "vault-ca-file", flags.ca_file,
+                         "PEM file of the CA to trust; also VAULT_CACERT, BAO_CACERT");
+    add_environment_flag(*command, "vault-tls-server-name", flags.tls_server_name,
+                         "What Vault's certificate is for; default: the address's host");
+    add_environment_flag(*command, "vault-namespace", flags.vault_namespace,
+                         "Namespace in Vault; also VAULT_NAMESPACE, BAO_NAMESPACE");
     command->add_option("-o,--output", flags.output, "text or json")
         ->check(CLI::IsMember({"text", "json"}))
         ->capture_default_str();
@@ -364,11 +295,15 @@ CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flag
 
 void add_plan_command(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<VaultFlags>();
-    add(app, "plan",
-        "Compare the custom resources of files with a live Vault, field by field, and change nothing\n\n"
-        "Exit code 0: equal; 2: something differs; 1: something is wrong or refused.",
-        *flags)
-        ->callback([flags, &exit_code] { exit_code = finish(*flags, false); });
+    CLI::App* command =
+        add(app, "plan",
+            "Compare the custom resources of files with a live Vault, field by field, and change nothing\n\n"
+            "Exit code 0: equal; 2: something differs; 1: something is wrong or refused.",
+            *flags);
+    command->add_flag("--policy-for-operator", flags->policy_for_operator,
+                      "Only print the smallest Vault policy under which the operator can do all that the "
+                      "resources ask for; no Vault is asked");
+    command->callback([flags, &exit_code] { exit_code = finish(*flags, false); });
 }
 
 void add_apply_command(CLI::App& app, int& exit_code) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace keyshepherd::planner {
 
@@ -215,6 +216,29 @@ bool in_vault(const Resource& resource, const Observation& observed) {
     return all != nullptr && all->contains(text_of(resource.spec, "path") + "/");
 }
 
+// Vault after somebody else changed all that plan() can put back.
+Observation all_changed(const Resource& resource) {
+    const Json& spec = resource.spec;
+    const std::string path = claim(resource);
+    switch (what(resource)) {
+        case What::mount: {
+            const Json held = {{"type", spec.at("type")},
+                               {"description", text_of(spec, "description") + "."}};
+            return {{mounts_of(resource), Json{{text_of(spec, "path") + "/", held}}}};
+        }
+        case What::policy:
+            return {{path, Json{{"policy", policy_text(spec) + "\npath \"changed\" {}\n"}}}};
+        case What::approle:
+        case What::kubernetes_role: {
+            const Json held = {{"token_ttl", resources::seconds_of(spec.at("tokenTTL")).value_or(0) + 1}};
+            return {{path, held}, {path + "/role-id", Json{{"role_id", text_of(spec, "roleID") + "."}}}};
+        }
+        case What::other:
+            return {};
+    }
+    return {};
+}
+
 std::string brief(const Json& value) {
     if (!value.is_array()) return value.is_null() ? "absent" : value.dump();
     std::string text;
@@ -277,6 +301,15 @@ Plan plan_removal(const Resource& resource, const Observation& observed, const S
         !standing.owner || !in_vault(resource, observed))
         return {};
     return {.verdict = Verdict::remove, .changes = {}, .requests = {{"DELETE", claim(resource), nullptr}}};
+}
+
+std::vector<Request> requests_ever(const Resource& resource) {
+    const Standing owner{.owner = true};
+    const Observation changed = all_changed(resource);
+    std::vector<Request> all = plan(resource, {}, owner).requests;
+    std::ranges::move(plan(resource, changed, owner).requests, std::back_inserter(all));
+    std::ranges::move(plan_removal(resource, changed, owner).requests, std::back_inserter(all));
+    return all;
 }
 
 std::string summary(const std::vector<FieldChange>& changes) {

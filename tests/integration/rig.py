@@ -591,6 +591,15 @@ def custom(kind, namespace, own_name, /, **spec):
     return {"apiVersion": GROUP, "kind": kind, "metadata": {"name": own_name, "namespace": namespace}, "spec": spec}
 
 
+def policy_rules(text):
+    """Path → capabilities of a policy as `keyshepherd plan --policy-for-operator` prints it."""
+    rules = {}
+    for block in filter(None, text.split("}\n")):
+        head, body = block.strip().split("\n")
+        rules[head.split('"')[1]] = json.loads(body.split("=")[1])
+    return rules
+
+
 def install_operator(cluster):
     """The definitions and the RBAC of manifests/, and the operator's ServiceAccount."""
     cluster.kubectl("apply", "--server-side", "-f", REPOSITORY / "manifests" / "crds.yaml")

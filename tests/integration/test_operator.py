@@ -489,6 +489,62 @@ def test_a_quota_slows_down_and_loses_nothing(own):
     assert refused > 0, "the quota never bit"
 
 
+def test_the_operator_lives_under_exactly_the_policy_that_plan_prints(own, tmp_path):
+    """Create, repair, delete and the login's own end: nothing is denied, and nothing of the policy is left unused."""
+    team, bao, operator = own
+    team.wait_reason("VaultConnection", "main", "Connected")
+    connection = {k: v for k, v in team.stored("VaultConnection", "main").items() if k in ("apiVersion", "kind", "spec")}
+    connection["metadata"] = {"name": "main", "namespace": team.ns}
+    connection["spec"]["grants"][0] |= {"mounts": ["approle", "kubernetes", f"{team.ns}*"], "policies": [f"{team.ns}-*"]}
+    everything = [
+        team.policy(), team.role(deletionPolicy="Retain"), team.role("pinned", roleID="the-one", tokenTTL="2h"),
+        custom("VaultMount", team.ns, "kv", path=f"{team.ns}/kv", type="kv", deletionPolicy="Delete", resyncPeriod="2s"),
+        custom("VaultMount", team.ns, "auth", path=f"{team.ns}-auth", engine="Auth", type="kubernetes", deletionPolicy="Delete",
+               resyncPeriod="2s"),
+        custom("VaultKubernetesRole", team.ns, "k", name=f"{team.ns}-k", mount=f"{team.ns}-auth", tokenTTL="1h",
+               boundServiceAccountNames=["app"], resyncPeriod="2s")]
+    done = subprocess.run([*rig.keyshepherd(), "plan", "-f", "-", "--policy-for-operator"], capture_output=True, text=True,
+                          input=json.dumps({"apiVersion": "v1", "kind": "List", "items": [connection, *everything]}))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert operator.stop() == 0
+    bao.root.sys.create_or_update_policy("keyshepherd-operator", done.stdout)
+    bao.root.auth.approle.create_or_update_approle("operator", token_policies=["keyshepherd-operator"], token_ttl="3s",
+                                                   token_max_ttl="1h", token_no_default_policy=True)
+    since = len(bao.audit())
+    operator._start()
+    team.apply(connection, *everything)
+    kinds = [(o["kind"], o["metadata"]["name"]) for o in everything]
+    for kind, name in kinds:
+        team.wait_reason(kind, name, "Reconciled", 30)
+
+    root = bao.root
+    root.sys.create_or_update_policy(f"{team.ns}-p", 'path "x" { capabilities = ["read"] }')
+    for name in ("r", "pinned"):
+        root.auth.approle.create_or_update_approle(f"{team.ns}-{name}", token_ttl="9h")
+    root.auth.approle.update_role_id(f"{team.ns}-pinned", "by-hand")
+    root.sys.tune_mount_configuration(f"{team.ns}/kv", description="by hand")
+    root.sys.tune_auth_method(f"{team.ns}-auth", description="by hand")
+    root.write_data(f"auth/{team.ns}-auth/role/{team.ns}-k", data={"bound_service_account_names": ["x"],
+                                                                   "bound_service_account_namespaces": ["y"]})
+    wait_until(lambda: len({e["regarding"]["name"] for e in team.events("DriftRepaired")}) == len(kinds), 30, "all repaired")
+
+    team.delete("VaultKubernetesRole", "k")  # while its mount is there
+    wait_until(lambda: team.stored("VaultKubernetesRole", "k") is None, 15)
+    for kind, name in kinds[:-1]:
+        team.delete(kind, name)
+    wait_until(lambda: not any(team.stored(kind, name) for kind, name in kinds), 15)
+    assert team.vault_policy() is None and team.vault_role() and team.vault_role("pinned") is None
+    assert operator.stop() == 0
+
+    asked = [e for e in bao.audit()[since:] if e["type"] == "response" and "root" not in e.get("auth", {}).get("policies", [])
+             and "/login" not in e["request"]["path"] and e["request"]["path"] != "sys/health"]
+    assert [e["request"]["path"] for e in asked if e.get("error")] == []
+    used = {(e["request"]["path"], e["request"]["operation"]) for e in asked}
+    allowed = {(path, capability) for path, each in rig.policy_rules(done.stdout).items() for capability in each}
+    assert used == {(path, capability) for path, capability in allowed if capability != "sudo"}
+    print(f"{len(asked)} requests of an operator under {len(rig.policy_rules(done.stdout))} paths, none denied, none unused")
+
+
 def test_a_name_server_that_never_answers_holds_up_nobody(own, installed, tmp_path):
     """The name server is a socket that nobody reads; the operator sees it by an /etc/resolv.conf of its own."""
     team, bao, first = own

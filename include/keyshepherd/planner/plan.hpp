@@ -65,6 +65,10 @@ Plan plan(const Resource& resource, const Observation& observed, const Standing&
 // What deleting the resource asks for, by its deletionPolicy. Only an owner removes anything.
 Plan plan_removal(const Resource& resource, const Observation& observed, const Standing& standing);
 
+// Every request that plan() and, by its deletionPolicy, plan_removal() could come to for the resource,
+// whatever Vault held: methods and paths count, the bodies do not.
+std::vector<Request> requests_ever(const Resource& resource);
+
 // The policy as text: `hcl` byte for byte, or the rules.
 std::string policy_text(const Json& policy_spec);
 // Equal but for white space, comments, the order in lists and commas at their end.

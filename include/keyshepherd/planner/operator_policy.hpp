@@ -1,0 +1,20 @@
+// The smallest Vault policy under which the operator can do all that resources ask of it. Pure: it follows
+// from what the planner would read and send, so that it cannot fall behind the planner.
+#pragma once
+
+#include <keyshepherd/resources/resource.hpp>
+
+#include <span>
+#include <string>
+
+namespace keyshepherd::planner {
+
+using resources::Resource;
+
+// The policy's text, as policy_text() spells one, for a login that manages `resources`: every path that is
+// read, written or, where deletionPolicy is Delete, removed for one of them, and what a login asks about its
+// own token. Each path once, in the order of the alphabet. What the grants of a connection make of a resource
+// is not looked at here.
+std::string operator_policy(std::span<const Resource> resources);
+
+}  // namespace keyshepherd::planner

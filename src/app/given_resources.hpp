@@ -1,0 +1,38 @@
+// What `plan` and `apply` work on: custom resources of files, or those that the API server holds.
+#pragma once
+
+#include "resource_files.hpp"
+
+#include <keyshepherd/core/result.hpp>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace keyshepherd::app {
+
+struct Source {
+    std::vector<std::string> files;
+    bool recursive = false;     // below directories too
+    bool from_cluster = false;  // instead of files
+    std::string kubeconfig;     // "": $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount
+    std::string default_namespace = "default";
+};
+
+using ConnectionName = std::pair<std::string, std::string>;  // namespace and name
+
+struct GivenResources {
+    std::map<ConnectionName, resources::Resource> connections;
+    std::vector<FileResource> resources;  // in the order in which they have to be made in Vault
+};
+
+// The VaultConnection that a resource refers to.
+ConnectionName connection_of(const resources::Resource& resource);
+
+// An Error when a file has a fault, or when there is nothing of ours. One resource of the cluster with faults
+// hides no other: it is warned of on standard error, and left out. `timeout_seconds` is of one request to the
+// API server.
+result<GivenResources> read_given(const Source& source, double timeout_seconds);
+
+}  // namespace keyshepherd::app

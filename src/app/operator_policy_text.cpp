@@ -1,0 +1,46 @@
+#include "operator_policy_text.hpp"
+
+#include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/planner/operator_policy.hpp>
+
+#include <fmt/format.h>
+
+namespace keyshepherd::app {
+
+OperatorPolicyText operator_policy_text(const GivenResources& given) {
+    OperatorPolicyText made;
+    std::map<ConnectionName, std::vector<resources::Resource>> asked;
+    for (const auto& [name, connection] : given.connections) asked[name];
+    for (const FileResource& file : given.resources) {
+        const ConnectionName name = connection_of(file.resource);
+        if (const auto at = given.connections.find(name); at != given.connections.end()) {
+            // Which policies are the operator's own is not known without a login.
+            const auto faults = planner::judge(file.resource, at->second, {}).faults;
+            if (!faults.empty()) {
+                made.warnings.push_back(fmt::format("{} is left out: {}: {}", file.resource.text(),
+                                                    faults.front().field, faults.front().message));
+                continue;
+            }
+        }
+        asked[name].push_back(file.resource);
+    }
+    for (const auto& [name, resources] : asked) {
+        if (!made.text.empty()) made.text += '\n';
+        if (asked.size() > 1) {
+            const auto at = given.connections.find(name);
+            const std::string vault_namespace =
+                at == given.connections.end() ? "" : at->second.spec.value("vaultNamespace", "");
+            made.text +=
+                fmt::format("# VaultConnection {}/{}{}\n", name.first, name.second,
+                            vault_namespace.empty() ? "" : ", in Vault's namespace " + vault_namespace);
+        }
+        made.text += planner::operator_policy(resources);
+    }
+    if (asked.size() > 1)
+        made.warnings.push_back(fmt::format(
+            "the resources use {} connections: what is printed is one policy for each, behind a comment",
+            asked.size()));
+    return made;
+}
+
+}  // namespace keyshepherd::app

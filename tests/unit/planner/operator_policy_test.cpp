@@ -1,0 +1,148 @@
+#include <keyshepherd/planner/operator_policy.hpp>
+#include <keyshepherd/planner/plan.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+namespace keyshepherd::planner {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+Resource make(const char* kind, Json spec) {
+    spec["connectionRef"] = {{"name", "main"}};
+    auto reading = resources::read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
+                                    {"kind", kind},
+                                    {"metadata", {{"name", "x"}, {"namespace", "ai"}}},
+                                    {"spec", std::move(spec)}},
+                                   "ai");
+    for (const auto& fault : reading.faults) ADD_FAILURE() << fault.field << " " << fault.message;
+    return reading.resource;
+}
+
+// One of every kind that is something in Vault.
+std::vector<Resource> one_of_each() {
+    return {
+        make("VaultMount", {{"path", "ai-apis"}, {"type", "kv"}}),
+        make("VaultMount",
+             {{"path", "approle"}, {"type", "approle"}, {"engine", "Auth"}, {"deletionPolicy", "Delete"}}),
+        make("VaultPolicy", {{"name", "ai-api"}, {"hcl", "path \"x\" {}"}}),
+        make("VaultAppRole", {{"name", "AI-prod"}, {"deletionPolicy", "Retain"}}),
+        make("VaultAppRole", {{"name", "pinned"}, {"roleID", "abc"}}),
+        make("VaultKubernetesRole", {{"name", "app"}, {"boundServiceAccountNames", {"app"}}})};
+}
+
+constexpr const char* own_token = R"(path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
+}
+)";
+
+TEST(OperatorPolicy, OfNothingIsWhatALoginAsksAboutItself) {
+    EXPECT_EQ(operator_policy({}), own_token);
+}
+
+TEST(OperatorPolicy, NamesEachPathOnceWithWhatIsDoneThere) {
+    const std::vector<Resource> all = one_of_each();
+    EXPECT_EQ(operator_policy(all), R"(path "auth/approle/role/ai-prod" {
+  capabilities = ["create", "read", "update"]
+}
+
+path "auth/approle/role/ai-prod/role-id" {
+  capabilities = ["read"]
+}
+
+path "auth/approle/role/pinned" {
+  capabilities = ["create", "read", "update", "delete"]
+}
+
+path "auth/approle/role/pinned/role-id" {
+  capabilities = ["read", "update"]
+}
+
+path "auth/kubernetes/role/app" {
+  capabilities = ["create", "read", "update", "delete"]
+}
+
+)" + std::string(own_token) + R"(
+path "sys/auth" {
+  capabilities = ["read"]
+}
+
+path "sys/auth/approle" {
+  capabilities = ["update", "delete", "sudo"]
+}
+
+path "sys/auth/approle/tune" {
+  capabilities = ["update", "sudo"]
+}
+
+path "sys/mounts" {
+  capabilities = ["read"]
+}
+
+path "sys/mounts/ai-apis" {
+  capabilities = ["update"]
+}
+
+path "sys/mounts/ai-apis/tune" {
+  capabilities = ["update"]
+}
+
+path "sys/policies/acl/ai-api" {
+  capabilities = ["read", "update", "delete"]
+}
+)");
+}
+
+TEST(OperatorPolicy, IsTheSameInAnyOrderAndHoweverOften) {
+    std::vector<Resource> all = one_of_each();
+    const std::string once = operator_policy(all);
+    for (const Resource& each : one_of_each()) all.push_back(each);
+    std::ranges::reverse(all);
+    EXPECT_EQ(operator_policy(all), once);
+}
+
+TEST(OperatorPolicy, RemovesOnlyWhereDeletionPolicySaysSo) {
+    const std::vector<Resource> kept = {
+        make("VaultPolicy", {{"name", "a"}, {"hcl", "x"}, {"deletionPolicy", "Retain"}})};
+    const std::vector<Resource> removed = {make("VaultPolicy", {{"name", "a"}, {"hcl", "x"}})};
+    EXPECT_THAT(operator_policy(kept), Not(HasSubstr("delete")));
+    EXPECT_THAT(operator_policy(removed), HasSubstr("delete"));
+}
+
+// Or the policy would leave out what is done for a kind that came later.
+TEST(RequestsEver, KnowTheWayFromNothingAndFromAnythingElseForEveryKind) {
+    std::set<std::string_view> seen;
+    for (const Resource& resource : one_of_each()) {
+        seen.insert(resource.kind->name);
+        const std::string path = claim(resource);
+        std::vector<std::string> asked;
+        for (const Request& request : requests_ever(resource))
+            asked.push_back(request.method + " " + request.path);
+        const bool mount = resource.kind->name == "VaultMount";
+        EXPECT_THAT(asked, testing::Contains("POST " + path)) << resource.text();
+        EXPECT_GE(std::ranges::count_if(asked, [](const std::string& a) { return a.starts_with("POST "); }),
+                  2)
+            << resource.text();
+        if (mount) EXPECT_THAT(asked, testing::Contains("POST " + path + "/tune"));
+        if (resource.spec.at("deletionPolicy") == "Delete")
+            EXPECT_THAT(asked, testing::Contains("DELETE " + path));
+    }
+    for (const resources::Kind& kind : resources::kinds())
+        if (kind.name != "VaultConnection") EXPECT_TRUE(seen.contains(kind.name)) << kind.name;
+}
+
+}  // namespace
+}  // namespace keyshepherd::planner
