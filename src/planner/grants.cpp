@@ -163,9 +163,23 @@ private:
             not_granted(place + ".path", path, grant_.paths);
     }
 
+    // Who may write that role may log in as the operator. Of an AppRole login only the role-id is known.
+    bool is_the_connections_login() const {
+        const Json& auth = connection_.spec.at("auth");
+        return std::ranges::any_of(std::array{"kubernetes", "jwt"}, [&](const char* method) {
+            const auto login = auth.find(method);
+            return login != auth.end() && login->at("mount") == resource_.spec.at("mount") &&
+                   lower(login->at("role").get<std::string>()) ==
+                       lower(resource_.spec.at("name").get<std::string>());
+        });
+    }
+
     void role() {
         name();
         mount("mount");
+        if (is_the_connections_login())
+            fault("spec.name", fmt::format("{} is never written: {} itself logs in by it; give another name",
+                                           claim(resource_), connection_.text()));
         const Json& policies = resource_.spec.at("tokenPolicies");
         for (std::size_t i = 0; i < policies.size(); ++i) {
             const auto policy = policies[i].get<std::string>();

@@ -106,6 +106,40 @@ TEST(Grants, ReservedPoliciesStayReservedUnderAGrantOfEverything) {
     EXPECT_EQ(faults(policy("any", "p", "sys/policies/acl/*"), from), none);
 }
 
+TEST(Grants, TheRoleThatTheConnectionLogsInByIsNobodys) {
+    const auto from = [](Json auth) {
+        return make("VaultConnection", "platform",
+                    {{"address", "https://vault:8200"},
+                     {"auth", std::move(auth)},
+                     {"grants",
+                      {{{"namespaces", {"*"}},
+                        {"names", {"*"}},
+                        {"mounts", {"*"}},
+                        {"policies", {"*"}},
+                        {"rights", {"adopt", "hcl"}}}}}});
+    };
+    const auto role = [](const char* kind, const char* mount, const char* name) {
+        Json spec = {{"name", name}, {"mount", mount}};
+        if (std::string_view(kind) == "VaultKubernetesRole") spec["boundServiceAccountNames"] = {"app"};
+        return make(kind, "tenant", std::move(spec));
+    };
+    const std::vector<std::string> refused = {"spec.name"};
+    const Json account = {{"role", "Keyshepherd"}, {"serviceAccountName", "s"}};
+    const Resource by_kubernetes = from({{"kubernetes", account}});
+    EXPECT_EQ(faults(role("VaultKubernetesRole", "kubernetes", "keyshepherd"), by_kubernetes), refused);
+    EXPECT_EQ(faults(role("VaultKubernetesRole", "kubernetes", "KEYSHEPHERD"), by_kubernetes), refused);
+    EXPECT_EQ(faults(role("VaultAppRole", "kubernetes", "keyshepherd"), by_kubernetes), refused);
+    EXPECT_EQ(faults(role("VaultKubernetesRole", "other", "keyshepherd"), by_kubernetes), none);
+    EXPECT_EQ(faults(role("VaultKubernetesRole", "kubernetes", "app"), by_kubernetes), none);
+    Json elsewhere = account;
+    elsewhere["mount"] = "clusters/one";
+    EXPECT_EQ(faults(role("VaultKubernetesRole", "clusters/one", "keyshepherd"), from({{"jwt", elsewhere}})),
+              refused);
+    EXPECT_EQ(faults(role("VaultKubernetesRole", "jwt", "keyshepherd"), from({{"jwt", account}})), refused);
+    EXPECT_EQ(faults(role("VaultKubernetesRole", "kubernetes", "keyshepherd"), from({{"jwt", account}})),
+              none);
+}
+
 TEST(Grants, EachStandsAlone) {
     const Resource from = connection(
         {{{"namespaces", {"t"}}, {"names", {"app-*"}}, {"mounts", {"approle"}}, {"policies", {"app-*"}}},
