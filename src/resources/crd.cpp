@@ -98,10 +98,16 @@ Ordered field_schema(const Field& field) {
     }
     schema["description"] = field.doc;
     if (!field.fallback.empty()) schema["default"] = Ordered::parse(field.fallback);
+    Ordered rules = Ordered::array();
     if (field.immutable)
-        schema["x-kubernetes-validations"] = Ordered::array(
-            {{{"rule", "self == oldSelf"},
-              {"message", fmt::format("{} cannot be changed: make a new resource instead", field.name)}}});
+        rules.push_back(
+            {{"rule", "self == oldSelf"},
+             {"message", fmt::format("{} cannot be changed: make a new resource instead", field.name)}});
+    // Any digit but 0 makes a second: what is less is rounded up.
+    if (field.type == Type::duration && field.min > 0)
+        rules.push_back({{"rule", "type(self) == int ? self >= 1 : self.matches('[1-9]')"},
+                         {"message", fmt::format("{} must be at least 1s", field.name)}});
+    if (!rules.empty()) schema["x-kubernetes-validations"] = std::move(rules);
     return schema;
 }
 

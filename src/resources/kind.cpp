@@ -60,9 +60,10 @@ constexpr Field drift_field = {.name = "driftPolicy",
                                .values = drift};
 constexpr Field resync_field = {.name = "resyncPeriod",
                                 .type = duration,
-                                .doc = "How often Vault is compared; spread by 20 percent.",
+                                .doc = "How often Vault is compared, 1s or more; spread by 20 percent.",
                                 .fallback = R"("5m")",
-                                .pattern = duration_text};
+                                .pattern = duration_text,
+                                .min = 1};
 
 constexpr Field deletion_field(std::string_view fallback, std::string_view doc) {
     return {.name = "deletionPolicy",

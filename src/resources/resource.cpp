@@ -93,7 +93,10 @@ private:
                 return given;
             }
             case Type::duration:
-                if (!seconds_of(given)) fault(path, "must be a duration, as 90, 30s or 1h30m");
+                if (const auto seconds = seconds_of(given); !seconds)
+                    fault(path, "must be a duration, as 90, 30s or 1h30m");
+                else if (*seconds < field.min)
+                    fault(path, fmt::format("must be at least {}s", field.min));
                 return given;
             case Type::text:
             case Type::enumeration:

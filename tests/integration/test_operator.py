@@ -166,6 +166,9 @@ def test_the_api_server_refuses_names_that_leave_their_place_and_changed_identit
         assert done.returncode != 0 and "spec.name" in done.stderr, (name, done.stderr)
     done = installed.kubectl("apply", "--server-side", "-f", "-", input=team.role("bad", mount="a/../../sys"), check=False)
     assert done.returncode != 0 and "spec.mount" in done.stderr
+    for period in ("0", "0s", "0h0m", 0):
+        done = installed.kubectl("apply", "--server-side", "-f", "-", input=team.policy("bad", resyncPeriod=period), check=False)
+        assert done.returncode != 0 and "resyncPeriod must be at least 1s" in done.stderr, (period, done.stderr)
     both = team.policy("bad", hcl="x")
     done = installed.kubectl("apply", "--server-side", "-f", "-", input=both, check=False)
     assert done.returncode != 0 and "exactly one of rules and hcl" in done.stderr

@@ -34,7 +34,7 @@ struct Field {
     std::string_view fallback = {};  // what holds when it is absent, as JSON; "": nothing
     std::string_view pattern = {};   // an anchored regular expression, for text and the elements of lists
     std::span<const std::string_view> values = {};
-    long min = 0;  // of an integer, or of the number of elements
+    long min = 0;  // of an integer, or of the number of elements; of a duration in seconds, 0 or 1
     long max = std::numeric_limits<long>::max();
     long max_length = 0;  // of a text, in characters; 0: 512
     bool required = false;

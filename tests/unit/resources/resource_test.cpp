@@ -140,6 +140,17 @@ TEST(Reading, WantsOneOfTwoWays) {
               std::vector<std::string>{"spec"});
 }
 
+TEST(Reading, WantsAResyncPeriodThatIsOne) {
+    const auto faults = [](Json period) {
+        return fields(
+            read(policy({{"name", "p"}, {"hcl", "x"}, {"resyncPeriod", std::move(period)}}), "ai").faults);
+    };
+    for (const Json& none : {Json("0"), Json("0s"), Json("0h0m"), Json(0)})
+        EXPECT_EQ(faults(none), std::vector<std::string>{"spec.resyncPeriod"}) << none;
+    for (const Json& some : {Json("1"), Json("1s"), Json("250ms"), Json("10m"), Json(1), Json(300)})
+        EXPECT_EQ(faults(some), std::vector<std::string>()) << some;
+}
+
 TEST(Reading, SurvivesAnyShape) {
     for (const char* text :
          {"1", "[]", "{}", R"({"metadata":1,"spec":[],"kind":"VaultPolicy"})",
