@@ -184,10 +184,12 @@ constexpr std::array<Field, 7> connection_spec = {{
      .fallback = R"("5m")",
      .pattern = duration_text},
 }};
-constexpr std::array<Rule, 1> connection_rules = {{
+constexpr std::array<Rule, 2> connection_rules = {{
     {"[has(self.auth.kubernetes), has(self.auth.jwt), has(self.auth.appRole), "
      "has(self.auth.token)].filter(x, x).size() == 1",
      "auth: give exactly one of kubernetes, jwt, appRole and token"},
+    {"!self.address.startsWith('http://') || !(has(self.ca) || has(self.tlsServerName))",
+     "ca and tlsServerName: only for an https:// address"},
 }};
 
 // ---- VaultMount

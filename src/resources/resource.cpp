@@ -194,6 +194,12 @@ void check_whole(const Resource& resource, Reader& reader) {
     if (resource.kind->name == "VaultAppRole" && spec.value("revokeTokens", false) &&
         spec.value("tokenType", "").contains("batch"))
         reader.fault("spec.revokeTokens", "batch tokens cannot be revoked; give tokenType: service");
+    if (resource.kind->name == "VaultConnection" && spec.value("address", "").starts_with("http://"))
+        for (const char* of_tls : {"ca", "tlsServerName"})
+            if (spec.contains(of_tls))
+                reader.fault(fmt::format("spec.{}", of_tls),
+                             "is for an https:// address, and nothing is checked on an http:// one: give "
+                             "spec.address with https://, or leave this out");
     if (resource.kind->name == "VaultAppRole" && spec.value("bindSecretID", true) == false &&
         spec.value("secretIDBoundCIDRs", Json::array()).empty() &&
         spec.value("tokenBoundCIDRs", Json::array()).empty())

@@ -169,6 +169,9 @@ def test_the_api_server_refuses_names_that_leave_their_place_and_changed_identit
     for period in ("0", "0s", "0h0m", 0):
         done = installed.kubectl("apply", "--server-side", "-f", "-", input=team.policy("bad", resyncPeriod=period), check=False)
         assert done.returncode != 0 and "resyncPeriod must be at least 1s" in done.stderr, (period, done.stderr)
+    plain = custom("VaultConnection", team.ns, "bad", address="http://v:8200", ca="x", auth={"token": {"secretName": "t"}})
+    done = installed.kubectl("apply", "--server-side", "-f", "-", input=plain, check=False)
+    assert done.returncode != 0 and "only for an https:// address" in done.stderr
     both = team.policy("bad", hcl="x")
     done = installed.kubectl("apply", "--server-side", "-f", "-", input=both, check=False)
     assert done.returncode != 0 and "exactly one of rules and hcl" in done.stderr

@@ -151,6 +151,23 @@ TEST(Reading, WantsAResyncPeriodThatIsOne) {
         EXPECT_EQ(faults(some), std::vector<std::string>()) << some;
 }
 
+TEST(Reading, TrustIsForAnEncryptedConnection) {
+    const auto faults = [](Json spec) {
+        spec["auth"] = {{"token", {{"secretName", "t"}}}};
+        return fields(read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
+                            {"kind", "VaultConnection"},
+                            {"metadata", {{"name", "c"}}},
+                            {"spec", std::move(spec)}},
+                           "ai")
+                          .faults);
+    };
+    EXPECT_EQ(faults({{"address", "http://v:8200"}}), std::vector<std::string>());
+    EXPECT_EQ(faults({{"address", "https://v:8200"}, {"ca", "x"}, {"tlsServerName", "v"}}),
+              std::vector<std::string>());
+    EXPECT_EQ(faults({{"address", "http://v:8200"}, {"ca", "x"}, {"tlsServerName", "v"}}),
+              (std::vector<std::string>{"spec.ca", "spec.tlsServerName"}));
+}
+
 TEST(Reading, SurvivesAnyShape) {
     for (const char* text :
          {"1", "[]", "{}", R"({"metadata":1,"spec":[],"kind":"VaultPolicy"})",
