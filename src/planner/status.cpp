@@ -92,6 +92,9 @@ Finding finding_of(const Error& error) {
         case Errc::forbidden:
             finding.reason = "PermissionDenied";
             break;
+        case Errc::disallowed:
+            finding.reason = "AddressNotAllowed";
+            break;
         case Errc::not_found:
             finding.reason = "MountNotFound";
             break;

@@ -16,6 +16,7 @@ enum class Errc {
     invalid,       // what the caller or a user gave is wrong
     unauthorized,  // the other side does not know who we are
     forbidden,     // it knows, and refuses
+    disallowed,    // our own settings keep us from turning to it
     not_found,     // what was named does not exist
     conflict,      // what was named has changed meanwhile, or exists already, or is someone else's
     gone,          // a place in a history that is kept no longer

@@ -19,7 +19,8 @@ enum class Truth { yes, no, unknown };
 
 struct Finding {
     Truth ready = Truth::unknown;
-    std::string reason;  // CamelCase, stable: Reconciled, Conflict, PermissionDenied, VaultUnavailable, …
+    // CamelCase, stable: Reconciled, Conflict, PermissionDenied, AddressNotAllowed, VaultUnavailable, …
+    std::string reason;
     std::string message = {};
     std::optional<bool> synced = {};                // nothing: Vault was not looked at, what was known stays
     std::optional<bool> drifted = {};               // differs, and is only reported

@@ -68,6 +68,8 @@ TEST(Status, DriftComesAndIsTakenBack) {
 TEST(Finding, TellsVaultsTroubleFromTheResources) {
     const auto of = [](Errc code, const char* text) { return finding_of(Error(code, text)); };
     EXPECT_EQ(of(Errc::forbidden, "x").reason, "PermissionDenied");
+    EXPECT_EQ(of(Errc::disallowed, "x").reason, "AddressNotAllowed");
+    EXPECT_EQ(of(Errc::disallowed, "x").ready, Truth::no);
     EXPECT_EQ(of(Errc::not_found, "x").reason, "MountNotFound");
     EXPECT_EQ(of(Errc::invalid, "x").reason, "InvalidSpec");
     EXPECT_EQ(of(Errc::unauthorized, "x").reason, "AuthFailed");
