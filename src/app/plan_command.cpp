@@ -19,6 +19,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <set>
 
 namespace keyshepherd::app {
 
@@ -124,6 +125,7 @@ private:
         const auto policies = co_await reconcile::own_policies(vault, deadline());
         if (!policies) co_return std::unexpected(policies.error());
         for (const std::string& policy : *policies) reserved_.insert(policy);
+        warn_of_no_grants();
         std::size_t elsewhere = 0;
         for (const FileResource& file : given_.resources) {
             if (flags_.source.from_cluster && !file.resource.claim.empty() && !is_here(file.resource)) {
@@ -147,6 +149,19 @@ private:
     bool is_here(const resources::Resource& resource) const {
         return resource.claim ==
                reconcile::vault_name(flags_.address, flags_.vault_namespace) + " " + planner::claim(resource);
+    }
+
+    // What refers to a connection that is not here is judged by nobody.
+    void warn_of_no_grants() const {
+        std::set<ConnectionName> absent;
+        for (const FileResource& file : given_.resources)
+            if (ConnectionName name = connection_of(file.resource); !given_.connections.contains(name))
+                absent.insert(std::move(name));
+        for (const auto& [ns, name] : absent)
+            std::cerr << fmt::format(
+                "warning: VaultConnection {}/{} is not among what was given, so its grants are not looked "
+                "at; give its file too\n",
+                ns, name);
     }
 
     static void refuse(ReportRow& row, std::string reason, std::string message) {

@@ -151,6 +151,15 @@ def test_what_a_tenant_may_not_do_leaves_no_write(run, empty_bao):
     assert writes(empty_bao, before) == []
 
 
+def test_a_connection_that_is_not_given_is_told(run, empty_bao):
+    policy = resource("VaultPolicy", "x", {"name": "ai-told", "rules": [{"path": "a", "capabilities": ["read"]}]})
+    alone = run("plan", policy, policy | {"metadata": {"name": "other", "namespace": "ai"}})
+    assert alone.stderr.count("warning: VaultConnection ai/main is not among what was given, so its grants are not looked at") == 1
+    connection = {"apiVersion": "keyshepherd.dev/v1alpha1", "kind": "VaultConnection", "metadata": {"name": "main", "namespace": "ai"},
+                  "spec": {"address": empty_bao.address, "auth": {"token": {"secretName": "t"}}}}
+    assert "warning" not in run("plan", connection, policy).stderr
+
+
 def test_adoption_keeps_its_word(run, empty_bao):
     empty_bao.root.sys.create_or_update_policy("ai-old", 'path "a" { capabilities = ["read"] }')
     spec = {"name": "ai-old", "rules": [{"path": "a", "capabilities": ["read"]}]}
