@@ -212,6 +212,7 @@ private:
     Task<result<net::Answer>> send(std::string_view operation, net::Call call);
     Task<result<net::Answer>> send_paced(std::string_view operation, std::string method, std::string path,
                                          std::string body, std::string_view token, Deadline deadline);
+    Error no_turn(const std::string& what, Deadline::duration wait) const;
     Task<result<void>> pass_breaker(Deadline deadline);
     void note(bool usable);
 
@@ -296,33 +297,43 @@ void Client::State::note(bool usable) {
     if (breaker_.open() != was_open && counters_.breaker) counters_.breaker(breaker_.open());
 }
 
+Error Client::State::no_turn(const std::string& what, Deadline::duration wait) const {
+    if (!pace_.slowed())
+        return {Errc::timeout, fmt::format("{}: no turn within the deadline, at {} requests a second", what,
+                                           options_.requests_per_second)};
+    Error error(Errc::throttled,
+                fmt::format("{}: no turn within the deadline, since Vault answers 429", what));
+    error.retry_after = std::chrono::ceil<std::chrono::seconds>(wait);
+    return error;
+}
+
 Task<result<net::Answer>> Client::State::send_paced(std::string_view operation, std::string method,
                                                     std::string path, std::string body,
                                                     std::string_view token, Deadline deadline) {
     WipedCall kept(call(std::move(method), "/v1/" + path, std::move(body), token, deadline));
-    const Deadline now = SteadyClock::now();
-    if (const Deadline at = pace_.next(now); at > now) {
-        if (at >= deadline)
-            co_return fail(Errc::timeout,
-                           fmt::format("{} {}: no turn within the deadline, at {} requests a second",
-                                       kept.call.method, path, options_.requests_per_second));
-        pace_.take(now);
-        if (!co_await net::sleep_until(at)) co_return fail(Errc::cancelled, "cancelled");
-    } else {
-        pace_.take(now);
-    }
-    while (in_flight_ >= options_.in_flight) {
-        const net::Wake wake = co_await freed_.wait(deadline);
-        if (wake == net::Wake::notified) continue;
-        if (wake == net::Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
-        co_return fail(Errc::timeout, fmt::format("{} {}: {} requests were under way until the deadline",
-                                                  kept.call.method, path, options_.in_flight));
+    for (;;) {
+        const Deadline now = SteadyClock::now();
+        if (const Deadline at = pace_.next(now); at >= deadline && at > now)
+            co_return std::unexpected(no_turn(kept.call.method + " " + path, at - now));
+        const Pace::Turn turn = pace_.take(now);
+        if (turn.at > now && !co_await net::sleep_until(turn.at))
+            co_return fail(Errc::cancelled, "cancelled");
+        while (in_flight_ >= options_.in_flight) {
+            const net::Wake wake = co_await freed_.wait(deadline);
+            if (wake == net::Wake::notified) continue;
+            if (wake == net::Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
+            co_return fail(Errc::timeout, fmt::format("{} {}: {} requests were under way until the deadline",
+                                                      kept.call.method, path, options_.in_flight));
+        }
+        if (pace_.stands(turn)) break;
+        freed_.notify_one();  // whoever waits behind us may have the place
     }
     // Of no account for the breaker, as it would be once sent.
     if (SteadyClock::now() >= deadline)
         co_return fail(Errc::timeout,
                        fmt::format("{} {}: the deadline has passed already", kept.call.method, path));
     const Place place(*this);
+    const Deadline sent = SteadyClock::now();
     auto answer = co_await send(operation, kept.call);
     if (answer && answer->status == 307) {
         // To the same server under another path only: elsewhere the token would be shown to who knows whom.
@@ -342,9 +353,9 @@ Task<result<net::Answer>> Client::State::send_paced(std::string_view operation, 
             const auto asked =
                 read_answer({kept.call.method, path}, 429, "{}", answer->header("retry-after"));
             const auto wait = asked ? std::chrono::seconds(0) : asked.error().retry_after;
-            pace_.refused(SteadyClock::now(), std::min<Span>(wait, std::chrono::seconds(10)));
+            pace_.refused(SteadyClock::now(), sent, std::min<Span>(wait, std::chrono::seconds(10)));
         } else if (!away) {
-            pace_.answered();
+            pace_.answered(SteadyClock::now());
         }
     } else if (answer.error().code == Errc::unavailable || answer.error().code == Errc::timeout) {
         last_fault_ = answer.error().message;

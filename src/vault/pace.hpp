@@ -2,47 +2,112 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cstdint>
+#include <numeric>
 
 namespace keyshepherd::vault {
 
 using Time = std::chrono::steady_clock::time_point;
 using Span = std::chrono::steady_clock::duration;
 
-// So many a second, evenly, with a few at once after a pause. Half as many after each refusal (429) of the
-// server's, with nothing at all until it wants to be asked again; then slowly as many as before.
-class Pace {
+// What happened within the last second, to a tenth: in constant room, however much it is.
+class LastSecond {
 public:
-    Pace(double per_second, int burst)
-        : full_(span(1.0 / per_second)), every_(full_), burst_(std::max(burst - 1, 0)) {}
-
-    // When the next one would go.
-    Time next(Time now) const { return std::max(next_, now - every_ * (slowed() ? 0 : burst_)); }
-    void take(Time now) { next_ = next(now) + every_; }
-
-    // Several refusals of what went before the first count as one.
-    void refused(Time now, Span wait) {
-        if (now < deaf_until_) return;
-        every_ = std::min<Span>(every_ * 2, std::max<Span>(slowest, full_));
-        deaf_until_ = now + std::max<Span>(wait, every_);
-        next_ = std::max(next_, deaf_until_);
+    void add(Time now) {
+        roll(now);
+        ++tenths_[index(tick_)];
     }
-    void answered() {
-        if (slowed()) every_ = std::max<Span>(full_, every_ - every_ / 50);
+    int count(Time now) {
+        roll(now);
+        return std::accumulate(tenths_.begin(), tenths_.end(), 0);
     }
 
 private:
-    static constexpr std::chrono::seconds slowest{1};
-    static Span span(double seconds) {
-        return std::chrono::duration_cast<Span>(std::chrono::duration<double>(seconds));
+    static std::size_t index(std::int64_t tick) { return static_cast<std::size_t>(tick) % 10; }
+    void roll(Time now) {
+        const std::int64_t tick = now.time_since_epoch() / std::chrono::milliseconds(100);
+        if (tick - tick_ >= 10)
+            tenths_.fill(0);
+        else
+            for (std::int64_t passed = tick_ + 1; passed <= tick; ++passed) tenths_[index(passed)] = 0;
+        tick_ = std::max(tick_, tick);
     }
-    bool slowed() const { return every_ > full_; }
 
-    Span full_;
-    Span every_;
+    std::array<int, 10> tenths_{};
+    std::int64_t tick_ = 0;
+};
+
+// So many a second, evenly, with a few at once after a pause. After a refusal (429) of the server's nothing
+// at all until it wants to be asked again, and then a little less than it answered in the second before: what
+// a quota lets through is learned at once. From there slowly more, so that the next refusal is some forty
+// calls and five seconds away; faster where nothing was refused before.
+class Pace {
+public:
+    // When a call may go; void once something was refused meanwhile.
+    struct Turn {
+        Time at;
+        unsigned epoch;
+    };
+
+    Pace(double per_second, int burst)
+        : full_(per_second), rate_(per_second), burst_(std::max(burst - 1, 0)) {}
+
+    // When the next one would go.
+    Time next(Time now) const { return std::max(next_, now - every() * (slowed() ? 0 : burst_)); }
+    Turn take(Time now) {
+        const Time at = next(now);
+        next_ = at + every();
+        return {at, epoch_};
+    }
+    bool stands(const Turn& turn) const { return turn.epoch == epoch_; }
+    bool slowed() const { return rate_ < full_; }
+
+    // The answer to what was sent at `sent`. `wait` is what the server asks for; 0: it does not say. What
+    // went out before the last refusal was heard says nothing new.
+    void refused(Time now, Time sent, Span wait) {
+        if (sent < refused_at_) return;
+        refused_at_ = now;
+        ++epoch_;
+        // A quota counts by the second or longer. Refused again with nothing answered between: longer.
+        const Span pause = std::min<Span>(shortest_pause * (1 << std::min(misses_, 4)), longest_pause);
+        next_ = now + (wait > Span{0} ? wait : pause);
+        if (misses_++ > 0) return;
+        const int count = last_second_.count(now);
+        // Of fewer nothing is learned: others may have used up the quota before our first call of the second.
+        const bool learned = count >= 3;
+        ceiling_ = learned ? std::min<double>(rate_, count) : rate_;
+        rate_ = std::max(learned ? 0.9 * ceiling_ : rate_ / 8, std::min(1.0, full_));
+    }
+    void answered(Time now) {
+        last_second_.add(now);
+        misses_ = 0;
+        if (slowed()) {
+            const double passed = std::chrono::duration<double>(now - answered_at_).count();
+            const double growth = std::min(1.0 / 400, passed / 50) * (rate_ > 1.2 * ceiling_ ? 5 : 1);
+            rate_ = std::min(full_, rate_ * (1 + growth));
+        }
+        answered_at_ = now;
+    }
+
+private:
+    static constexpr std::chrono::seconds shortest_pause{1};
+    static constexpr std::chrono::seconds longest_pause{10};
+    Span every() const {
+        return std::chrono::duration_cast<Span>(std::chrono::duration<double>(1.0 / rate_));
+    }
+
+    double full_;         // a second
+    double rate_;         // the same, of now
+    double ceiling_ = 0;  // what was refused the last time
     int burst_;
+    int misses_ = 0;
+    unsigned epoch_ = 0;
+    LastSecond last_second_;  // of answers
     Time next_{};
-    Time deaf_until_{};
+    Time refused_at_{};
+    Time answered_at_{};
 };
 
 // Spares a server that is away. Closed: everything passes. Open, after so many failures with no success

@@ -459,6 +459,24 @@ TEST_F(VaultClient, KeepsThePace) {
     EXPECT_EQ(code(read_now("a", 1ms)), Errc::timeout);
 }
 
+TEST_F(VaultClient, KeepsStillAfterARefusalWithAllWhoWaitForTheirTurn) {
+    client({.requests_per_second = 50, .in_flight = 2});
+    fake_->answers["GET busy"] =
+        FakeVault::reply("429", R"({"errors":["request path \"busy\": rate limit"]})");
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(read_now());
+    const auto from = net::SteadyClock::now();
+    std::vector<std::shared_ptr<test::Started<Found>>> started;
+    started.push_back(start(read("busy")));
+    for (int i = 0; i < 3; ++i) started.push_back(start(read()));
+    EXPECT_EQ(code(finish(started[0])), Errc::throttled);
+    const Found late = read_now("a", 300ms);
+    EXPECT_EQ(code(late), Errc::throttled) << "and no timeout: Vault is there";
+    EXPECT_GT(late.error().retry_after, 0s);
+    for (std::size_t i = 1; i < started.size(); ++i) EXPECT_TRUE(finish(started[i]));
+    EXPECT_GE(net::SteadyClock::now() - from, 1s);
+    EXPECT_EQ(counted_["read 429"], 1);
+}
+
 TEST_F(VaultClient, HoldsSoManyInFlight) {
     client({.requests_per_second = 1000, .in_flight = 3});
     fake_->after = 30ms;
