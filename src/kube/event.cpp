@@ -1,3 +1,4 @@
+#include <keyshepherd/core/text.hpp>
 #include <keyshepherd/kube/event.hpp>
 
 #include <fmt/chrono.h>
@@ -16,15 +17,6 @@ const Resource events{"events.k8s.io", "v1", "events", true};
 constexpr std::size_t longest_word = 128;
 constexpr std::size_t longest_note = 1024;
 constexpr std::size_t longest_name = 253;
-
-// Between two characters of UTF-8.
-std::string cut(std::string_view text, std::size_t longest) {
-    if (text.size() > longest) {
-        while (longest > 0 && (static_cast<unsigned char>(text[longest]) & 0xC0) == 0x80) --longest;
-        text = text.substr(0, longest);
-    }
-    return std::string(text);
-}
 
 std::string text_at(const Json& object, const char* name) {
     const auto found = object.find(name);
@@ -58,11 +50,11 @@ Json event_body(const Json& regarding, const Event& event, const Reporter& repor
                   {"namespace", ns}}},
                 {"eventTime", time},
                 {"reportingController", reporter.controller},
-                {"reportingInstance", cut(reporter.instance, longest_word)},
+                {"reportingInstance", beginning(reporter.instance, longest_word)},
                 {"type", event.type == Event::Type::warning ? "Warning" : "Normal"},
-                {"reason", cut(event.reason, longest_word)},
-                {"action", cut(event.action, longest_word)},
-                {"note", cut(event.note, longest_note)},
+                {"reason", beginning(event.reason, longest_word)},
+                {"action", beginning(event.action, longest_word)},
+                {"note", beginning(event.note, longest_note)},
                 {"regarding", std::move(reference)}};
 }
 

@@ -1,10 +1,10 @@
 // What an answer of the API server that is no 2xx means.
+#include <keyshepherd/core/text.hpp>
 #include <keyshepherd/kube/client.hpp>
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
 namespace keyshepherd::kube {
 
@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t longest_text = 512;
 constexpr std::string_view taken = "AlreadyExists";
-constexpr std::int64_t longest_retry_after = 24 * 3600;
+constexpr std::chrono::hours longest_wait{24};
 
 Errc code_of(int status) {
     switch (status) {
@@ -42,31 +42,15 @@ std::string text_at(const Json& object, const char* name) {
     return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-std::int64_t retry_after_of(const net::Answer& answer, const Json& status) {
-    std::int64_t seconds = 0;
-    const std::string_view header = answer.header("retry-after");
-    if (const auto [end, error] = std::from_chars(header.data(), header.data() + header.size(), seconds);
-        error == std::errc{} && end == header.data() + header.size())
-        return std::clamp(seconds, std::int64_t{0}, longest_retry_after);
-    if (!status.is_object()) return 0;
+std::chrono::seconds retry_after_of(const net::Answer& answer, const Json& status) {
+    if (const auto said = net::retry_after(answer.header("retry-after"), longest_wait)) return *said;
+    if (!status.is_object()) return {};
     const auto details = status.find("details");
-    if (details == status.end() || !details->is_object()) return 0;
+    if (details == status.end() || !details->is_object()) return {};
     const auto given = details->find("retryAfterSeconds");
-    if (given == details->end() || !given->is_number_integer()) return 0;
-    return std::clamp(given->get<std::int64_t>(), std::int64_t{0}, longest_retry_after);
-}
-
-// Cut between two characters, without control characters: it goes into logs and conditions.
-std::string printable(std::string text) {
-    if (text.size() > longest_text) {
-        std::size_t end = longest_text;
-        while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-        text.resize(end);
-        text += "…";
-    }
-    for (char& c : text)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
-    return text;
+    if (given == details->end() || !given->is_number_integer()) return {};
+    return std::chrono::seconds(
+        std::clamp<std::int64_t>(given->get<std::int64_t>(), 0, std::chrono::seconds(longest_wait).count()));
 }
 
 }  // namespace
@@ -76,14 +60,14 @@ Error error_of(std::string_view subject, const net::Answer& answer, bool quote) 
     const bool is_status = parsed.is_object() && text_at(parsed, "kind") == "Status";
     const std::string reason = is_status ? text_at(parsed, "reason") : "";
     std::string message = fmt::format("{}: {}", subject, answer.status);
-    if (!reason.empty()) message += ' ' + printable(reason);
+    if (!reason.empty()) message += ' ' + one_line(reason, longest_text);
     if (quote) {
         // Not every answer comes from the API server itself: a proxy sends a page.
-        const std::string text = printable(is_status ? text_at(parsed, "message") : answer.body);
+        const std::string text = one_line(is_status ? text_at(parsed, "message") : answer.body, longest_text);
         if (!text.empty()) message += ": " + text;
     }
     Error error(code_of(answer.status), std::move(message));
-    error.retry_after = std::chrono::seconds(retry_after_of(answer, parsed));
+    error.retry_after = retry_after_of(answer, parsed);
     return error;
 }
 

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
 #include <list>
 
 namespace keyshepherd::net {
@@ -91,6 +92,13 @@ std::string_view Answer::header(std::string_view lower_case_name) const {
     for (const auto& [name, value] : headers)
         if (name == lower_case_name) return value;
     return {};
+}
+
+std::optional<std::chrono::seconds> retry_after(std::string_view header, std::chrono::seconds longest) {
+    std::int64_t seconds = 0;
+    const auto [end, error] = std::from_chars(header.data(), header.data() + header.size(), seconds);
+    if (error != std::errc{} || end != header.data() + header.size()) return std::nullopt;
+    return std::chrono::seconds(std::clamp<std::int64_t>(seconds, 0, longest.count()));
 }
 
 class Client::Pool : public std::enable_shared_from_this<Pool> {

@@ -1,15 +1,16 @@
+#include <keyshepherd/core/text.hpp>
+#include <keyshepherd/net/client.hpp>
 #include <keyshepherd/vault/answer.hpp>
 
 #include <fmt/format.h>
-
-#include <algorithm>
-#include <charconv>
 
 namespace keyshepherd::vault {
 
 namespace {
 
 using nlohmann::json;
+
+constexpr std::chrono::hours longest_wait{1};
 
 // What a text says that the status does not. Seen on OpenBao 2.7 and in Vault's sources.
 constexpr struct {
@@ -68,24 +69,12 @@ Errc code_of(int status, std::string_view text) {
 // On one line, without the frame that Go's multierror puts around it, and short.
 std::string tidy(std::string_view text) {
     static constexpr std::size_t longest = 400;
-    std::string all;
     if (const auto frame = text.find(" occurred:"); frame < 16) text.remove_prefix(frame + 10);
     if (const auto item = text.find_first_not_of(" \t\n*"); item != std::string_view::npos)
         text.remove_prefix(item);
     else
         text = {};
-    for (const char c : text) {
-        if (c >= 0 && c <= ' ') {
-            if (!all.ends_with(' ')) all += ' ';
-        } else if (c != 0x7f) {
-            all += c;
-        }
-    }
-    while (all.ends_with(' ')) all.pop_back();
-    if (all.size() <= longest) return all;
-    std::size_t cut = longest;
-    while (cut > 0 && (all[cut] & 0xc0) == 0x80) --cut;  // within a character
-    return all.substr(0, cut) + "…";
+    return one_line(text, longest);
 }
 
 std::string errors_of(const json& document) {
@@ -98,13 +87,6 @@ std::string errors_of(const json& document) {
         all += tidy(each.get_ref<const std::string&>());
     }
     return all;
-}
-
-std::chrono::seconds seconds_of(std::string_view retry_after) {
-    // The other form, a date, is used by nobody here.
-    unsigned seconds = 0;
-    std::from_chars(retry_after.data(), retry_after.data() + retry_after.size(), seconds);
-    return std::chrono::seconds(std::min(seconds, 3600U));
 }
 
 std::string_view explanation(int status, std::string_view text) {
@@ -125,7 +107,7 @@ result<std::optional<json>> read_answer(Question question, int status, std::stri
                                       question.path.substr(0, question.path.find('?')), status,
                                       text.empty() && explanation(status, text).empty() ? "" : ": ", text,
                                       explanation(status, text)));
-        error.retry_after = seconds_of(retry_after);
+        error.retry_after = net::retry_after(retry_after, longest_wait).value_or(std::chrono::seconds(0));
         return std::unexpected(std::move(error));
     };
     json document = json::parse(body, nullptr, false);

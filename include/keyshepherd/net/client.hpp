@@ -16,6 +16,7 @@
 
 #include <boost/asio/ip/address.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -63,6 +64,10 @@ struct Answer {
 
     std::string_view header(std::string_view lower_case_name) const;  // "" when absent
 };
+
+// What a Retry-After header says, from none to `longest`; nullopt for none, and for the form with a date,
+// which neither the API server nor Vault sends.
+std::optional<std::chrono::seconds> retry_after(std::string_view header, std::chrono::seconds longest);
 
 struct ClientLimits {
     std::size_t connections = 16;                 // at once, for send(); a call waits for a free one

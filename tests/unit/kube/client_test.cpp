@@ -56,7 +56,7 @@ TEST(ErrorOf, SaysWhatTheServerSaid) {
     EXPECT_FALSE(already_exists(error_of("POST /x", answer(404, status_body(404, "AlreadyExists")), true)));
     EXPECT_FALSE(already_exists(
         error_of("POST /x", answer(409, status_body(409, "Conflict", ": 409 AlreadyExists")), true)));
-    EXPECT_EQ(error_of("GET /x", answer(502, "<html>\x01 bad"), true).message, "GET /x: 502: <html>  bad");
+    EXPECT_EQ(error_of("GET /x", answer(502, "<html>\x01 bad"), true).message, "GET /x: 502: <html> bad");
     EXPECT_LT(error_of("GET /x", answer(500, std::string(100'000, 'x')), true).message.size(), 600U);
 }
 
