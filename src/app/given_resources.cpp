@@ -17,7 +17,6 @@ namespace asio = boost::asio;
 
 void add_object(const resources::Json& object, ResourceFiles& found) {
     resources::Reading read = resources::read(object, "");
-    if (!read.resource.deletion_time.empty()) return;
     for (const resources::Fault& fault : read.faults)
         std::cerr << fmt::format("warning: {}: {}: {}\n", read.resource.text(), fault.field, fault.message);
     if (read.faults.empty()) found.resources.push_back({std::move(read.resource), "cluster", true});
@@ -86,8 +85,10 @@ result<GivenResources> read_given(const Source& source, double timeout_seconds) 
             if (kind.name == "VaultConnection")
                 given.connections.emplace(ConnectionName(resource.resource.ns, resource.resource.name),
                                           std::move(resource.resource));
-            else
+            else if (!source.from_cluster || resource.resource.deletion_time.empty())
                 given.resources.push_back(std::move(resource));
+            else
+                given.leaving.push_back(std::move(resource.resource));
         }
     return given;
 }

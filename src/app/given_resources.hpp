@@ -24,7 +24,8 @@ using ConnectionName = std::pair<std::string, std::string>;  // namespace and na
 
 struct GivenResources {
     std::map<ConnectionName, resources::Resource> connections;
-    std::vector<FileResource> resources;  // in the order in which they have to be made in Vault
+    std::vector<FileResource> resources;       // in the order in which they have to be made in Vault
+    std::vector<resources::Resource> leaving;  // of a cluster: being deleted, and the operator's alone
 };
 
 // The VaultConnection that a resource refers to.

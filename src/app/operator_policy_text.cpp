@@ -24,6 +24,8 @@ OperatorPolicyText operator_policy_text(const GivenResources& given) {
         }
         asked[name].push_back(file.resource);
     }
+    for (const resources::Resource& resource : given.leaving)
+        asked[connection_of(resource)].push_back(resource);
     for (const auto& [name, resources] : asked) {
         if (!made.text.empty()) made.text += '\n';
         if (asked.size() > 1) {

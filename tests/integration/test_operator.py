@@ -627,8 +627,8 @@ def test_plan_from_the_cluster_shows_what_the_operator_would_repair(team, bao, i
     token = tmp_path / "token"
     token.write_text(bao.root_token)
 
-    def run(command):
-        return subprocess.run([*rig.keyshepherd(), command, "--from-cluster", "--kubeconfig", installed.kubeconfig,
+    def run(command, *more):
+        return subprocess.run([*rig.keyshepherd(), command, *more, "--from-cluster", "--kubeconfig", installed.kubeconfig,
                                "--vault-address", bao.address, "--vault-token-file", token, "--vault-ca-file",
                                bao.certificates.ca, "-o", "json"], capture_output=True, text=True, timeout=60)
 
@@ -640,3 +640,17 @@ def test_plan_from_the_cluster_shows_what_the_operator_would_repair(team, bao, i
     assert rows[f"VaultPolicy {team.ns}/p"]["verdict"] == "to update" and rows[f"VaultAppRole {team.ns}/r"]["verdict"] == "in sync"
     assert ours(run("apply"))[f"VaultPolicy {team.ns}/p"]["verdict"] == "updated"
     assert "ai-apis/data/x" in team.vault_policy()
+
+    leaving = team.policy("leaving")
+    leaving["metadata"]["finalizers"] = ["example.dev/held"]
+    team.apply(leaving)
+    team.delete("VaultPolicy", "leaving")
+    printed = run("plan", "--policy-for-operator")
+    team.cluster.kubectl("patch", "vaultpolicy", "leaving", "-n", team.ns, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    assert printed.returncode == 0, printed.stderr
+    block = printed.stdout.split(f"# VaultConnection {team.ns}/main\n")[-1].split("\n# ")[0]
+    assert {path: allowed for path, allowed in rig.policy_rules(block).items() if team.ns in path} == {
+        f"auth/approle/role/{team.ns}-r": ["create", "read", "update", "delete"],
+        f"auth/approle/role/{team.ns}-r/role-id": ["read"],
+        f"sys/policies/acl/{team.ns}-leaving": ["read", "update", "delete"],
+        f"sys/policies/acl/{team.ns}-p": ["read", "update", "delete"]}
