@@ -84,7 +84,7 @@ Task<result<SessionPtr>> Sessions::make(Key key, resources::Resource connection,
     if (std::ranges::none_of(options_.addresses,
                              [&](const std::string& pattern) { return allows(pattern, address); }))
         co_return fail(
-            Errc::forbidden,
+            Errc::disallowed,
             fmt::format(
                 "spec.address: {} is none of the addresses that the operator allows (--vault-address {})",
                 address, fmt::join(options_.addresses, ", ")));

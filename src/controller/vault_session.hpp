@@ -59,7 +59,7 @@ public:
           opened_(context.get_executor()) {}
 
     // The session of a connection, opened at the first call. The Secret that it names is read then; a token
-    // is asked for with the first request. Errc::forbidden for an address that the operator does not allow,
+    // is asked for with the first request. Errc::disallowed for an address that the operator does not allow,
     // Errc::unauthorized when there is nothing to log in with.
     Task<result<SessionPtr>> open(Key key, resources::Resource connection, Deadline deadline);
     // Drops the session of another state of the connection; whoever uses it goes on.

@@ -232,7 +232,7 @@ def test_a_connection_logs_in_by_jwt(team, bao, installed):
 def test_an_address_that_the_operator_does_not_allow_is_not_contacted(team):
     team.apply(custom("VaultConnection", team.ns, "other", address="https://127.0.0.1:1",
                       auth={"token": {"secretName": "none"}}))
-    told = team.wait_reason("VaultConnection", "other", "AuthFailed")
+    told = team.wait_reason("VaultConnection", "other", "AddressNotAllowed")
     assert "--vault-address" in told["message"]
 
 
