@@ -22,4 +22,5 @@ made src/annotations.md inject --help-annotations
 made src/resources.md generate reference
 made manifests/crds.yaml generate crds
 made manifests/rbac.yaml generate rbac
+made manifests/webhook-rbac.yaml generate webhook-rbac
 exit $stale

@@ -25,6 +25,7 @@ void add_object(const resources::Json& object, ResourceFiles& found) {
 net::Task<result<void>> list_all(kube::Client& client, std::chrono::milliseconds timeout,
                                  ResourceFiles& found) {
     for (const resources::Kind& kind : resources::kinds()) {
+        if (!kind.in_vault) continue;
         const kube::Resource resource{std::string(resources::group), std::string(resources::version),
                                       std::string(kind.plural)};
         kube::ListOptions options;

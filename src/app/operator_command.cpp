@@ -106,15 +106,17 @@ void add_operator_command(CLI::App& app, int& exit_code) {
 
 void add_generate_command(CLI::App& app, int& exit_code) {
     auto what = std::make_shared<std::string>();
-    CLI::App* command = app.add_subcommand(
-        "generate", "Print the CustomResourceDefinitions, the operator's RBAC, or the reference page");
-    command->add_option("what", *what, "crds, rbac or reference")
+    CLI::App* command = app.add_subcommand("generate",
+                                           "Print the CustomResourceDefinitions, the RBAC of the operator or "
+                                           "the webhook, or the reference page");
+    command->add_option("what", *what, "crds, rbac, webhook-rbac or reference")
         ->required()
-        ->check(CLI::IsMember({"crds", "rbac", "reference"}));
+        ->check(CLI::IsMember({"crds", "rbac", "webhook-rbac", "reference"}));
     command->callback([what, &exit_code] {
-        std::cout << (*what == "crds"   ? resources::definitions()
-                      : *what == "rbac" ? resources::operator_roles()
-                                        : resources::reference())
+        std::cout << (*what == "crds"           ? resources::definitions()
+                      : *what == "rbac"         ? resources::operator_roles()
+                      : *what == "webhook-rbac" ? resources::webhook_roles()
+                                                : resources::reference())
                   << std::flush;
         exit_code = std::cout ? 0 : 1;
     });

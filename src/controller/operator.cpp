@@ -41,7 +41,8 @@ public:
           runtime_(context_, options_, log_),
           metrics_server_(context_, [this](const net::Request& request) { return serve(request); },
                           {.limits = port_limits(), .log = &log_}) {
-        for (const resources::Kind& kind : resources::kinds()) sinks_.emplace_back(*this, kind);
+        for (const resources::Kind& kind : resources::kinds())
+            if (kind.in_vault) sinks_.emplace_back(*this, kind);
     }
 
     result<int> run() {

@@ -160,6 +160,7 @@ Ordered status_schema(const Kind& kind) {
                             {"items", condition}}},
                           {"lastChange", time}};
     for (const std::string_view fact : kind.facts) properties[std::string(fact)] = text;
+    for (const std::string_view count : kind.counts) properties[std::string(count)] = number;
     return {{"type", "object"}, {"properties", properties}};
 }
 
@@ -196,7 +197,7 @@ Ordered definition(const Kind& kind) {
                 {"singular", singular},
                 {"shortNames", {kind.short_name}},
                 {"categories", {"keyshepherd"}}}},
-              {"scope", "Namespaced"},
+              {"scope", kind.namespaced ? "Namespaced" : "Cluster"},
               {"versions", Ordered::array({{{"name", version},
                                             {"served", true},
                                             {"storage", true},
@@ -270,8 +271,8 @@ std::string reference() {
         "# Custom resources\n\nGroup `{}`, version `{}`. Made by hack/generate.sh.\n", group, version);
     for (const Kind& kind : kinds()) {
         page += fmt::format(
-            "\n## {}\n\n{} Short name `{}`.\n\n| field | type | default | meaning |\n|---|---|---|---|\n",
-            kind.name, kind.doc, kind.short_name);
+            "\n## {}\n\n{} {} `{}`.\n\n| field | type | default | meaning |\n|---|---|---|---|\n", kind.name,
+            kind.doc, kind.namespaced ? "Short name" : "Cluster-scoped; short name", kind.short_name);
         rows(kind.spec, "", page);
     }
     return page;

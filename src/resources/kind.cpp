@@ -588,6 +588,201 @@ constexpr std::array<Field, 20> kubernetes_spec = {{
     resync_field,
 }};
 
+// ---- AIProvider, ClusterAIProvider
+
+// What ends inside an agent's template and in request paths: no character that could leave its place.
+constexpr std::string_view secret_path =
+    "^[A-Za-z0-9_@+=:~-][A-Za-z0-9._@+=:~-]*(/[A-Za-z0-9_@+=:~-][A-Za-z0-9._@+=:~-]*)*$";
+constexpr std::string_view secret_key = R"(^[^\x00-\x1f\x7f"\\`{}#?%*]+$)";
+constexpr std::string_view certificates =
+    R"(^([ \r\n]*-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----)+[ \r\n]*$)";
+constexpr std::string_view label_key =
+    "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$";
+constexpr std::string_view label_value = "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$";
+
+constexpr std::array<Field, 2> variable = {{
+    {.name = "name",
+     .doc = "Name of the variable, such as HOLYSHEEP_API_KEY.",
+     .pattern = "^[A-Za-z_][A-Za-z0-9_]*$",
+     .max_length = 128,
+     .required = true},
+    {.name = "key",
+     .doc = "Field of the secret, such as api_key.",
+     .pattern = secret_key,
+     .max_length = 256,
+     .required = true},
+}};
+constexpr std::array<Field, 4> workload_vault = {{
+    {.name = "address",
+     .doc = "Address of Vault or OpenBao, as the pods reach it.",
+     .pattern = R"(^https?://[^ "\\@?#\t\n/:][^ "\\@?#\t\n]*$)",
+     .required = true},
+    {.name = "namespace", .doc = "Namespace in Vault.", .pattern = secret_path},
+    {.name = "caBundle",
+     .doc = "Certificates to trust, in PEM, and nothing else: they are published with every workload.",
+     .pattern = certificates,
+     .max_length = 131'072},
+    {.name = "tlsServerName",
+     .doc = "What Vault's certificate is for; absent: the address's host.",
+     .pattern = dns_name,
+     .max_length = 253},
+}};
+constexpr std::array<std::string_view, 2> login_types = {"kubernetes", "approle"};
+constexpr std::array<Field, 5> workload_login = {{
+    {.name = "type",
+     .type = enumeration,
+     .doc = "Auth method.",
+     .fallback = R"("kubernetes")",
+     .values = login_types},
+    {.name = "path",
+     .doc = "Where it is mounted; absent: auth/kubernetes or auth/approle.",
+     .pattern = secret_path},
+    {.name = "role",
+     .doc = "Role of the Kubernetes auth method; absent: the provider's name.",
+     .pattern = role_name},
+    {.name = "audience", .doc = "Audience of the pod's token.", .fallback = R"("vault")", .pattern = "^.+$"},
+    {.name = "secretName",
+     .doc = "AppRole: Secret in the workload's namespace with the keys role_id and secret_id.",
+     .pattern = dns_name,
+     .max_length = 253},
+}};
+
+constexpr Field provider_path(bool required) {
+    return {.name = "path",
+            .doc = "API path of the secret, such as ai-apis/data/holysheep.",
+            .pattern = secret_path,
+            .required = required};
+}
+constexpr Field provider_variables(bool required) {
+    return {.name = "variables",
+            .type = object_list,
+            .doc = "Variables of the workload, and the field of the secret for each; the API key first.",
+            .min = 1,
+            .max = 32,
+            .required = required,
+            .members = variable};
+}
+constexpr Field provider_vault = {.name = "vault",
+                                  .type = object,
+                                  .doc = "Where the secret rests; absent: the installation's Vault.",
+                                  .members = workload_vault};
+constexpr Field provider_login = {
+    .name = "auth",
+    .type = object,
+    .doc = "How a workload's agent logs in, where no annotation says otherwise.",
+    .members = workload_login};
+
+constexpr std::array<std::string_view, 4> selector_operators = {"In", "NotIn", "Exists", "DoesNotExist"};
+constexpr std::array<Field, 3> match_expression = {{
+    {.name = "key", .doc = "Name of the label.", .pattern = label_key, .max_length = 317, .required = true},
+    {.name = "operator",
+     .type = enumeration,
+     .doc = "NotIn and DoesNotExist match a namespace without the label too.",
+     .values = selector_operators,
+     .required = true},
+    {.name = "values",
+     .type = text_set,
+     .doc = "For In and NotIn.",
+     .pattern = label_value,
+     .max = 32,
+     .max_length = 63},
+}};
+constexpr std::array<Field, 2> namespace_selector = {{
+    {.name = "matchLabels",
+     .type = text_map,
+     .doc = "Labels that the namespace has, all of them.",
+     .max = 16,
+     .max_length = 63},
+    {.name = "matchExpressions",
+     .type = object_list,
+     .doc = "Conditions on its labels, which hold too.",
+     .max = 16,
+     .members = match_expression},
+}};
+constexpr std::array<Field, 5> provider_override = {{
+    {.name = "namespaceSelector",
+     .type = object,
+     .doc = "Namespaces of the workloads it is for.",
+     .required = true,
+     .members = namespace_selector},
+    provider_path(false),
+    provider_variables(false),
+    provider_vault,
+    provider_login,
+}};
+constexpr std::array<Field, 4> key_probe = {{
+    {.name = "enabled", .type = boolean, .doc = "Whether keys are tried.", .fallback = "false"},
+    {.name = "baseURL",
+     .doc = "Address of the provider's API; absent: what baseURLKey holds.",
+     .pattern = R"(^https://[A-Za-z0-9.:_\[\]-]+(/[A-Za-z0-9._~-]+)*/?$)"},
+    {.name = "baseURLKey",
+     .doc = "Field of the secret with the address of the provider's API.",
+     .fallback = R"("base_url")",
+     .pattern = secret_key,
+     .max_length = 256},
+    {.name = "interval",
+     .type = duration,
+     .doc = "How often a key is tried.",
+     .fallback = R"("10m")",
+     .pattern = duration_text},
+}};
+constexpr std::array<Field, 1> delivery = {{
+    {.name = "secret",
+     .type = boolean,
+     .doc = "Whether the operator publishes the key as a Secret, for the wiring secret.",
+     .fallback = "false"},
+}};
+constexpr Field provider_probe = {
+    .name = "keyProbe",
+    .type = object,
+    .doc = "Tries the key: GET /models below the base URL, of allowed hosts only.",
+    .members = key_probe};
+constexpr Field provider_delivery = {
+    .name = "delivery", .type = object, .doc = "Roads for the key beside the agent.", .members = delivery};
+
+constexpr std::array<Field, 6> provider_spec = {{
+    provider_path(true),
+    provider_variables(true),
+    provider_vault,
+    provider_login,
+    provider_probe,
+    provider_delivery,
+}};
+constexpr std::array<Field, 7> cluster_provider_spec = {{
+    provider_path(true),
+    provider_variables(true),
+    provider_vault,
+    provider_login,
+    {.name = "overrides",
+     .type = object_list,
+     .doc = "What takes the place of the provider's own path, variables, vault or auth, each as a whole, for "
+            "workloads in namespaces whose labels match. The first that matches, and no other, is used.",
+     .max = 32,
+     .members = provider_override},
+    provider_probe,
+    provider_delivery,
+}};
+constexpr Rule unique_variables = {"self.variables.all(v, self.variables.exists_one(w, w.name == v.name))",
+                                   "variables: a name stands twice; keep one"};
+constexpr std::array<Rule, 1> provider_rules = {unique_variables};
+constexpr std::array<Rule, 5> cluster_provider_rules = {{
+    unique_variables,
+    {"!has(self.overrides) || self.overrides.all(o, !has(o.variables) || "
+     "o.variables.all(v, o.variables.exists_one(w, w.name == v.name)))",
+     "overrides: among the variables of one a name stands twice; keep one"},
+    {"!has(self.overrides) || self.overrides.all(o, has(o.path) || has(o.variables) || has(o.vault) || "
+     "has(o.auth))",
+     "overrides: one gives none of path, variables, vault and auth; give what it is to replace"},
+    {"!has(self.overrides) || self.overrides.all(o, (has(o.namespaceSelector.matchLabels) && "
+     "o.namespaceSelector.matchLabels.size() > 0) || (has(o.namespaceSelector.matchExpressions) && "
+     "o.namespaceSelector.matchExpressions.size() > 0))",
+     "overrides: a namespaceSelector is empty; what is for every namespace is the provider itself"},
+    {"!has(self.overrides) || self.overrides.all(o, !has(o.namespaceSelector.matchExpressions) || "
+     "o.namespaceSelector.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && "
+     "e.values.size() > 0)))",
+     "overrides: In and NotIn need values, Exists and DoesNotExist have none"},
+}};
+
 // ---- printer columns
 
 constexpr std::string_view ready_path = ".status.conditions[?(@.type==\"Ready\")].status";
@@ -624,7 +819,17 @@ constexpr std::array<std::string_view, 13> secret_id_facts = {
     "accessor",     "issuedAt",   "expiresAt", "nextRotation", "previousAccessor", "rotatedAt",   "rollout",
     "overlapUntil", "rotatedFor", "secretUID", "connection",   "vaultPath",        "revokeTokens"};
 
-constexpr std::array<Kind, 6> all = {{
+constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,
+                                                            reason,
+                                                            {"Path", ".spec.path"},
+                                                            {"Key", ".status.keyVersion", "integer"},
+                                                            {"Users", ".status.users", "integer"},
+                                                            {"Stale", ".status.stale", "integer", 1},
+                                                            age}};
+
+constexpr std::array<std::string_view, 4> provider_counts = {"keyVersion", "users", "stale", "skipped"};
+
+constexpr std::array<Kind, 8> all = {{
     {.name = "VaultConnection",
      .plural = "vaultconnections",
      .short_name = "vconn",
@@ -670,6 +875,27 @@ constexpr std::array<Kind, 6> all = {{
      .spec = secret_id_spec,
      .columns = secret_id_columns,
      .facts = secret_id_facts},
+    {.name = "AIProvider",
+     .plural = "aiproviders",
+     .short_name = "aip",
+     .doc =
+         "Where the key of an AI provider rests in Vault, for the workloads of one namespace. It wins over a "
+         "ClusterAIProvider and the built-in provider of its name.",
+     .spec = provider_spec,
+     .columns = provider_columns,
+     .rules = provider_rules,
+     .counts = provider_counts,
+     .in_vault = false},
+    {.name = "ClusterAIProvider",
+     .plural = "clusteraiproviders",
+     .short_name = "caip",
+     .doc = "The same for the workloads of every namespace. It wins over the built-in provider of its name.",
+     .spec = cluster_provider_spec,
+     .columns = provider_columns,
+     .rules = cluster_provider_rules,
+     .counts = provider_counts,
+     .namespaced = false,
+     .in_vault = false},
 }};
 
 }  // namespace

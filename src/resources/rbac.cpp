@@ -10,6 +10,7 @@ std::string operator_roles() {
     std::string plurals;
     std::string statuses;
     for (const Kind& kind : kinds()) {
+        if (!kind.in_vault) continue;
         plurals += fmt::format("{}{}", plurals.empty() ? "" : ", ", kind.plural);
         statuses += fmt::format("{}{}/status", statuses.empty() ? "" : ", ", kind.plural);
     }
@@ -88,6 +89,38 @@ subjects: [{{kind: ServiceAccount, name: keyshepherd-operator, namespace: keyshe
 )",
                        fmt::arg("group", group), fmt::arg("plurals", plurals),
                        fmt::arg("statuses", statuses));
+}
+
+// What the webhook asks of the API server, and nothing else: it only reads, and no Secret.
+std::string webhook_roles() {
+    std::string plurals;
+    for (const Kind& kind : kinds())
+        if (!kind.in_vault) plurals += fmt::format("{}{}", plurals.empty() ? "" : ", ", kind.plural);
+    return fmt::format(R"(# Made by hack/generate.sh from src/resources/rbac.cpp.
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: keyshepherd-webhook
+  labels: {{app.kubernetes.io/part-of: keyshepherd}}
+rules:
+  - apiGroups: [{group}]
+    resources: [{plurals}]
+    verbs: [get, list, watch]
+  # Their labels, which the overrides of a ClusterAIProvider select by.
+  - apiGroups: [""]
+    resources: [namespaces]
+    verbs: [get, list, watch]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: keyshepherd-webhook
+  labels: {{app.kubernetes.io/part-of: keyshepherd}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: keyshepherd-webhook}}
+subjects: [{{kind: ServiceAccount, name: keyshepherd-webhook, namespace: keyshepherd}}]
+)",
+                       fmt::arg("group", group), fmt::arg("plurals", plurals));
 }
 
 }  // namespace keyshepherd::resources

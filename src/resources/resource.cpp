@@ -211,6 +211,7 @@ void check_whole(const Resource& resource, Reader& reader) {
 }  // namespace
 
 std::string Resource::text() const {
+    if (kind != nullptr && !kind->namespaced) return fmt::format("{} {}", kind->name, name);
     return fmt::format("{} {}/{}", kind == nullptr ? "?" : kind->name, ns, name);
 }
 
@@ -259,6 +260,7 @@ Reading read(const Json& object, std::string_view default_namespace) {
         reader.fault("kind", fmt::format("{} is unknown; known are {}", kind, fmt::join(names, ", ")));
         return reading;
     }
+    if (!resource.kind->namespaced) resource.ns.clear();
     if (text_at(object, "apiVersion") != fmt::format("{}/{}", group, version))
         reader.fault("apiVersion", fmt::format("must be {}/{}", group, version));
     const auto spec = object.find("spec");

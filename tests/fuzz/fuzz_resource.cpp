@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto reading = keyshepherd::resources::read(object, "ai");
     if (!reading.faults.empty()) return 0;
     const auto& resource = reading.resource;
-    if (resource.kind->name == "VaultConnection") return 0;
+    if (resource.kind->name == "VaultConnection" || !resource.kind->in_vault) return 0;
     for (const std::string& path : planner::reads(resource))
         if (path.contains("..") || path.contains("//") || path.starts_with('/')) std::abort();
     const planner::Plan made = planner::plan(resource, {}, {.owner = true});

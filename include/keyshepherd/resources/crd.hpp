@@ -11,5 +11,7 @@ std::string definitions();
 std::string reference();
 // RBAC of the operator, as a YAML stream.
 std::string operator_roles();
+// RBAC of the webhook, the same way.
+std::string webhook_roles();
 
 }  // namespace keyshepherd::resources

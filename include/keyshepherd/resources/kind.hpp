@@ -65,9 +65,12 @@ struct Kind {
     std::span<const PrinterColumn> columns;
     std::span<const Rule> rules = {};
     std::span<const std::string_view> facts = {};  // texts in the status, beside the conditions
+    std::span<const std::string_view> counts = {};  // numbers there
+    bool namespaced = true;
+    bool in_vault = true;  // an object in Vault, which the planner compares; false: only Kubernetes has it
 };
 
-// In the order in which they have to be made in Vault.
+// In the order in which they have to be made in Vault; behind them what is not there.
 std::span<const Kind> kinds();
 const Kind* find_kind(std::string_view name);
 const Field* find_field(std::span<const Field> fields, std::string_view name);

@@ -46,7 +46,7 @@ void every_field_is_named(std::span<const Field> fields, const std::string& wher
 }
 
 TEST(Kinds, HaveNoHoleInTheirTables) {
-    EXPECT_EQ(kinds().size(), 5U);
+    EXPECT_EQ(kinds().size(), 7U);
     for (const Kind& kind : kinds()) {
         every_field_is_named(kind.spec, std::string(kind.name));
         for (const PrinterColumn& column : kind.columns) EXPECT_FALSE(column.name.empty()) << kind.name;
@@ -184,6 +184,100 @@ TEST(Definitions, CarryImmutabilityColumnsAndDefaults) {
     EXPECT_THAT(yaml, HasSubstr("rule: \"has(self.rules) != has(self.hcl)\""));
     EXPECT_THAT(yaml, HasSubstr("additionalPrinterColumns:"));
     EXPECT_THAT(reference(), HasSubstr("| `rules[].capabilities` | set of `create`"));
+}
+
+// ---- providers
+
+Json provider(Json spec, const char* kind = "ClusterAIProvider") {
+    if (!spec.contains("path")) spec["path"] = "ai-apis/data/acme";
+    if (!spec.contains("variables"))
+        spec["variables"] = Json::array({{{"name", "ACME_API_KEY"}, {"key", "api_key"}}});
+    return {{"apiVersion", "keyshepherd.dev/v1alpha1"},
+            {"kind", kind},
+            {"metadata", {{"name", "acme"}, {"namespace", "shop"}}},
+            {"spec", std::move(spec)}};
+}
+
+TEST(Providers, AreNoObjectsInVaultAndOneIsInNoNamespace) {
+    for (const Kind& kind : kinds()) {
+        EXPECT_EQ(kind.in_vault, kind.name.starts_with("Vault")) << kind.name;
+        EXPECT_EQ(kind.namespaced, kind.name != "ClusterAIProvider") << kind.name;
+    }
+    const Reading cluster = read(provider({}), "ai");
+    EXPECT_EQ(fields(cluster.faults), std::vector<std::string>{});
+    EXPECT_EQ(cluster.resource.text(), "ClusterAIProvider acme");
+    EXPECT_EQ(read(provider({}, "AIProvider"), "ai").resource.text(), "AIProvider shop/acme");
+}
+
+TEST(Providers, HaveTheirDefaults) {
+    const Json spec =
+        read(provider({{"keyProbe", Json::object()}, {"delivery", Json::object()}, {"auth", Json::object()}}),
+             "")
+            .resource.spec;
+    EXPECT_EQ(spec["keyProbe"], (Json{{"enabled", false}, {"baseURLKey", "base_url"}, {"interval", "10m"}}));
+    EXPECT_EQ(spec["delivery"], (Json{{"secret", false}}));
+    EXPECT_EQ(spec["auth"], (Json{{"type", "kubernetes"}, {"audience", "vault"}}));
+}
+
+TEST(Providers, TellEveryBadFieldByItsPlace) {
+    const Reading found = read(
+        provider(
+            {{"path", "ai-apis/../root"},
+             {"variables", Json::array({{{"name", "A-B"}, {"key", "a`b"}}})},
+             {"vault", {{"address", "vault:8200"}, {"caBundle", "-----BEGIN PRIVATE KEY-----"}}},
+             {"auth", {{"type", "ldap"}, {"secretName", "A"}}},
+             {"overrides",
+              Json::array({{{"namespaceSelector",
+                             {{"matchExpressions", Json::array({{{"key", "a b"}, {"operator", "Is"}}})}}},
+                            {"path", "/x"}}})},
+             {"keyProbe", {{"baseURL", "http://api.acme.example"}, {"interval", "often"}}},
+             {"delivery", {{"secret", "yes"}}}}),
+        "");
+    EXPECT_THAT(
+        fields(found.faults),
+        testing::UnorderedElementsAre(
+            "spec.path", "spec.variables[0].name", "spec.variables[0].key", "spec.vault.address",
+            "spec.vault.caBundle", "spec.auth.type", "spec.auth.secretName",
+            "spec.overrides[0].namespaceSelector.matchExpressions[0].key",
+            "spec.overrides[0].namespaceSelector.matchExpressions[0].operator", "spec.overrides[0].path",
+            "spec.keyProbe.baseURL", "spec.keyProbe.interval", "spec.delivery.secret"));
+}
+
+TEST(Providers, OfOneNamespaceHaveNoOverrides) {
+    EXPECT_EQ(fields(read(provider({{"overrides", Json::array()}}, "AIProvider"), "").faults),
+              std::vector<std::string>{"spec.overrides"});
+}
+
+TEST(Providers, TakeACertificateOfAnySize) {
+    std::string ca;
+    for (int i = 0; i < 60; ++i)
+        ca += "-----BEGIN CERTIFICATE-----\n" + std::string(1900, 'A') + "\n-----END CERTIFICATE-----\n";
+    EXPECT_EQ(
+        fields(read(provider({{"vault", {{"address", "https://v:8200"}, {"caBundle", ca}}}}), "").faults),
+        std::vector<std::string>{});
+}
+
+// ---- RBAC
+
+TEST(Roles, OfTheWebhookOnlyReadProvidersAndNamespaces) {
+    const std::string yaml = webhook_roles();
+    const auto rules = yaml.find("rules:\n");
+    const std::string role = yaml.substr(rules, yaml.find("---", rules) - rules);
+    EXPECT_EQ(role,
+              "rules:\n"
+              "  - apiGroups: [keyshepherd.dev]\n"
+              "    resources: [aiproviders, clusteraiproviders]\n"
+              "    verbs: [get, list, watch]\n"
+              "  # Their labels, which the overrides of a ClusterAIProvider select by.\n"
+              "  - apiGroups: [\"\"]\n"
+              "    resources: [namespaces]\n"
+              "    verbs: [get, list, watch]\n");
+    EXPECT_EQ(yaml.find("kind: ClusterRole\n"), yaml.rfind("kind: ClusterRole\n")) << "one, and no Role";
+    EXPECT_EQ(yaml.find("kind: Role"), std::string::npos);
+}
+
+TEST(Roles, OfTheOperatorReachOnlyWhatItWorksOn) {
+    EXPECT_EQ(operator_roles().find("aiproviders"), std::string::npos);
 }
 
 }  // namespace
