@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace keyshepherd::admission {
 
 namespace {
@@ -31,9 +33,13 @@ void append_denial(std::string& out, const Answer& answer, const Outcome& outcom
     for (std::size_t i = 0; i < outcome.faults.size(); ++i)
         message +=
             fmt::format("{}{}: {}", i == 0 ? "" : "; ", outcome.faults[i].field, outcome.faults[i].message);
-    out += R"("status":{"status":"Failure","reason":"Invalid","code":422,"message":)";
+    // The API server hands this on; a client that is told to retry after a second does so by itself.
+    out += answer.passing
+               ? R"("status":{"status":"Failure","reason":"ServiceUnavailable","code":503,"message":)"
+               : R"("status":{"status":"Failure","reason":"Invalid","code":422,"message":)";
     append_text(out, message);
-    out += R"(,"details":{"group":"apps","kind":)";
+    out += answer.passing ? R"(,"details":{"retryAfterSeconds":1,"group":"apps","kind":)"
+                          : R"(,"details":{"group":"apps","kind":)";
     append_text(out, answer.kind);
     out += R"(,"name":)";
     append_text(out, answer.name);
@@ -100,7 +106,8 @@ std::string body_of(std::string_view version, std::string_view uid, const Answer
 
 }  // namespace
 
-Answer review(std::string_view body, const inject::Catalog& catalog, const inject::Settings& settings) {
+Answer review(std::string_view body, const inject::Catalog& catalog, const inject::Settings& settings,
+              const inject::Namespaces& namespaces) {
     if (body.empty()) return malformed(400, "the body is empty; send an AdmissionReview");
     unsigned char buffer[64 << 10];
     json::bj::monotonic_resource arena(buffer, sizeof buffer);
@@ -134,10 +141,12 @@ Answer review(std::string_view body, const inject::Catalog& catalog, const injec
                                            {.kind = apps ? std::string_view(answer.kind) : std::string_view(),
                                             .workload_namespace = answer.workload_namespace,
                                             .old = json::find(*parsed, {"request", "oldObject"}),
-                                            .patch_only = true},
+                                            .patch_only = true,
+                                            .namespaces = &namespaces},
                                            catalog, settings);
     answer.outcome = label(outcome.verdict);
     answer.reason = outcome.reason;
+    answer.passing = !outcome.faults.empty() && std::ranges::all_of(outcome.faults, &inject::Fault::passing);
     constexpr std::size_t most_fields = 10;
     for (std::size_t i = 0; i < outcome.faults.size() && i <= most_fields; ++i) {
         answer.fields += i == 0 ? "" : ", ";

@@ -78,6 +78,20 @@ void collect_others(const json::value& object, const std::string& pointer, bool 
     if (!deployment && asks(object)) others.push_back({&object, pointer});
 }
 
+// The labels of every Namespace of a document, so that a provider's overrides find their namespaces.
+void collect_namespaces(const json::value& object, inject::Namespaces& namespaces) {
+    const std::string_view kind = json::find_text(object, {"kind"});
+    if (const json::array* items = json::find_array(object, {"items"});
+        items != nullptr && kind.ends_with("List"))
+        for (const json::value& item : *items) collect_namespaces(item, namespaces);
+    if (kind != "Namespace" || json::find_text(object, {"apiVersion"}) != "v1") return;
+    inject::Labels labels;
+    if (const json::object* given = json::find_object(object, {"metadata", "labels"}))
+        for (const auto& label : *given)
+            if (const auto* text = label.value().if_string()) labels.emplace(label.key(), *text);
+    namespaces.put(std::string(json::find_text(object, {"metadata", "name"})), std::move(labels));
+}
+
 struct Names {
     std::string workload_namespace;
     std::string name;
@@ -110,11 +124,11 @@ struct Outcome {
 
 class Run {
 public:
-    Run(const InjectFlags& flags, const inject::Catalog& catalog, const inject::Settings& settings)
-        : flags_(flags), catalog_(catalog), settings_(settings) {}
+    Run(const InjectFlags& flags, const inject::Catalog& catalog, const inject::Settings& settings,
+        const inject::Namespaces& namespaces)
+        : flags_(flags), catalog_(catalog), settings_(settings), namespaces_(namespaces) {}
 
-    void file(const InputFile& file) {
-        auto documents = yaml::read(file.text);
+    void file(const InputFile& file, const result<std::vector<yaml::Document>>& documents) {
         if (!documents) return error(file, documents.error().message);
         if (std::ranges::all_of(*documents, [](const yaml::Document& d) { return d.json.is_null(); }))
             outcome_.diagnostics.push_back(fmt::format("warning: {}: holds no object", file.name));
@@ -166,9 +180,11 @@ private:
             const Names names = names_of(object, flags_.workload_namespace);
             inject::Outcome outcome;
             try {
-                outcome = inject::inject(
-                    object, {.kind = "Deployment", .workload_namespace = names.workload_namespace}, catalog_,
-                    settings_);
+                outcome = inject::inject(object,
+                                         {.kind = "Deployment",
+                                          .workload_namespace = names.workload_namespace,
+                                          .namespaces = &namespaces_},
+                                         catalog_, settings_);
             } catch (const std::exception& malfunction) {  // ours: it must not hide what is wrong elsewhere
                 error(file, fmt::format("line {}: Deployment {}/{}: keyshepherd itself failed: {}",
                                         yaml::line_at(document, target.pointer), names.workload_namespace,
@@ -230,6 +246,7 @@ private:
     const InjectFlags& flags_;
     const inject::Catalog& catalog_;
     const inject::Settings& settings_;
+    const inject::Namespaces& namespaces_;
     Outcome outcome_;
     yaml::Format previous_ = yaml::Format::yaml;
 };
@@ -241,8 +258,15 @@ result<Outcome> run_inject(const InjectFlags& flags) {
         return fail(Errc::invalid, joined_faults({settings ? nullptr : &settings.error(),
                                                   catalog ? nullptr : &catalog.error()}));
     KEYSHEPHERD_TRY(const std::vector<InputFile> files, read_inputs(flags.files, flags.recursive));
-    Run run(flags, *catalog, *settings);
-    for (const InputFile& file : files) run.file(file);
+    std::vector<result<std::vector<yaml::Document>>> documents;
+    inject::Namespaces namespaces("give the Namespace with its labels among the files");
+    for (const InputFile& file : files) {
+        const auto& read = documents.emplace_back(yaml::read(file.text));
+        if (!read) continue;  // said in its turn
+        for (const yaml::Document& document : *read) collect_namespaces(document.json, namespaces);
+    }
+    Run run(flags, *catalog, *settings, namespaces);
+    for (std::size_t i = 0; i < files.size(); ++i) run.file(files[i], documents[i]);
     return std::move(run).take();
 }
 

@@ -439,8 +439,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     json::Editor edit(workload);
     if (marker) strip(edit, base, *marker);
     const value& users = *json::find(workload, {"spec", "template"});
-    const Plan plan = decide(*json::find(users, {"spec"}), wishes, source, about.workload_namespace, catalog,
-                             settings, outcome);
+    const Plan plan = decide(*json::find(users, {"spec"}), wishes, source, about, catalog, settings, outcome);
     if (!outcome.faults.empty()) return deny(std::move(outcome));
     if (plan.containers.empty()) {
         if (!marker) return untouched("nothing-to-wire", std::move(outcome));

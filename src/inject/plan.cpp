@@ -113,12 +113,12 @@ bool allowed_address(std::string_view address, const Settings& settings) {
 
 class Decision {
 public:
-    Decision(const json::value& pod, const Wishes& wishes, const Source& source,
-             std::string_view workload_namespace, const Catalog& catalog, const Settings& settings,
-             Outcome& outcome)
+    Decision(const json::value& pod, const Wishes& wishes, const Source& source, const Workload& about,
+             const Catalog& catalog, const Settings& settings, Outcome& outcome)
         : wishes_(wishes),
           source_(source),
-          namespace_(workload_namespace),
+          namespace_(about.workload_namespace),
+          namespaces_(about.namespaces),
           catalog_(catalog),
           settings_(settings),
           outcome_(outcome),
@@ -176,16 +176,32 @@ private:
         select("initContainers", "init-containers", wishes_.init_containers, false);
     }
 
+    void refuse_provider(const std::string& name, const Error& why) {
+        if (why.code == Errc::invalid)
+            return fault("inject", fmt::format("names the provider {}, which has faults and is not used: {}",
+                                               quoted(name), why.message));
+        if (why.code != Errc::unavailable)
+            return fault("inject", fmt::format("names the provider {}, which is unknown; known are: {}",
+                                               quoted(name), fmt::join(catalog_.names(namespace_), ", ")));
+        static const Namespaces nothing;
+        const Namespaces& known = namespaces_ == nullptr ? nothing : *namespaces_;
+        fault("inject", fmt::format("names the provider {}, whose overrides go by labels of the namespace "
+                                    "({}), and those of {} are not known: {}",
+                                    quoted(name), why.message, namespace_, known.way_out()));
+        outcome_.faults.back().passing = known.arriving();
+    }
+
     void find_providers() {
         std::vector<std::string> names = wishes_.providers;
         if (names.empty()) names.push_back(settings_.default_provider);
+        const Labels* const labels = namespaces_ == nullptr ? nullptr : namespaces_->find(namespace_);
         for (const std::string& name : names) {
-            const Provider* provider = catalog_.find(namespace_, name);
-            if (provider == nullptr) {
-                fault("inject", fmt::format("names the provider {}, which is unknown; known are: {}",
-                                            quoted(name), fmt::join(catalog_.names(namespace_), ", ")));
+            const auto found = catalog_.find(namespace_, name, labels);
+            if (!found) {
+                refuse_provider(name, found.error());
                 continue;
             }
+            const Provider* const provider = *found;
             providers_.push_back(provider);
             for (const Variable& v : provider->variables) {
                 if (const auto other = plan_.variables.find(v.name); other != plan_.variables.end()) {
@@ -567,6 +583,7 @@ private:
     const Wishes& wishes_;
     const Source& source_;
     std::string_view namespace_;
+    const Namespaces* namespaces_;
     const Catalog& catalog_;
     const Settings& settings_;
     Outcome& outcome_;
@@ -586,10 +603,9 @@ std::string Source::field(const std::string& name) const {
                                  : known->second;
 }
 
-Plan decide(const json::value& pod, const Wishes& wishes, const Source& source,
-            std::string_view workload_namespace, const Catalog& catalog, const Settings& settings,
-            Outcome& outcome) {
-    return Decision(pod, wishes, source, workload_namespace, catalog, settings, outcome).take();
+Plan decide(const json::value& pod, const Wishes& wishes, const Source& source, const Workload& about,
+            const Catalog& catalog, const Settings& settings, Outcome& outcome) {
+    return Decision(pod, wishes, source, about, catalog, settings, outcome).take();
 }
 
 }  // namespace keyshepherd::inject

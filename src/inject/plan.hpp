@@ -57,10 +57,9 @@ struct Source {
     std::string field(const std::string& name) const;
 };
 
-// `pod` is the pod's spec without anything that keyshepherd injected. Every fault goes to `outcome`; the plan
-// is worth something only where there is none.
-Plan decide(const json::value& pod, const Wishes& wishes, const Source& source,
-            std::string_view workload_namespace, const Catalog& catalog, const Settings& settings,
-            Outcome& outcome);
+// Of `about` only the namespace counts. `pod` is the pod's spec without anything that keyshepherd injected.
+// Every fault goes to `outcome`; the plan is worth something only where there is none.
+Plan decide(const json::value& pod, const Wishes& wishes, const Source& source, const Workload& about,
+            const Catalog& catalog, const Settings& settings, Outcome& outcome);
 
 }  // namespace keyshepherd::inject

@@ -332,6 +332,28 @@ def test_the_namespace_flag_is_for_objects_that_name_none():
     assert "initContainers" in printed("-f", "-", "-n", "shop", stdin=DEPLOYMENT)
 
 
+STAGES = {"apiVersion": "keyshepherd.dev/v1alpha1", "kind": "ClusterAIProvider", "metadata": {"name": "holysheep"}, "spec": {
+    "path": "kv/data/dev", "variables": [{"name": "HOLYSHEEP_API_KEY", "key": "api_key"}],
+    "overrides": [{"namespaceSelector": {"matchLabels": {"env": "prod"}}, "path": "kv/data/prod"},
+                  {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "stage"}}, "path": "kv/data/stage"}]}}
+
+
+def test_overrides_go_by_the_labels_of_namespaces_among_the_files(tmp_path):
+    (tmp_path / "providers.yaml").write_text(json.dumps(STAGES))
+    namespace = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {env: %s}}\n"
+    for env, path in (("prod", "kv/data/prod"), ("dev", "kv/data/dev")):
+        done = inject("-f", "-", "-n", "shop", "--providers", tmp_path / "providers.yaml", stdin=DEPLOYMENT + namespace % env)
+        assert done.returncode == 0, done.stderr
+        assert path in done.stdout
+    unknown = inject("-f", "-", "-n", "shop", "--providers", tmp_path / "providers.yaml", stdin=DEPLOYMENT)
+    assert unknown.returncode == 1 and unknown.stdout == ""
+    assert "(env), and those of shop are not known: give the Namespace with its labels among the files" in unknown.stderr
+    by_name = STAGES | {"spec": STAGES["spec"] | {"overrides": STAGES["spec"]["overrides"][1:]}}
+    (tmp_path / "providers.yaml").write_text(json.dumps(by_name))
+    done = inject("-f", "-", "-n", "stage", "--providers", tmp_path / "providers.yaml", stdin=DEPLOYMENT)
+    assert done.returncode == 0 and "kv/data/stage" in done.stdout, done.stderr
+
+
 def test_settings_are_checked_before_anything_is_read():
     bad = {"--agent-cpu-request": "9", "--image": "", "--min-kubelet-version": "1.36", "--vault-address": "vault:8200",
            "--default-provider": "nobody", "--agent-run-as-user": "-3"}

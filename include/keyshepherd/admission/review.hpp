@@ -16,6 +16,8 @@ struct Answer {
         outcome;  // label of the metric: "injected", "removed", "untouched", "denied", "malformed"
     std::string_view reason;  // why untouched (inject::Outcome::reason), or ""
     bool dry_run = false;
+    bool passing =
+        false;  // denied only for what may be known in a moment: worth another look at the same review
     std::string fields;  // of a denial: the paths of its faults, at most ten, for the log
     // For the log; views into nothing: copies. Never a value out of the object.
     std::string uid, kind, workload_namespace, name, operation;
@@ -23,6 +25,7 @@ struct Answer {
 
 // Never throws for what a client sent: a body that is no review is status 400 (or 413 past a limit of depth
 // or size).
-Answer review(std::string_view body, const inject::Catalog& catalog, const inject::Settings& settings);
+Answer review(std::string_view body, const inject::Catalog& catalog, const inject::Settings& settings,
+              const inject::Namespaces& namespaces = inject::Namespaces());
 
 }  // namespace keyshepherd::admission

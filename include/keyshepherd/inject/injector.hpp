@@ -7,6 +7,7 @@
 //     settings);
 #pragma once
 
+#include <keyshepherd/inject/namespaces.hpp>
 #include <keyshepherd/inject/provider.hpp>
 #include <keyshepherd/inject/settings.hpp>
 #include <keyshepherd/json/value.hpp>
@@ -22,11 +23,13 @@ struct Workload {
     std::string_view workload_namespace;  // of the request: the object may not carry it yet
     const json::value* old = nullptr;     // the stored object, on an update
     bool patch_only = false;              // the caller does not read the edited object: the patch is the same
+    const Namespaces* namespaces = nullptr;  // null: of none more than its name is known
 };
 
 struct Fault {
-    std::string field;    // metadata.annotations[keyshepherd.dev/wiring]
-    std::string message;  // what is wrong and what would be right
+    std::string field;     // metadata.annotations[keyshepherd.dev/wiring]
+    std::string message;   // what is wrong and what would be right
+    bool passing = false;  // nothing is wrong with the workload: the same request may go through in a moment
 };
 
 enum class Verdict {

@@ -1,6 +1,7 @@
 // An AI provider: where its keys rest in Vault, and the variables that carry them into a workload.
 #pragma once
 
+#include <keyshepherd/inject/selector.hpp>
 #include <keyshepherd/json/value.hpp>
 
 #include <map>
@@ -48,26 +49,53 @@ bool is_vault_address(std::string_view text);
 // so that a private key beside it must not pass.
 bool is_certificates(std::string_view text);
 
-// Every provider a workload can name. Immutable once built, so it may be read from any thread.
+// What a provider is in the namespaces that match, whole.
+struct Override {
+    Selector namespaces;
+    Provider provider;
+};
+
+// Every provider a workload can name. Any number of threads may read it while none changes it.
 class Catalog {
 public:
     // The built-in provider `holysheep`, at `vault_address`.
     static Catalog built_in(std::string vault_address, std::string vault_ca = {});
 
     // Adds one AIProvider or ClusterAIProvider document, over a built-in of the same name.
-    // Errc::invalid names the field by its path.
+    // Errc::invalid names the field by its path; nothing is added then.
     result<void> add(const json::value& document);
 
-    // The namespace's own AIProvider wins over a ClusterAIProvider and the built-in of that name.
-    const Provider* find(std::string_view workload_namespace, std::string_view name) const;
+    // The same for a document that may have been there before, and now is so. One with faults still stands
+    // for its name: who asks for it gets the fault, and neither what it was before nor another of that name.
+    result<void> put(const json::value& document);
+    // Takes out what has that name; `workload_namespace` is empty for a ClusterAIProvider.
+    void erase(std::string_view workload_namespace, std::string_view name);
+
+    // What the name means in that namespace: its own AIProvider, else a ClusterAIProvider, else the built-in;
+    // then the first of its overrides that matches. `labels` are the namespace's; null: only its name is
+    // known. Errc::not_found: nothing. Errc::invalid: its document has faults. Errc::unavailable: an override
+    // depends on labels that are not known.
+    result<const Provider*> find(std::string_view workload_namespace, std::string_view name,
+                                 const Labels* labels = nullptr) const;
     bool has(std::string_view name) const;                                      // in whatever namespace
-    std::vector<std::string> names(std::string_view workload_namespace) const;  // sorted
+    std::vector<std::string> names(std::string_view workload_namespace) const;  // sorted; none with faults
+    std::size_t usable() const;                                                 // of the documents
+    std::size_t faulty() const;
 
 private:
+    struct Entry {
+        Provider provider;
+        std::vector<Override> overrides;
+        std::string fault;  // why it cannot be used; "": it can
+    };
+    using ByName = std::map<std::string, Entry, std::less<>>;
+
+    const Entry* entry(std::string_view workload_namespace, std::string_view name) const;
+
     Connection vault_;  // the installation's own, for documents that name none
-    bool replaced_built_in_ = false;
-    std::map<std::string, Provider, std::less<>> cluster_;
-    std::map<std::pair<std::string, std::string>, Provider> namespaced_;
+    ByName built_in_;
+    ByName cluster_;
+    std::map<std::string, ByName, std::less<>> namespaced_;
 };
 
 }  // namespace keyshepherd::inject

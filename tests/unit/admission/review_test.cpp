@@ -539,5 +539,42 @@ TEST(Review, TheSameBytesForTheSameReview) {
     for (int i = 0; i < 20; ++i) EXPECT_EQ(answer_to(body).body, first);
 }
 
+// ---- labels of namespaces
+
+TEST(Review, WithoutTheLabelsThatItNeedsIsDeniedForTheMoment) {
+    inject::Catalog stages = catalog;
+    const auto added = stages.add(
+        json::parse(
+            R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"holysheep"},"spec":{
+        "path":"kv/dev","variables":[{"name":"A","key":"a"}],"overrides":[{"namespaceSelector":{"matchLabels":{"env":"prod"}},"path":"kv/prod"}]}})")
+            .value());
+    ASSERT_TRUE(added) << added.error().message;
+    const std::string body = review_of(deployment()).dump();
+    inject::Namespaces arriving("try again", true);
+    const Answer wait = review(body, stages, settings, arriving);
+    EXPECT_TRUE(wait.passing);
+    const Json status = Json::parse(wait.body)["response"]["status"];
+    EXPECT_EQ(status["code"], 503);
+    EXPECT_EQ(status["details"]["retryAfterSeconds"], 1);
+    EXPECT_NE(status["message"].get<std::string>().find("(env), and those of team are not known: try again"),
+              std::string::npos)
+        << status;
+
+    const Answer no = review(body, stages, settings, inject::Namespaces("tell me", false));
+    EXPECT_FALSE(no.passing);
+    EXPECT_EQ(Json::parse(no.body)["response"]["status"]["code"], 422);
+
+    arriving.put("team", {{"env", "prod"}});
+    const Answer there = review(body, stages, settings, arriving);
+    EXPECT_FALSE(there.passing);
+    EXPECT_EQ(there.outcome, "injected");
+
+    Json wrong = deployment();
+    wrong["metadata"]["annotations"]["keyshepherd.dev/wiring"] = "nonsense";
+    const Answer both = review(review_of(wrong).dump(), stages, settings, inject::Namespaces("x", true));
+    EXPECT_FALSE(both.passing) << "what is wrong stays wrong";
+    EXPECT_EQ(Json::parse(both.body)["response"]["status"]["code"], 422);
+}
+
 }  // namespace
 }  // namespace keyshepherd::admission

@@ -14,6 +14,13 @@ result<void> add(Catalog& to, std::string_view text) {
     return to.add(json::parse(text).value());
 }
 
+// Null where there is none that can be used.
+const Provider* found(const Catalog& in, std::string_view workload_namespace, std::string_view name,
+                      const Labels* labels = nullptr) {
+    const auto provider = in.find(workload_namespace, name, labels);
+    return provider ? *provider : nullptr;
+}
+
 std::string refusal(std::string_view text) {
     Catalog c = catalog();
     const auto added = add(c, text);
@@ -33,7 +40,7 @@ constexpr const char* minimal =
 
 TEST(Provider, HolysheepIsBuiltIn) {
     const Catalog c = catalog();
-    const Provider* p = c.find("shop", "holysheep");
+    const Provider* p = found(c, "shop", "holysheep");
     ASSERT_NE(p, nullptr);
     EXPECT_EQ(p->path, "ai-apis/data/holysheep");
     ASSERT_EQ(p->variables.size(), 2U);
@@ -43,14 +50,14 @@ TEST(Provider, HolysheepIsBuiltIn) {
     EXPECT_EQ(p->variables[1].key, "base_url");
     EXPECT_EQ(p->vault.address, "https://vault.example:8200");
     EXPECT_EQ(p->vault.ca, "CA");
-    EXPECT_EQ(c.find("shop", "openrouter"), nullptr);
+    EXPECT_EQ(found(c, "shop", "openrouter"), nullptr);
     EXPECT_EQ(c.names("shop"), std::vector<std::string>{"holysheep"});
 }
 
 TEST(Provider, ASmallDocumentTakesTheInstallationsVaultAndLogin) {
     Catalog c = catalog();
     ASSERT_TRUE(add(c, document(minimal)));
-    const Provider* p = c.find("shop", "other");
+    const Provider* p = found(c, "shop", "other");
     ASSERT_NE(p, nullptr);
     EXPECT_EQ(p->vault, (Connection{.address = "https://vault.example:8200",
                                     .vault_namespace = "",
@@ -70,7 +77,7 @@ TEST(Provider, AFullDocumentIsReadWhole) {
         "vault":{"address":"https://eu.example:8200","namespace":"team/ai","caBundle":"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n","tlsServerName":"vault.internal"},
         "auth":{"type":"approle","path":"auth/machines","role":"r","audience":"bao","secretName":"x"}})"));
     ASSERT_TRUE(added) << added.error().message;
-    const Provider* p = c.find("any", "other");
+    const Provider* p = found(c, "any", "other");
     ASSERT_NE(p, nullptr);
     EXPECT_EQ(p->variables[1].name, "B");
     EXPECT_EQ(p->vault.vault_namespace, "team/ai");
@@ -87,7 +94,7 @@ TEST(Provider, ApproleHasItsOwnMountByDefault) {
         c,
         document(
             R"({"path":"kv/x","variables":[{"name":"A","key":"a"}],"auth":{"type":"approle","secretName":"x"}})")));
-    EXPECT_EQ(c.find("any", "other")->login.path, "auth/approle");
+    EXPECT_EQ(found(c, "any", "other")->login.path, "auth/approle");
 }
 
 TEST(Provider, TheNamespacesOwnWinsAndOnlyThere) {
@@ -95,9 +102,9 @@ TEST(Provider, TheNamespacesOwnWinsAndOnlyThere) {
     ASSERT_TRUE(
         add(c, document(R"({"path":"kv/staging","variables":[{"name":"HOLYSHEEP_API_KEY","key":"k"}]})",
                         "AIProvider", R"({"name":"holysheep","namespace":"shop"})")));
-    EXPECT_EQ(c.find("shop", "holysheep")->path, "kv/staging");
-    EXPECT_EQ(c.find("blog", "holysheep")->path, "ai-apis/data/holysheep");
-    EXPECT_EQ(c.find("", "holysheep")->path, "ai-apis/data/holysheep");
+    EXPECT_EQ(found(c, "shop", "holysheep")->path, "kv/staging");
+    EXPECT_EQ(found(c, "blog", "holysheep")->path, "ai-apis/data/holysheep");
+    EXPECT_EQ(found(c, "", "holysheep")->path, "ai-apis/data/holysheep");
     EXPECT_EQ(c.names("shop"), std::vector<std::string>{"holysheep"});
 }
 
@@ -107,7 +114,7 @@ TEST(Provider, ADocumentReplacesTheBuiltInOnceAndNeverAnother) {
         document(R"({"path":"kv/mine","variables":[{"name":"HOLYSHEEP_API_KEY","key":"k"}]})",
                  "ClusterAIProvider", R"({"name":"holysheep"})");
     ASSERT_TRUE(add(c, mine));
-    EXPECT_EQ(c.find("shop", "holysheep")->path, "kv/mine");
+    EXPECT_EQ(found(c, "shop", "holysheep")->path, "kv/mine");
     const auto again = add(c, mine);
     ASSERT_FALSE(again);
     EXPECT_NE(again.error().message.find("twice"), std::string::npos);
@@ -122,7 +129,7 @@ TEST(Provider, ARefusedDocumentChangesNothing) {
     Catalog c = catalog();
     EXPECT_FALSE(add(c, document(R"({"path":"kv/x","variables":[{"name":"A","key":"a"}],"surprise":1})",
                                  "ClusterAIProvider", R"({"name":"holysheep"})")));
-    EXPECT_EQ(c.find("shop", "holysheep")->path, "ai-apis/data/holysheep");
+    EXPECT_EQ(found(c, "shop", "holysheep")->path, "ai-apis/data/holysheep");
     EXPECT_TRUE(add(c, document(R"({"path":"kv/x","variables":[{"name":"A","key":"a"}]})",
                                 "ClusterAIProvider", R"({"name":"holysheep"})")));
 }
@@ -230,6 +237,163 @@ TEST(Provider, OtherKindsAndVersionsAreRefused) {
             R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"x"},"spec":[]})")
             .find("spec must be"),
         std::string::npos);
+}
+
+// ---- overrides
+
+constexpr const char* stages = R"({"path":"kv/dev","variables":[{"name":"A","key":"a"}],
+    "auth":{"role":"own"},"overrides":[
+    {"namespaceSelector":{"matchLabels":{"env":"prod"}},"path":"kv/prod","auth":{"role":"prod","path":"auth/eu"}},
+    {"namespaceSelector":{"matchExpressions":[{"key":"env","operator":"In","values":["stage","prod"]}]},
+     "path":"kv/stage","vault":{"address":"https://stage.example:8200"},"variables":[{"name":"B","key":"b"}]}]})";
+
+TEST(Overrides, TheFirstThatMatchesReplacesItsPartsOnly) {
+    Catalog c = catalog();
+    const auto added = add(c, document(stages));
+    ASSERT_TRUE(added) << added.error().message;
+    const Labels prod{{"env", "prod"}}, stage{{"env", "stage"}}, dev{{"env", "dev"}}, none;
+    const Provider* p = found(c, "shop", "other", &prod);
+    ASSERT_NE(p, nullptr);
+    EXPECT_EQ(p->path, "kv/prod") << "the second matches too";
+    EXPECT_EQ(p->login.role, "prod");
+    EXPECT_EQ(p->login.path, "auth/eu");
+    EXPECT_EQ(p->vault.address, "https://vault.example:8200");
+    EXPECT_EQ(p->variables[0].name, "A");
+    p = found(c, "shop", "other", &stage);
+    EXPECT_EQ(p->path, "kv/stage");
+    EXPECT_EQ(p->login.role, "own");
+    EXPECT_EQ(p->vault.address, "https://stage.example:8200");
+    EXPECT_EQ(p->variables[0].name, "B");
+    for (const Labels* other : {&dev, &none}) EXPECT_EQ(found(c, "shop", "other", other)->path, "kv/dev");
+}
+
+TEST(Overrides, OfLabelsThatAreNotKnownGiveNoKeyAtAll) {
+    Catalog c = catalog();
+    ASSERT_TRUE(add(c, document(stages)));
+    const auto unknown = c.find("shop", "other");
+    ASSERT_FALSE(unknown);
+    EXPECT_EQ(unknown.error().code, Errc::unavailable);
+    EXPECT_EQ(unknown.error().message, "env");
+}
+
+TEST(Overrides, ByTheNameOfTheNamespaceNeedNoLabels) {
+    Catalog c = catalog();
+    ASSERT_TRUE(add(c, document(R"({"path":"kv/dev","variables":[{"name":"A","key":"a"}],"overrides":[
+        {"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"prod"}},"path":"kv/prod"},
+        {"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"mixed","env":"x"}},"path":"kv/x"}]})")));
+    EXPECT_EQ(found(c, "prod", "other")->path, "kv/prod");
+    EXPECT_EQ(found(c, "dev", "other")->path, "kv/dev");
+    EXPECT_EQ(found(c, "mixed", "other"), nullptr) << "depends on env";
+    const Labels liar{{"kubernetes.io/metadata.name", "prod"}};
+    EXPECT_EQ(found(c, "dev", "other", &liar)->path, "kv/dev") << "the name is the request's";
+}
+
+TEST(Overrides, SelectAsKubernetesDoes) {
+    using enum Requirement::Operator;
+    const Labels labels{{"env", "dev"}};
+    const auto says = [&](Requirement::Operator op, std::string key, std::vector<std::string> values = {}) {
+        return match({{.key = std::move(key), .op = op, .values = std::move(values)}}, "shop", &labels);
+    };
+    EXPECT_EQ(says(in, "env", {"a", "dev"}), Match::yes);
+    EXPECT_EQ(says(in, "env", {"a"}), Match::no);
+    EXPECT_EQ(says(in, "tier", {"a"}), Match::no);
+    EXPECT_EQ(says(not_in, "env", {"dev"}), Match::no);
+    EXPECT_EQ(says(not_in, "env", {"a"}), Match::yes);
+    EXPECT_EQ(says(not_in, "tier", {"a"}), Match::yes);
+    EXPECT_EQ(says(exists, "env"), Match::yes);
+    EXPECT_EQ(says(exists, "tier"), Match::no);
+    EXPECT_EQ(says(does_not_exist, "env"), Match::no);
+    EXPECT_EQ(says(does_not_exist, "tier"), Match::yes);
+    EXPECT_EQ(says(not_in, "kubernetes.io/metadata.name", {"shop"}), Match::no);
+    const Selector both{{.key = "env", .op = exists}, {.key = "tier", .op = exists}};
+    EXPECT_EQ(match(both, "shop", &labels), Match::no);
+    EXPECT_EQ(match(both, "shop", nullptr), Match::unknown);
+    const Selector elsewhere{{.key = "env", .op = exists},
+                             {.key = std::string(name_label), .op = in, .values = {"blog"}}};
+    EXPECT_EQ(match(elsewhere, "shop", nullptr), Match::no) << "whatever env is";
+}
+
+TEST(Overrides, FaultsAreNamedByTheirPlace) {
+    const auto fault = [](const char* override_) {
+        return refusal(
+            document(std::string(R"({"path":"kv/x","variables":[{"name":"A","key":"a"}],"overrides":)") +
+                     override_ + "}"));
+    };
+    const auto has = [&](const char* override_, const char* part) {
+        const std::string said = fault(override_);
+        EXPECT_NE(said.find(part), std::string::npos) << override_ << ": " << said;
+    };
+    has(R"({})", "spec.overrides must be a list");
+    has(R"([1])", "spec.overrides[0] must be an object");
+    has(R"([{"path":"kv/y"}])", "spec.overrides[0].namespaceSelector must have");
+    has(R"([{"namespaceSelector":{},"path":"kv/y"}])", "spec.overrides[0].namespaceSelector must have");
+    has(R"([{"namespaceSelector":{"matchLabels":{"a":"b"}}}])", "spec.overrides[0] must have path");
+    has(R"([{"namespaceSelector":{"matchLabels":{"a":1}},"path":"kv/y"}])", "matchLabels.a must be a text");
+    has(R"([{"namespaceSelector":{"labels":{"a":"b"}},"path":"kv/y"}])",
+        "namespaceSelector.labels is unknown");
+    has(R"([{"namespaceSelector":{"matchLabels":{"a":"b"}},"path":"/y"}])", "spec.overrides[0].path must be");
+    has(R"([{"namespaceSelector":{"matchLabels":{"a":"b"}},"vault":{}}])",
+        "spec.overrides[0].vault.address must be given");
+    has(R"([{"namespaceSelector":{"matchLabels":{"a":"b"}},"login":{}}])",
+        "spec.overrides[0].login is unknown");
+    for (const char* expression :
+         {R"({"key":"a","operator":"Is"})", R"({"key":"a"})", R"({"operator":"Exists"})",
+          R"({"key":"a","operator":"In"})", R"({"key":"a","operator":"In","values":[1]})",
+          R"({"key":"a","operator":"Exists","values":["b"]})", "1"})
+        has((std::string(R"([{"namespaceSelector":{"matchExpressions":[)") + expression +
+             R"(]},"path":"kv/y"}])")
+                .c_str(),
+            "spec.overrides[0].namespaceSelector.matchExpressions[0]");
+    EXPECT_NE(refusal(document(R"({"path":"kv/x","variables":[{"name":"A","key":"a"}],"overrides":[]})",
+                               "AIProvider", R"({"name":"other","namespace":"shop"})"))
+                  .find("spec.overrides is unknown"),
+              std::string::npos);
+}
+
+// ---- documents that come, change and go
+
+TEST(Put, TakesThePlaceOfWhatHadTheName) {
+    Catalog c = catalog();
+    const auto put = [&c](const std::string& text) { return c.put(json::parse(text).value()); };
+    const std::string own = R"({"name":"holysheep","namespace":"shop"})";
+    ASSERT_TRUE(put(document(R"({"path":"kv/1","variables":[{"name":"A","key":"a"}]})", "ClusterAIProvider",
+                             R"({"name":"holysheep"})")));
+    EXPECT_EQ(found(c, "shop", "holysheep")->path, "kv/1");
+    ASSERT_TRUE(put(document(R"({"path":"kv/2","variables":[{"name":"A","key":"a"}]})", "AIProvider", own)));
+    EXPECT_EQ(found(c, "shop", "holysheep")->path, "kv/2");
+    ASSERT_TRUE(put(document(R"({"path":"kv/3","variables":[{"name":"A","key":"a"}]})", "AIProvider", own)));
+    EXPECT_EQ(found(c, "shop", "holysheep")->path, "kv/3");
+    EXPECT_EQ(c.usable(), 2U);
+    c.erase("shop", "holysheep");
+    EXPECT_EQ(found(c, "shop", "holysheep")->path, "kv/1");
+    c.erase("", "holysheep");
+    EXPECT_EQ(found(c, "shop", "holysheep")->path, "ai-apis/data/holysheep") << "the built-in is back";
+    c.erase("", "holysheep");
+    c.erase("nowhere", "nothing");
+    EXPECT_EQ(c.usable(), 0U);
+}
+
+TEST(Put, ADocumentWithFaultsStandsInItsPlaceAndIsNotUsed) {
+    Catalog c = catalog();
+    const auto put = [&c](const std::string& text) { return c.put(json::parse(text).value()); };
+    const std::string cluster = R"({"name":"holysheep"})", own = R"({"name":"holysheep","namespace":"shop"})";
+    const auto refused = put(document(R"({"path":"/bad"})", "ClusterAIProvider", cluster));
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("spec.path"), std::string::npos);
+    const auto asked = c.find("blog", "holysheep");
+    ASSERT_FALSE(asked) << "never the built-in of the same name";
+    EXPECT_EQ(asked.error().code, Errc::invalid);
+    EXPECT_EQ(asked.error().message, refused.error().message);
+    EXPECT_TRUE(c.names("blog").empty());
+    EXPECT_EQ(c.faulty(), 1U);
+    EXPECT_EQ(c.usable(), 0U);
+    ASSERT_TRUE(put(document(minimal, "ClusterAIProvider", cluster)));
+    ASSERT_FALSE(put(document(R"({"path":"/bad"})", "AIProvider", own)));
+    EXPECT_EQ(found(c, "shop", "holysheep"), nullptr) << "nor the cluster's, nor what it was before";
+    EXPECT_EQ(found(c, "blog", "holysheep")->path, "ai-apis/data/other");
+    EXPECT_TRUE(c.names("shop").empty());
+    c.erase("shop", "holysheep");
+    EXPECT_EQ(found(c, "shop", "holysheep")->path, "ai-apis/data/other");
 }
 
 }  // namespace
