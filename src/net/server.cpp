@@ -67,7 +67,8 @@ Server::Server(asio::io_context& context, Handler handler, ServerOptions options
       acceptor_(context.get_executor()),
       pause_(context.get_executor()),
       all_closed_(context.get_executor()),
-      deadlines_(context.get_executor()) {}
+      deadlines_(context.get_executor()),
+      news_(context.get_executor()) {}
 
 Server::~Server() = default;
 
@@ -212,6 +213,7 @@ Awaitable<bool> Server::finished(Milliseconds within) {
 
 void Server::close_all() {
     for (const auto& session : sessions_) session->close("drained");
+    news_.notify_all();
 }
 
 }  // namespace keyshepherd::net

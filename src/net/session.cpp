@@ -40,6 +40,7 @@ Awaitable<void> Session::run() {
             with_body = message.method() != http::verb::head;
             enter(Phase::answering);
             response = server_.handle(request);
+            if (response.wait.count() > 0 && !co_await await_answer(request, response)) co_return;
         } else {
             response.status = outcome;
             response.body = fmt::format("{}\n", http::obsolete_reason(static_cast<http::status>(outcome)));
@@ -176,6 +177,25 @@ Awaitable<int> Session::read_request() {
             expires_after(limits().request);
         }
     }
+}
+
+// False when the session was closed meanwhile. Who waits holds a session and a body: where there is not room
+// to spare it is answered at once, so that nobody is turned away for it.
+Awaitable<bool> Session::await_answer(Request& request, Response& response) {
+    constexpr std::size_t share = 4;
+    const bool room =
+        server_.budget_.used <= server_.budget_.limit / share && server_.waiting_ < limits().sessions / share;
+    const auto until = room ? Clock::now() + response.wait : Clock::now();
+    expires_after(response.wait + limits().answer);
+    before_waiting();
+    ++server_.waiting_;
+    while (response.wait.count() > 0 && !request.last && !closing_) {
+        if (room) co_await server_.news_.wait(until);
+        request.last = Clock::now() >= until;
+        if (!closing_) response = server_.handle(request);
+    }
+    --server_.waiting_;
+    co_return !closing_;
 }
 
 Awaitable<bool> Session::send(std::string_view bytes) {

@@ -21,10 +21,8 @@ namespace keyshepherd::net {
 namespace beast = boost::beast;
 namespace http = beast::http;
 
-using Executor = asio::io_context::executor_type;
 template <class T>
 using Awaitable = asio::awaitable<T, Executor>;
-inline constexpr asio::as_tuple_t<asio::use_awaitable_t<Executor>> no_throw{};
 
 // The body of a request, counted against the budget while it is held.
 class CountedBody {
@@ -132,6 +130,7 @@ private:
 
     Awaitable<bool> handshake();
     Awaitable<int> read_request();
+    Awaitable<bool> await_answer(Request& request, Response& response);
     Awaitable<bool> send(std::string_view bytes);
     Awaitable<void> hang_up();
     void compose(const Response& response, bool keep_alive, bool with_body);

@@ -12,13 +12,14 @@
 //
 // Invariants: 1. A session is in sessions_ from accept to the end of its coroutine. 2. Only its own coroutine
 // reads from or writes to its socket; others may cancel or close it. 3. Every wait in a session is on its
-// socket, under its deadline, or for its turn of the loop; so close_all() ends every session within one turn
-// of the loop.
+// socket, under its deadline, for its turn of the loop, or for wake(); so close_all() ends every session
+// within one turn of the loop.
 #pragma once
 
 #include <keyshepherd/core/result.hpp>
 #include <keyshepherd/net/certificate.hpp>
 #include <keyshepherd/net/http.hpp>
+#include <keyshepherd/net/signal.hpp>
 #include <keyshepherd/telemetry/log.hpp>
 #include <keyshepherd/telemetry/metrics.hpp>
 
@@ -86,7 +87,9 @@ public:
     // go on.
     void stop();
     // Ends once no session is left, or at the deadline: true when none is left.
-    boost::asio::awaitable<bool, boost::asio::io_context::executor_type> finished(Milliseconds within);
+    Task<bool> finished(Milliseconds within);
+    // Something has changed that requests may wait for: see Response::wait.
+    void wake() { news_.notify_all(); }
     // Closes every session at once.
     void close_all();
 
@@ -94,14 +97,10 @@ public:
 
 private:
     friend class Session;
-    using Executor = boost::asio::io_context::executor_type;
     using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, Executor>;
     using Acceptor = boost::asio::basic_socket_acceptor<boost::asio::ip::tcp, Executor>;
-    using Timer =
-        boost::asio::basic_waitable_timer<std::chrono::steady_clock,
-                                          boost::asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
-    boost::asio::awaitable<void, Executor> accept_loop();
+    Task<void> accept_loop();
     void open_session(Socket socket);
     void evict_one();
     void look_by(std::chrono::steady_clock::time_point time);
@@ -113,9 +112,11 @@ private:
     ServerOptions options_;
     BodyBudget budget_;
     Acceptor acceptor_;
-    Timer pause_;       // of the accept loop, when the system is out of descriptors
-    Timer all_closed_;  // fires, by being cancelled, when the last session ends
-    Timer deadlines_;   // of the sessions
+    Timer pause_;              // of the accept loop, when the system is out of descriptors
+    Timer all_closed_;         // fires, by being cancelled, when the last session ends
+    Timer deadlines_;          // of the sessions
+    Signal news_;              // for requests that have no answer yet
+    std::size_t waiting_ = 0;  // those requests
     std::chrono::steady_clock::time_point next_look_ = std::chrono::steady_clock::time_point::max();
     std::list<std::shared_ptr<Session>> sessions_;
     bool draining_ = false;
