@@ -50,6 +50,10 @@ Task<void> reflect(Client& client, Resource resource, std::string ns, Sink& sink
     co_await asio::this_coro::throw_if_cancelled(false);
     WatchMachine machine(options.times, options.early);
     Watch stream;
+    bool failing = false;
+    const auto well = [&] {
+        if (std::exchange(failing, false)) sink.recovered();
+    };
     for (;;) {
         const auto state = co_await asio::this_coro::cancellation_state;
         if (state.cancelled() != asio::cancellation_type::none) break;
@@ -58,12 +62,14 @@ Task<void> reflect(Client& client, Resource resource, std::string ns, Sink& sink
             stream = Watch();
             auto page = co_await client.list(resource, ns, list_options(options, list->continue_token),
                                              SteadyClock::now() + options.call);
-            if (page)
+            if (page) {
+                well();
                 deliver(sink,
                         machine.page(std::move(page->items), std::move(page->continue_token),
                                      std::move(page->resource_version), SteadyClock::now(), random_unit()));
-            else
+            } else {
                 machine.failed(page.error(), SteadyClock::now(), random_unit());
+            }
         } else if (const auto* watch = std::get_if<WatchMachine::Watch>(&action)) {
             stream = Watch();
             auto opened = co_await client.watch(resource, ns, watch_options(options, *watch),
@@ -71,6 +77,7 @@ Task<void> reflect(Client& client, Resource resource, std::string ns, Sink& sink
             if (opened) {
                 stream = std::move(*opened);
                 machine.opened(SteadyClock::now());
+                well();
             } else {
                 machine.failed(opened.error(), SteadyClock::now(), random_unit());
             }
@@ -85,6 +92,7 @@ Task<void> reflect(Client& client, Resource resource, std::string ns, Sink& sink
                 machine.ended(SteadyClock::now(), random_unit());
         } else if (const auto* wait = std::get_if<WatchMachine::Sleep>(&action)) {
             stream = Watch();  // a connection that failed is of no use, and holds a place
+            failing |= machine.error().has_value();
             if (const auto& error = machine.error(); error)
                 sink.failed(*error, std::chrono::ceil<std::chrono::milliseconds>(wait->time));
             if (co_await net::sleep_until(SteadyClock::now() + wait->time)) machine.slept();

@@ -23,6 +23,8 @@ public:
     // For logs and counters: the API server could not be read, and `wait` passes until the next attempt. What
     // was handed out is still the best there is.
     virtual void failed(const Error& error, std::chrono::milliseconds wait) = 0;
+    // After a failure: it is read again, and what it has to tell comes.
+    virtual void recovered() {}
 };
 
 struct ReflectOptions {
