@@ -146,7 +146,10 @@ Answer review(std::string_view body, const inject::Catalog& catalog, const injec
                                            catalog, settings);
     answer.outcome = label(outcome.verdict);
     answer.reason = outcome.reason;
+    answer.arriving =
+        !outcome.faults.empty() && std::ranges::all_of(outcome.faults, &inject::Fault::arriving);
     answer.passing = !outcome.faults.empty() && std::ranges::all_of(outcome.faults, &inject::Fault::passing);
+    if (answer.passing) answer.reason = "namespace-unknown";
     constexpr std::size_t most_fields = 10;
     for (std::size_t i = 0; i < outcome.faults.size() && i <= most_fields; ++i) {
         answer.fields += i == 0 ? "" : ", ";

@@ -97,7 +97,7 @@ result<inject::Settings> settings_from(const SettingsFlags& flags, int oldest_sk
     return settings;
 }
 
-result<inject::Catalog> catalog_from(const SettingsFlags& flags) {
+result<inject::Catalog> built_in_from(const SettingsFlags& flags) {
     std::string ca;
     if (!flags.vault_ca_file.empty()) {
         KEYSHEPHERD_TRY(ca, read_file(flags.vault_ca_file, "--vault-ca-file"));
@@ -107,7 +107,11 @@ result<inject::Catalog> catalog_from(const SettingsFlags& flags) {
                                     "published with every workload",
                                     flags.vault_ca_file));
     }
-    inject::Catalog catalog = inject::Catalog::built_in(flags.vault_address, std::move(ca));
+    return inject::Catalog::built_in(flags.vault_address, std::move(ca));
+}
+
+result<inject::Catalog> catalog_from(const SettingsFlags& flags) {
+    KEYSHEPHERD_TRY(inject::Catalog catalog, built_in_from(flags));
     if (!flags.providers_file.empty()) {
         KEYSHEPHERD_TRY_CHECK(add_providers(flags.providers_file, catalog));
     }

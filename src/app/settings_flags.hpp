@@ -30,6 +30,9 @@ void add_settings_flags(CLI::App& command, SettingsFlags& flags);
 // there is no cluster.
 result<inject::Settings> settings_from(const SettingsFlags& flags, int oldest_skew);
 
+// The built-in provider alone. Reads the CA's file.
+result<inject::Catalog> built_in_from(const SettingsFlags& flags);
+
 // The built-in provider and, over it, every document of --providers. Reads files.
 // --default-provider is one of them.
 result<inject::Catalog> catalog_from(const SettingsFlags& flags);

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 namespace keyshepherd::app {
 
@@ -55,6 +56,16 @@ result<std::string> ask_version(const std::string& kubeconfig) {
     return parsed.text();
 }
 
+// Where providers are watched. Only credentials that were meant for the webhook count: those in somebody's
+// home folder do not make a webhook on a laptop depend on whatever cluster they are for.
+result<std::optional<kube::Config>> cluster_of(const WebhookFlags& flags) {
+    if (!flags.shared.providers_file.empty()) return std::nullopt;
+    auto config = flags.kubeconfig.empty() ? kube::in_cluster() : kube::load(flags.kubeconfig);
+    if (!config && flags.kubeconfig.empty() && config.error().code == Errc::not_found) return std::nullopt;
+    if (!config) return fail(config.error().code, fmt::format("--kubeconfig: {}", config.error().message));
+    return std::move(*config);
+}
+
 result<void> readable(std::string_view flag, const std::string& path) {
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), &std::fclose);
     if (!file)
@@ -78,19 +89,28 @@ result<int> serve(const WebhookFlags& flags) {
     // https://kubernetes.io/releases/version-skew-policy/: a kubelet may be three minors older than the API
     // server.
     const auto settings = settings_from(shared, 3);
-    const auto catalog = catalog_from(flags.shared);
+    auto cluster = cluster_of(flags);
+    const auto load = cluster && *cluster ? built_in_from : catalog_from;
+    const auto catalog = load(flags.shared);
     const auto certificate = readable("--tls-cert-file", flags.options.certificate_file);
     const auto key = readable("--tls-key-file", flags.options.key_file);
-    if (!version || !settings || !catalog || !certificate || !key)
+    if (!version || !settings || !cluster || !catalog || !certificate || !key)
         return fail(
             Errc::invalid,
             joined_faults({version ? nullptr : &version.error(), settings ? nullptr : &settings.error(),
-                           catalog ? nullptr : &catalog.error(), certificate ? nullptr : &certificate.error(),
-                           key ? nullptr : &key.error()}));
+                           cluster ? nullptr : &cluster.error(), catalog ? nullptr : &catalog.error(),
+                           certificate ? nullptr : &certificate.error(), key ? nullptr : &key.error()}));
     options.settings = *settings;
     KEYSHEPHERD_TRY(options.log_level, telemetry::parse_level(flags.log_level));
     KEYSHEPHERD_TRY(options.log_format, telemetry::parse_format(flags.log_format));
-    options.load_catalog = [shared = flags.shared] { return catalog_from(shared); };
+    options.cluster = std::move(*cluster);
+    options.namespaces =
+        options.cluster
+            ? inject::Namespaces("the webhook has not been told of this namespace yet, so try again", true)
+            : inject::Namespaces(
+                  "a webhook that watches no cluster knows namespaces by name only; select by "
+                  "kubernetes.io/metadata.name, or give it --kubeconfig and no --providers");
+    options.load_catalog = [shared = flags.shared, load] { return load(shared); };
     for (const std::string& file : {flags.shared.providers_file, flags.shared.vault_ca_file})
         if (!file.empty()) options.catalog_files.push_back(file);
     options.poll = milliseconds(flags.poll_seconds);
@@ -167,9 +187,11 @@ void add_webhook_command(CLI::App& app, int& exit_code) {
         ->group("Limits");
     add_settings_flags(*command, flags->shared);
     add("kubeconfig", flags->kubeconfig,
-        "Where to ask for --kubernetes-version when it is not given; default: $KUBECONFIG, ~/.kube/config, "
-        "or "
-        "the pod's ServiceAccount")
+        "API server whose AIProviders, ClusterAIProviders and Namespaces are watched, unless --providers is "
+        "given; "
+        "default: the pod's ServiceAccount. It is also asked for --kubernetes-version when that is not "
+        "given, then "
+        "by default also $KUBECONFIG or ~/.kube/config")
         ->group("Injection");
 
     command->callback([flags, &exit_code] {

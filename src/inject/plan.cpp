@@ -180,15 +180,16 @@ private:
         if (why.code == Errc::invalid)
             return fault("inject", fmt::format("names the provider {}, which has faults and is not used: {}",
                                                quoted(name), why.message));
-        if (why.code != Errc::unavailable)
-            return fault("inject", fmt::format("names the provider {}, which is unknown; known are: {}",
-                                               quoted(name), fmt::join(catalog_.names(namespace_), ", ")));
-        static const Namespaces nothing;
+        const Namespaces nothing;
         const Namespaces& known = namespaces_ == nullptr ? nothing : *namespaces_;
-        fault("inject", fmt::format("names the provider {}, whose overrides go by labels of the namespace "
-                                    "({}), and those of {} are not known: {}",
-                                    quoted(name), why.message, namespace_, known.way_out()));
-        outcome_.faults.back().passing = known.arriving();
+        if (why.code == Errc::unavailable)
+            fault("inject", fmt::format("names the provider {}, but {}: {}", quoted(name), why.message,
+                                        known.way_out()));
+        else
+            fault("inject", fmt::format("names the provider {}, which is unknown; known are: {}",
+                                        quoted(name), fmt::join(catalog_.names(namespace_), ", ")));
+        outcome_.faults.back().arriving = known.arriving();
+        outcome_.faults.back().passing = known.arriving() && why.code == Errc::unavailable;
     }
 
     void find_providers() {

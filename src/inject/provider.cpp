@@ -98,7 +98,10 @@ result<const Provider*> Catalog::find(std::string_view workload_namespace, std::
                 break;
             case Match::unknown:
                 // Not the next one: the key of another namespace's stage would be the wrong one.
-                return fail(Errc::unavailable, labels_of(candidate.namespaces));
+                return fail(
+                    Errc::unavailable,
+                    fmt::format("its overrides go by labels of the namespace {} ({}), which are not known",
+                                workload_namespace, labels_of(candidate.namespaces)));
         }
     }
     return &found->provider;

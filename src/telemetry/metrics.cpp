@@ -40,6 +40,14 @@ constexpr std::array table = {
                       "Times a changed providers file was taken over."},
     MetricDescription{Kind::counter, "keyshepherd_provider_reload_errors_total", "",
                       "Times a changed providers file was refused and the old providers kept."},
+    MetricDescription{Kind::gauge, "keyshepherd_providers", "",
+                      "AIProviders and ClusterAIProviders of the cluster that are in use."},
+    MetricDescription{Kind::gauge, "keyshepherd_providers_faulty", "",
+                      "Those that have faults; workloads that name one are refused."},
+    MetricDescription{Kind::counter, "keyshepherd_watch_failures_total", "",
+                      "Lists and watches of the API server that failed."},
+    MetricDescription{Kind::gauge, "keyshepherd_watches_failing", "",
+                      "Collections that cannot be watched now; what they held last is served."},
     MetricDescription{Kind::gauge, "keyshepherd_build_info", "version,commit", "Always 1."},
 };
 
@@ -53,6 +61,7 @@ constexpr std::array admission_labels = {
     AdmissionLabels{"injected", ""},
     AdmissionLabels{"removed", ""},
     AdmissionLabels{"denied", ""},
+    AdmissionLabels{"denied", "namespace-unknown"},
     AdmissionLabels{"malformed", ""},
     AdmissionLabels{"untouched", "kind"},
     AdmissionLabels{"untouched", "namespace"},
@@ -125,6 +134,10 @@ struct Metrics::Series {
     prometheus::Counter& provider_reloads = counter(registry, "keyshepherd_provider_reloads_total");
     prometheus::Counter& provider_reload_errors =
         counter(registry, "keyshepherd_provider_reload_errors_total");
+    prometheus::Gauge& providers = gauge(registry, "keyshepherd_providers");
+    prometheus::Gauge& providers_faulty = gauge(registry, "keyshepherd_providers_faulty");
+    prometheus::Counter& watch_failures = counter(registry, "keyshepherd_watch_failures_total");
+    prometheus::Gauge& watches_failing = gauge(registry, "keyshepherd_watches_failing");
 
     Series() {
         auto& admission_family =
@@ -190,6 +203,19 @@ void Metrics::providers_loaded(bool reload) {
 
 void Metrics::provider_reload_failed() {
     series_->provider_reload_errors.Increment();
+}
+
+void Metrics::providers(std::size_t usable, std::size_t faulty) {
+    series_->providers.Set(static_cast<double>(usable));
+    series_->providers_faulty.Set(static_cast<double>(faulty));
+}
+
+void Metrics::watch_failed() {
+    series_->watch_failures.Increment();
+}
+
+void Metrics::watches_failing(std::size_t count) {
+    series_->watches_failing.Set(static_cast<double>(count));
 }
 
 std::string Metrics::text() const {

@@ -30,6 +30,12 @@ Response wrong_method(std::string_view method, std::string_view path, std::strin
     return response;
 }
 
+// A namespace or a provider and its first workload come in one `kubectl apply`; the watch tells of it some
+// milliseconds later. Well below the timeout of the webhook configuration; a provider that is unknown is most
+// likely a wrong name.
+constexpr std::chrono::milliseconds wait_for_namespace{2'000};
+constexpr std::chrono::milliseconds wait_for_provider{500};
+
 bool is_read(std::string_view method) {
     return method == "GET" || method == "HEAD";
 }
@@ -45,9 +51,9 @@ bool is_json(std::string_view content_type) {
 
 }  // namespace
 
-Routes::Routes(inject::Catalog catalog, inject::Settings settings, net::WallTime certificate_not_after,
+Routes::Routes(const View& view, inject::Settings settings, net::WallTime certificate_not_after,
                telemetry::Log& log, telemetry::Metrics& metrics)
-    : catalog_(std::move(catalog)),
+    : view_(view),
       settings_(std::move(settings)),
       not_after_(certificate_not_after),
       log_(log),
@@ -84,6 +90,7 @@ Response Routes::readiness() const {
     if (draining_) return text(503, "draining: this process is about to end\n");
     if (std::chrono::system_clock::now() >= not_after_)
         return text(503, fmt::format("the certificate expired at {}\n", net::format_time(not_after_)));
+    if (!view_.unread.empty()) return text(503, view_.unread + "\n");
     return text(200, "ok\n");
 }
 
@@ -92,12 +99,21 @@ Response Routes::mutate(const Request& request) {
     const auto seconds = [&] {
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     };
+    if (!view_.unread.empty()) {
+        metrics_.admission("failed", "", false, seconds());
+        return text(503, view_.unread + "\n");
+    }
     admission::Answer answer;
     try {
-        answer = admission::review(request.body, catalog_, settings_);
+        answer = admission::review(request.body, view_.catalog, settings_, view_.namespaces);
     } catch (...) {
         metrics_.admission("failed", "", false, seconds());
         throw;
+    }
+    if (answer.arriving && !request.last) {
+        Response later;
+        later.wait = answer.passing ? wait_for_namespace : wait_for_provider;
+        return later;
     }
     const double took = seconds();
     metrics_.admission(answer.outcome, answer.reason, answer.dry_run, took);

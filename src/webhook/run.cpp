@@ -1,3 +1,5 @@
+#include "cluster_view.hpp"
+
 #include <keyshepherd/core/build.hpp>
 #include <keyshepherd/webhook/routes.hpp>
 #include <keyshepherd/webhook/run.hpp>
@@ -58,7 +60,8 @@ public:
         : options_(std::move(options)),
           log_(std::move(log)),
           certificate_(std::move(certificate)),
-          routes_(std::move(catalog), options_.settings, certificate_.not_after, log_, metrics_),
+          view_{.catalog = std::move(catalog), .namespaces = options_.namespaces, .unread = ""},
+          routes_(view_, options_.settings, certificate_.not_after, log_, metrics_),
           certificate_files_(std::move(certificate_files)),
           catalog_files_(std::move(catalog_files)),
           server_(
@@ -66,7 +69,11 @@ public:
               {.limits = options_.limits, .certificate = &certificate_, .log = &log_, .metrics = &metrics_}),
           metrics_server_(context_,
                           [this](const net::Request& request) { return routes_.metrics_port(request); },
-                          {.limits = metrics_limits(options_.limits), .log = &log_}) {}
+                          {.limits = metrics_limits(options_.limits), .log = &log_}) {
+        if (!options_.cluster) return;
+        cluster_.emplace(
+            context_, *options_.cluster, view_, view_.catalog, [this] { server_.wake(); }, log_, metrics_);
+    }
 
     result<int> run() {
         KEYSHEPHERD_TRY(const auto address, server_.listen(options_.listen));
@@ -75,12 +82,15 @@ public:
         asio::co_spawn(context_, live(), rethrow);
         asio::co_spawn(context_, watch_files(), rethrow);
         asio::co_spawn(context_, look_on_hangup(), rethrow);
+        if (cluster_) cluster_->start();
         log_.info("serving", {{"address", text_of(address)},
                               {"metricsAddress", text_of(metrics_address)},
                               {"version", version()},
                               {"commit", commit()},
                               {"kubernetesVersion", options_.settings.kubernetes.text()},
                               {"lowestKubelet", options_.settings.lowest_kubelet.text()},
+                              {"providersFrom",
+                               options_.cluster ? options_.cluster->origin.text() : std::string("flags")},
                               {"certificateNotAfter", net::format_time(certificate_.not_after)}});
         context_.run();
         return 0;
@@ -121,7 +131,14 @@ private:
         watch_timer_.cancel();
         hangup_.cancel();
         end_.cancel();
+        // Their connections are kept, and would keep this process.
+        const bool left = cluster_ && !co_await cluster_->stop(std::chrono::seconds(5));
         log_.info("stopped");
+        if (!cluster_) co_return;
+        co_await server_.finished(std::chrono::seconds(1));
+        co_await metrics_server_.finished(std::chrono::seconds(1));
+        if (left) std::_Exit(0);
+        context_.stop();
     }
 
     asio::awaitable<void, Executor> watch_files() {
@@ -167,7 +184,10 @@ private:
             log_.error("providers refused, the old ones stay", {{"error", loaded.error().message}});
             return;
         }
-        routes_.use(std::move(*loaded));
+        if (cluster_)
+            cluster_->use(std::move(*loaded));
+        else
+            view_.catalog = std::move(*loaded);
         metrics_.providers_loaded(true);
         log_.info("providers loaded");
     }
@@ -176,6 +196,7 @@ private:
     telemetry::Log log_;
     telemetry::Metrics metrics_;
     net::Certificate certificate_;
+    View view_;
     Routes routes_;
     net::WatchedFiles certificate_files_;
     net::WatchedFiles catalog_files_;
@@ -186,6 +207,7 @@ private:
     Signals hangup_{context_, SIGHUP};
     net::Server server_;
     net::Server metrics_server_;
+    std::optional<ClusterView> cluster_;
     bool ended_ = false;
 };
 

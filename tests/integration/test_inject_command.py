@@ -347,7 +347,7 @@ def test_overrides_go_by_the_labels_of_namespaces_among_the_files(tmp_path):
         assert path in done.stdout
     unknown = inject("-f", "-", "-n", "shop", "--providers", tmp_path / "providers.yaml", stdin=DEPLOYMENT)
     assert unknown.returncode == 1 and unknown.stdout == ""
-    assert "(env), and those of shop are not known: give the Namespace with its labels among the files" in unknown.stderr
+    assert "labels of the namespace shop (env), which are not known: give the Namespace with its labels among the files" in unknown.stderr
     by_name = STAGES | {"spec": STAGES["spec"] | {"overrides": STAGES["spec"]["overrides"][1:]}}
     (tmp_path / "providers.yaml").write_text(json.dumps(by_name))
     done = inject("-f", "-", "-n", "stage", "--providers", tmp_path / "providers.yaml", stdin=DEPLOYMENT)

@@ -14,10 +14,12 @@ struct Answer {
     std::string body;  // AdmissionReview, or one line of text where status is not 200
     std::string_view
         outcome;  // label of the metric: "injected", "removed", "untouched", "denied", "malformed"
-    std::string_view reason;  // why untouched (inject::Outcome::reason), or ""
+    std::string_view reason;  // why untouched (inject::Outcome::reason), "namespace-unknown", or ""
     bool dry_run = false;
-    bool passing =
-        false;  // denied only for what may be known in a moment: worth another look at the same review
+    // Denied only for what may be known in a moment: worth another look at the same review, and as long as it
+    // is passing, another try.
+    bool arriving = false;
+    bool passing = false;
     std::string fields;  // of a denial: the paths of its faults, at most ten, for the log
     // For the log; views into nothing: copies. Never a value out of the object.
     std::string uid, kind, workload_namespace, name, operation;

@@ -27,9 +27,10 @@ struct Workload {
 };
 
 struct Fault {
-    std::string field;     // metadata.annotations[keyshepherd.dev/wiring]
-    std::string message;   // what is wrong and what would be right
-    bool passing = false;  // nothing is wrong with the workload: the same request may go through in a moment
+    std::string field;      // metadata.annotations[keyshepherd.dev/wiring]
+    std::string message;    // what is wrong and what would be right
+    bool arriving = false;  // what it misses may be known in a moment: worth another look at the same object
+    bool passing = false;   // and nothing is wrong with the workload: worth another try when it did not come
 };
 
 enum class Verdict {

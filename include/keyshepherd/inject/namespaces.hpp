@@ -12,8 +12,8 @@ namespace keyshepherd::inject {
 // One thread changes it, between two reads.
 class Namespaces {
 public:
-    // `way_out` tells a user how the labels of a namespace become known. `arriving`: they may be on their
-    // way, so that it is worth to wait a moment.
+    // `way_out` tells a user how the labels of a namespace become known. `arriving`: a watch tells of them
+    // and of providers, so that what is not known may be on its way.
     explicit Namespaces(std::string way_out = "nothing tells of namespaces here", bool arriving = false)
         : way_out_(std::move(way_out)), arriving_(arriving) {}
 

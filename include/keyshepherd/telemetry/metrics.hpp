@@ -41,6 +41,9 @@ public:
     void certificate_reload_failed();
     void providers_loaded(bool reload);
     void provider_reload_failed();
+    void providers(std::size_t usable, std::size_t faulty);
+    void watch_failed();
+    void watches_failing(std::size_t count);
 
     std::string text() const;
 

@@ -7,12 +7,12 @@
 //     GET  /metrics   on the metrics port only
 #pragma once
 
-#include <keyshepherd/inject/provider.hpp>
 #include <keyshepherd/inject/settings.hpp>
 #include <keyshepherd/net/certificate.hpp>
 #include <keyshepherd/net/http.hpp>
 #include <keyshepherd/telemetry/log.hpp>
 #include <keyshepherd/telemetry/metrics.hpp>
+#include <keyshepherd/webhook/view.hpp>
 
 #include <string>
 
@@ -20,14 +20,13 @@ namespace keyshepherd::webhook {
 
 class Routes {
 public:
-    // `log` and `metrics` outlive this.
-    Routes(inject::Catalog catalog, inject::Settings settings, net::WallTime certificate_not_after,
+    // `view`, `log` and `metrics` outlive this.
+    Routes(const View& view, inject::Settings settings, net::WallTime certificate_not_after,
            telemetry::Log& log, telemetry::Metrics& metrics);
 
     net::Response admission_port(const net::Request& request);
     net::Response metrics_port(const net::Request& request);
 
-    void use(inject::Catalog catalog) { catalog_ = std::move(catalog); }
     void certificate_expires(net::WallTime not_after) { not_after_ = not_after; }
     void drain() { draining_ = true; }
 
@@ -35,7 +34,7 @@ private:
     net::Response mutate(const net::Request& request);
     net::Response readiness() const;
 
-    inject::Catalog catalog_;
+    const View& view_;
     inject::Settings settings_;
     net::WallTime not_after_;
     bool draining_ = false;

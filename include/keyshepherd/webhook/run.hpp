@@ -2,13 +2,16 @@
 #pragma once
 
 #include <keyshepherd/core/result.hpp>
+#include <keyshepherd/inject/namespaces.hpp>
 #include <keyshepherd/inject/provider.hpp>
 #include <keyshepherd/inject/settings.hpp>
+#include <keyshepherd/kube/config.hpp>
 #include <keyshepherd/net/server.hpp>
 #include <keyshepherd/telemetry/log.hpp>
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,8 +23,11 @@ struct Options {
     std::string certificate_file;
     std::string key_file;
     inject::Settings settings;
+    // All providers; with `cluster` what the cluster's own providers come over.
     std::function<result<inject::Catalog>()> load_catalog;
-    std::vector<std::string> catalog_files;  // a change of these calls load_catalog again
+    std::optional<kube::Config> cluster = {};  // where providers and namespaces are watched
+    inject::Namespaces namespaces{};           // how it starts
+    std::vector<std::string> catalog_files;    // a change of these calls load_catalog again
     net::Limits limits;
     std::chrono::milliseconds poll{5'000};       // of the files
     std::chrono::milliseconds drain{5'000};      // not ready, still accepting

@@ -552,11 +552,12 @@ TEST(Review, WithoutTheLabelsThatItNeedsIsDeniedForTheMoment) {
     const std::string body = review_of(deployment()).dump();
     inject::Namespaces arriving("try again", true);
     const Answer wait = review(body, stages, settings, arriving);
-    EXPECT_TRUE(wait.passing);
+    EXPECT_TRUE(wait.passing && wait.arriving);
     const Json status = Json::parse(wait.body)["response"]["status"];
     EXPECT_EQ(status["code"], 503);
     EXPECT_EQ(status["details"]["retryAfterSeconds"], 1);
-    EXPECT_NE(status["message"].get<std::string>().find("(env), and those of team are not known: try again"),
+    EXPECT_NE(status["message"].get<std::string>().find(
+                  "labels of the namespace team (env), which are not known: try again"),
               std::string::npos)
         << status;
 

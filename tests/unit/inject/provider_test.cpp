@@ -273,7 +273,8 @@ TEST(Overrides, OfLabelsThatAreNotKnownGiveNoKeyAtAll) {
     const auto unknown = c.find("shop", "other");
     ASSERT_FALSE(unknown);
     EXPECT_EQ(unknown.error().code, Errc::unavailable);
-    EXPECT_EQ(unknown.error().message, "env");
+    EXPECT_EQ(unknown.error().message,
+              "its overrides go by labels of the namespace shop (env), which are not known");
 }
 
 TEST(Overrides, ByTheNameOfTheNamespaceNeedNoLabels) {

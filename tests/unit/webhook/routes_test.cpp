@@ -24,8 +24,10 @@ protected:
 
     telemetry::Log log_{telemetry::Level::error, telemetry::Format::json};
     telemetry::Metrics metrics_;
-    Routes routes_{inject::Catalog::built_in("https://vault.example:8200"), inject::Settings{}, tomorrow(),
-                   log_, metrics_};
+    View view_{.catalog = inject::Catalog::built_in("https://vault.example:8200"),
+               .namespaces = inject::Namespaces("try again", true),
+               .unread = ""};
+    Routes routes_{view_, inject::Settings{}, tomorrow(), log_, metrics_};
 };
 
 TEST_F(RoutesTest, TakesJsonInAnySpellingAndNothingElse) {
@@ -75,6 +77,50 @@ TEST_F(RoutesTest, ServesMetricsOnTheirPortOnly) {
     request.target = "/mutate";
     request.method = "POST";
     EXPECT_EQ(routes_.metrics_port(request).status, 404);
+}
+
+TEST_F(RoutesTest, AnswersNothingBeforeProvidersWereRead) {
+    view_.unread = "not read yet: namespaces";
+    EXPECT_EQ(ask("GET", "/readyz").status, 503);
+    EXPECT_EQ(ask("GET", "/readyz").body, "not read yet: namespaces\n");
+    EXPECT_EQ(ask("POST", "/mutate").status, 503) << "failurePolicy decides, never the built-in provider";
+    EXPECT_EQ(ask("GET", "/healthz").status, 200);
+    view_.unread.clear();
+    EXPECT_EQ(ask("GET", "/readyz").status, 200);
+}
+
+TEST_F(RoutesTest, WaitsForLabelsAndProvidersThatMayBeOnTheirWay) {
+    const auto document = json::parse(
+        R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"acme"},"spec":{
+        "path":"kv/dev","variables":[{"name":"A","key":"a"}],"overrides":[{"namespaceSelector":{"matchLabels":{"env":"prod"}},"path":"kv/prod"}]}})");
+    const std::string body =
+        R"({"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","namespace":"team","operation":"CREATE",
+        "kind":{"group":"apps","version":"v1","kind":"Deployment"},"object":{"apiVersion":"apps/v1","kind":"Deployment",
+        "metadata":{"name":"shop","annotations":{"keyshepherd.dev/inject":"acme"}},"spec":{"template":{"spec":{"containers":[{"name":"app","image":"i"}]}}}}}})";
+    const auto ask_last = [&](bool last) {
+        net::Request request;
+        request.method = "POST";
+        request.target = "/mutate";
+        request.content_type = "application/json";
+        request.body = body;
+        request.last = last;
+        return routes_.admission_port(request);
+    };
+    const auto unknown = ask_last(false);
+    EXPECT_EQ(unknown.wait.count(), 500);
+    EXPECT_NE(ask_last(true).body.find("\"code\":422"), std::string::npos);
+    ASSERT_TRUE(view_.catalog.put(*document));
+    EXPECT_EQ(ask_last(false).wait.count(), 2000);
+    EXPECT_NE(ask_last(true).body.find("\"code\":503"), std::string::npos);
+    view_.namespaces.put("team", {});
+    const auto answer = ask_last(false);
+    EXPECT_EQ(answer.wait.count(), 0);
+    EXPECT_NE(answer.body.find("\"allowed\":true"), std::string::npos) << answer.body;
+    const std::string metrics = metrics_.text();
+    EXPECT_NE(
+        metrics.find(
+            R"(keyshepherd_admission_requests_total{dry_run="false",outcome="denied",reason="namespace-unknown"} 1)"),
+        std::string::npos);
 }
 
 }  // namespace
