@@ -4,6 +4,7 @@
 #   hack/cluster.sh up [DIR]               starts one, waits until it works, prints its folder (default: a new temporary one)
 #   hack/cluster.sh env DIR                prints exports: eval "$(hack/cluster.sh env DIR)"
 #   hack/cluster.sh restart-apiserver DIR  ends the API server and starts it again on the same data and port
+#   hack/cluster.sh stop-apiserver DIR     ends it until then
 #   hack/cluster.sh down DIR               ends it and removes DIR; works on a half-started one too
 #
 # Any number can run side by side. There is no node and no scheduler: pods are objects that stay Pending.
@@ -12,7 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 say() { echo "cluster: $*" >&2; }
 fail() { say "$*"; exit 1; }
-usage() { sed -n '4,7s/^# *//p' "$0" >&2; exit 2; }
+usage() { sed -n '4,8s/^# *//p' "$0" >&2; exit 2; }
 
 # ---- certificates ------------------------------------------------------------------------------------------------------
 
@@ -232,10 +233,14 @@ up() {
     echo "$dir"
 }
 
-restart_apiserver() {
-    tools=$(cat .keyshepherd-cluster)
+stop_apiserver() {
     stop apiserver 3 || # it would drain open watches for up to a minute; the data is etcd's
         fail "kube-apiserver would not end"
+}
+
+restart_apiserver() {
+    tools=$(cat .keyshepherd-cluster)
+    stop_apiserver
     start_apiserver
     works_within 60 apiserver answers /readyz || { tail -n 15 apiserver.log >&2; fail "kube-apiserver did not come back"; }
 }
@@ -253,6 +258,7 @@ case ${1:-} in
 up) up "${2:-}" ;;
 down) enter "${2:-}" && remove ;;
 env) enter "${2:-}" && environment ;;
+stop-apiserver) enter "${2:-}" && stop_apiserver ;;
 restart-apiserver) enter "${2:-}" && restart_apiserver ;;
 *) usage ;;
 esac

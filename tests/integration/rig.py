@@ -218,7 +218,11 @@ class Cluster:
         if (self.folder / ".keyshepherd-cluster").exists():
             self._run("down", self.folder)
 
+    def stop_apiserver(self):
+        self._run("stop-apiserver", self.folder)
+
     def restart_apiserver(self):
+        """Also one that is stopped."""
         self._run("restart-apiserver", self.folder)
 
     @staticmethod
@@ -517,8 +521,9 @@ class Webhook:
     """A running `keyshepherd webhook`. `flags` come over the defaults by name, without dashes; None takes one out, a list
     repeats it."""
 
-    def __init__(self, folder, certificates, bao=None, flags=None, program=None):
+    def __init__(self, folder, certificates, bao=None, flags=None, program=None, wait="/readyz"):
         self.folder, self.certificates, self._program = Path(folder), certificates, program or keyshepherd()
+        self._wait = wait
         self.folder.mkdir(parents=True, exist_ok=True)
         self._flags = {
             "tls-cert-file": certificates.cert,
@@ -540,7 +545,7 @@ class Webhook:
             for one in value if isinstance(value, (list, tuple)) else [] if value is None else [value]:
                 command += [f"--{name}", one]
         self.process = Process(command, self.folder / f"webhook-{self.port}.log")
-        self.process.wait_ready(self.ready, 20, "keyshepherd webhook")
+        self.process.wait_ready(lambda: self.get(self._wait).status_code == 200, 20, "keyshepherd webhook")
 
     @property
     def base(self):
@@ -551,8 +556,16 @@ class Webhook:
         """What goes into clientConfig.url."""
         return self.base + "/mutate"
 
+    def get(self, path):
+        return self.http.get(self.base + path, timeout=2)
+
     def ready(self):
-        return self.http.get(self.base + "/readyz", timeout=2).status_code == 200
+        return self.get("/readyz").status_code == 200
+
+    def metric(self, name):
+        """The sum of the series that begin so."""
+        lines = self.metrics().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
     def review(self, review):
         """Posts one AdmissionReview (object or bytes) as the API server would: the requests.Response."""
@@ -600,13 +613,29 @@ def policy_rules(text):
     return rules
 
 
-def install_operator(cluster):
-    """The definitions and the RBAC of manifests/, and the operator's ServiceAccount."""
+def install(cluster, account, rbac):
+    """The definitions and one RBAC file of manifests/, and the ServiceAccount that it is for; also over another of them."""
     cluster.kubectl("apply", "--server-side", "-f", REPOSITORY / "manifests" / "crds.yaml")
-    cluster.core.create_namespace({"metadata": {"name": "keyshepherd"}})
-    cluster.core.create_namespaced_service_account("keyshepherd", {"metadata": {"name": "keyshepherd-operator"}})
-    cluster.kubectl("apply", "-f", REPOSITORY / "manifests" / "rbac.yaml")
+    for made in ({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "keyshepherd"}},
+                 {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": "keyshepherd"}}):
+        cluster.kubectl("apply", "--server-side", "-f", "-", input=made)
+    cluster.kubectl("apply", "-f", REPOSITORY / "manifests" / rbac)
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+
+
+def install_operator(cluster):
+    install(cluster, "keyshepherd-operator", "rbac.yaml")
+
+
+def account_kubeconfig(cluster, file, account, server=None):
+    """A kubeconfig with a token of a ServiceAccount of ours, and nothing more. `server` is another URL of the API server."""
+    token = cluster.token("keyshepherd", account, audience=None, seconds=24 * 3600)
+    file.write_text(json.dumps({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "keyshepherd"}}],
+        "clusters": [{"name": "c", "cluster": {"server": server or cluster.url, "certificate-authority": str(cluster.ca)}}],
+        "users": [{"name": "u", "user": {"token": token}}]}))
+    return file
 
 
 class Operator:
@@ -618,13 +647,7 @@ class Operator:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._flags = {"vault-address": bao.address, "namespace": "keyshepherd", "log-format": "json", "lease-seconds": 6,
                        "renew-seconds": 5, "retry-seconds": 1, "call-seconds": 5} | (flags or {})
-        token = cluster.token("keyshepherd", "keyshepherd-operator", audience=None, seconds=24 * 3600)
-        self.kubeconfig = self.folder / "kubeconfig"
-        self.kubeconfig.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "keyshepherd"}}],
-            "clusters": [{"name": "c", "cluster": {"server": server or cluster.url, "certificate-authority": str(cluster.ca)}}],
-            "users": [{"name": "u", "user": {"token": token}}]}))
+        self.kubeconfig = account_kubeconfig(cluster, self.folder / "kubeconfig", "keyshepherd-operator", server)
         retry_on_lost_port(self._start)
 
     def _start(self):
@@ -673,9 +696,13 @@ class Proxy:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:  # away, and perhaps back at the next
+                client.close()
+                continue
             self._pairs.append((client, server))
             for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
@@ -687,6 +714,8 @@ class Proxy:
                     time.sleep(0.05)
                 sink.sendall(data)
         for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)  # the other thread waits in recv: closing alone would tell nobody
             with contextlib.suppress(OSError):
                 end.close()
 

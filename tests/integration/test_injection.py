@@ -374,6 +374,7 @@ def test_the_agent_outlives_a_vault_that_is_away(cluster, bao, namespace, stored
 
 def test_the_webhook_asks_the_api_server_for_its_version(cluster, webhooks):
     """Design: `--kubernetes-version` is asked of the API server when absent."""
+    cluster.kubectl("apply", "--server-side", "-f", rig.REPOSITORY / "manifests" / "crds.yaml")  # it watches providers there
     asked = webhooks(**{"kubernetes-version": None, "min-kubelet-version": None, "kubeconfig": cluster.kubeconfig})
     serving = next(r for r in asked.records() if r["msg"] == "serving")
     told = cluster.get("/version")
