@@ -174,15 +174,23 @@ Ordered definition(const Kind& kind) {
         if (column.priority != 0) made["priority"] = column.priority;
         columns.push_back(made);
     }
-    const Ordered schema = {{"type", "object"},
-                            {"description", kind.doc},
-                            {"required", {"spec"}},
-                            {"properties",
-                             {{"apiVersion", {{"type", "string"}}},
-                              {"kind", {{"type", "string"}}},
-                              {"metadata", {{"type", "object"}}},
-                              {"spec", spec_schema(kind)},
-                              {"status", status_schema(kind)}}}};
+    Ordered schema = {{"type", "object"},
+                      {"description", kind.doc},
+                      {"required", {"spec"}},
+                      {"properties",
+                       {{"apiVersion", {{"type", "string"}}},
+                        {"kind", {{"type", "string"}}},
+                        {"metadata", {{"type", "object"}}},
+                        {"spec", spec_schema(kind)},
+                        {"status", status_schema(kind)}}}};
+    if (kind.named_in_annotation)
+        schema["x-kubernetes-validations"] = Ordered::array(
+            {{{"rule",
+               "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$') && "
+               "!(self.metadata.name in ['true', 't', '1', 'false', 'f', '0'])"},
+              {"message",
+               "metadata.name: a workload names it in an annotation, so it must be an RFC 1123 label that is "
+               "neither a yes nor a no, such as holysheep"}}});
     return {{"apiVersion", "apiextensions.k8s.io/v1"},
             {"kind", "CustomResourceDefinition"},
             {"metadata",

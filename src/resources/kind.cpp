@@ -885,6 +885,7 @@ constexpr std::array<Kind, 8> all = {{
      .columns = provider_columns,
      .rules = provider_rules,
      .counts = provider_counts,
+     .named_in_annotation = true,
      .in_vault = false},
     {.name = "ClusterAIProvider",
      .plural = "clusteraiproviders",
@@ -894,6 +895,7 @@ constexpr std::array<Kind, 8> all = {{
      .columns = provider_columns,
      .rules = cluster_provider_rules,
      .counts = provider_counts,
+     .named_in_annotation = true,
      .namespaced = false,
      .in_vault = false},
 }};

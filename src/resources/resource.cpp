@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 
 namespace keyshepherd::resources {
@@ -186,6 +187,14 @@ void check_whole(const Resource& resource, Reader& reader) {
     if (resource.kind->name == "VaultMount" && ("/" + spec.value("path", "") + "/").contains("/tune/"))
         reader.fault("spec.path",
                      "has a part `tune`, which in Vault's API means the settings of another mount");
+    if (resource.kind->named_in_annotation) {
+        static constexpr std::array<std::string_view, 6> words = {"true", "t", "1", "false", "f", "0"};
+        if (std::ranges::find(words, resource.name) != words.end() || resource.name.size() > 63 ||
+            resource.name.contains('.'))
+            reader.fault("metadata.name",
+                         "must be an RFC 1123 label that is neither a yes nor a no, such as holysheep: a "
+                         "workload names it in an annotation");
+    }
     if (resource.kind->name == "VaultPolicy" && spec.contains("rules") == spec.contains("hcl"))
         reader.fault("spec", "give exactly one of rules and hcl");
     if (resource.kind->name == "VaultConnection" && spec.contains("auth") && spec["auth"].size() != 1)

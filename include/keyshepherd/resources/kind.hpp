@@ -64,8 +64,9 @@ struct Kind {
     std::span<const Field> spec;
     std::span<const PrinterColumn> columns;
     std::span<const Rule> rules = {};
-    std::span<const std::string_view> facts = {};  // texts in the status, beside the conditions
+    std::span<const std::string_view> facts = {};   // texts in the status, beside the conditions
     std::span<const std::string_view> counts = {};  // numbers there
+    bool named_in_annotation = false;               // its name stands in `keyshepherd.dev/inject`
     bool namespaced = true;
     bool in_vault = true;  // an object in Vault, which the planner compares; false: only Kubernetes has it
 };

@@ -243,6 +243,14 @@ TEST(Providers, TellEveryBadFieldByItsPlace) {
             "spec.keyProbe.baseURL", "spec.keyProbe.interval", "spec.delivery.secret"));
 }
 
+TEST(Providers, HaveNamesThatAnAnnotationCanHold) {
+    for (const char* name : {"true", "0", "a.b"}) {
+        Json made = provider({});
+        made["metadata"]["name"] = name;
+        EXPECT_EQ(fields(read(made, "").faults), std::vector<std::string>{"metadata.name"}) << name;
+    }
+}
+
 TEST(Providers, OfOneNamespaceHaveNoOverrides) {
     EXPECT_EQ(fields(read(provider({{"overrides", Json::array()}}, "AIProvider"), "").faults),
               std::vector<std::string>{"spec.overrides"});
