@@ -95,10 +95,12 @@ void ClusterView::NamespaceLabels::erase(const std::string& key) {
 }
 
 ClusterView::ClusterView(asio::io_context& context, kube::Config config, View& view, inject::Catalog base,
-                         std::function<void()> news, telemetry::Log& log, telemetry::Metrics& metrics)
+                         std::string default_provider, std::function<void()> news, telemetry::Log& log,
+                         telemetry::Metrics& metrics)
     : context_(context),
       client_(context, std::move(config), fmt::format("keyshepherd/{}", version())),
       view_(view),
+      default_provider_(std::move(default_provider)),
       news_(std::move(news)),
       log_(log),
       metrics_(metrics),
@@ -166,9 +168,11 @@ void ClusterView::changed() {
         if (!each->failure.empty()) unread += fmt::format(" ({})", each->failure);
     }
     view_.unread = std::move(unread);
-    if (synced())
-        log_.info("providers read",
-                  {{"providers", view_.catalog.usable()}, {"faulty", view_.catalog.faulty()}});
+    if (!synced()) return;
+    log_.info("providers read", {{"providers", view_.catalog.usable()}, {"faulty", view_.catalog.faulty()}});
+    if (!view_.catalog.has(default_provider_))
+        log_.warn("--default-provider names no provider: `inject: \"true\"` is refused until there is one",
+                  {{"provider", default_provider_}});
 }
 
 net::Task<bool> ClusterView::stop(std::chrono::milliseconds within) {

@@ -24,10 +24,12 @@ namespace keyshepherd::webhook {
 
 class ClusterView {
 public:
-    // `base` is what the cluster's providers come over; `news` is called when something is known that
-    // requests may wait for. All outlive this, and this outlives the run of `context`.
+    // `default_provider` is warned of when nothing has that name. `base` is what the cluster's providers come
+    // over; `news` is called when something is known that requests may wait for. All outlive this, and this
+    // outlives the run of `context`.
     ClusterView(boost::asio::io_context& context, kube::Config config, View& view, inject::Catalog base,
-                std::function<void()> news, telemetry::Log& log, telemetry::Metrics& metrics);
+                std::string default_provider, std::function<void()> news, telemetry::Log& log,
+                telemetry::Metrics& metrics);
     ClusterView(const ClusterView&) = delete;
     ClusterView& operator=(const ClusterView&) = delete;
 
@@ -71,6 +73,7 @@ private:
     boost::asio::io_context& context_;
     kube::Client client_;
     View& view_;
+    std::string default_provider_;
     std::function<void()> news_;
     telemetry::Log& log_;
     telemetry::Metrics& metrics_;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 
 namespace keyshepherd::webhook {
@@ -31,10 +32,21 @@ Response wrong_method(std::string_view method, std::string_view path, std::strin
 }
 
 // A namespace or a provider and its first workload come in one `kubectl apply`; the watch tells of it some
-// milliseconds later. Well below the timeout of the webhook configuration; a provider that is unknown is most
-// likely a wrong name.
+// milliseconds later. A provider that is unknown is most likely a wrong name.
 constexpr std::chrono::milliseconds wait_for_namespace{2'000};
 constexpr std::chrono::milliseconds wait_for_provider{500};
+
+// `most`, and no more than half of what the API server gives us: /mutate?timeout=5s.
+std::chrono::milliseconds wait_within(std::string_view target, std::chrono::milliseconds most) {
+    constexpr std::string_view name = "timeout=";
+    const std::size_t at = target.find(name);
+    if (at == std::string_view::npos) return most;
+    target.remove_prefix(at + name.size());
+    unsigned seconds = 0;
+    const auto [rest, error] = std::from_chars(target.data(), target.data() + target.size(), seconds);
+    if (error != std::errc{} || seconds == 0 || seconds > 60) return most;
+    return std::min(most, std::chrono::milliseconds(seconds * 500));
+}
 
 bool is_read(std::string_view method) {
     return method == "GET" || method == "HEAD";
@@ -112,7 +124,7 @@ Response Routes::mutate(const Request& request) {
     }
     if (answer.arriving && !request.last) {
         Response later;
-        later.wait = answer.passing ? wait_for_namespace : wait_for_provider;
+        later.wait = wait_within(request.target, answer.passing ? wait_for_namespace : wait_for_provider);
         return later;
     }
     const double took = seconds();

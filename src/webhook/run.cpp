@@ -72,7 +72,8 @@ public:
                           {.limits = metrics_limits(options_.limits), .log = &log_}) {
         if (!options_.cluster) return;
         cluster_.emplace(
-            context_, *options_.cluster, view_, view_.catalog, [this] { server_.wake(); }, log_, metrics_);
+            context_, *options_.cluster, view_, view_.catalog, options_.settings.default_provider,
+            [this] { server_.wake(); }, log_, metrics_);
     }
 
     result<int> run() {

@@ -325,6 +325,19 @@ def test_the_api_server_refuses_what_is_wrong(installed, change, said):
     assert done.returncode != 0 and said in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("name", ["true", "0", "a.b", "a" * 64])
+def test_the_api_server_refuses_names_that_no_annotation_can_hold(installed, name):
+    refused = installed.request("POST", CLUSTER + "?dryRun=All", provider(name))
+    assert refused.status_code == 422 and "neither a yes nor a no" in refused.text, refused.text
+
+
+def test_a_default_provider_that_is_not_there_is_warned_of(installed, certificates, tmp_path):
+    kubeconfig = rig.account_kubeconfig(installed, tmp_path / "kubeconfig", "keyshepherd-webhook")
+    webhook = rig.Webhook(tmp_path, certificates, flags={"kubeconfig": kubeconfig, "default-provider": "holyship"})
+    assert webhook.stop() == 0
+    assert any(r["level"] == "warn" and r.get("provider") == "holyship" for r in webhook.records())
+
+
 def test_the_api_server_takes_what_is_right_and_completes_it(installed, namespace):
     full = {"vault": {"address": "https://vault.example:8200", "namespace": "team/ai", "caBundle": CA * 40, "tlsServerName": "v.internal"},
             "auth": {"type": "approle", "path": "auth/machines", "role": "r", "audience": "bao", "secretName": "s"},

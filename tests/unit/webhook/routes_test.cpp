@@ -97,10 +97,10 @@ TEST_F(RoutesTest, WaitsForLabelsAndProvidersThatMayBeOnTheirWay) {
         R"({"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","namespace":"team","operation":"CREATE",
         "kind":{"group":"apps","version":"v1","kind":"Deployment"},"object":{"apiVersion":"apps/v1","kind":"Deployment",
         "metadata":{"name":"shop","annotations":{"keyshepherd.dev/inject":"acme"}},"spec":{"template":{"spec":{"containers":[{"name":"app","image":"i"}]}}}}}})";
-    const auto ask_last = [&](bool last) {
+    const auto ask_last = [&](bool last, std::string_view target = "/mutate") {
         net::Request request;
         request.method = "POST";
-        request.target = "/mutate";
+        request.target = target;
         request.content_type = "application/json";
         request.body = body;
         request.last = last;
@@ -111,6 +111,11 @@ TEST_F(RoutesTest, WaitsForLabelsAndProvidersThatMayBeOnTheirWay) {
     EXPECT_NE(ask_last(true).body.find("\"code\":422"), std::string::npos);
     ASSERT_TRUE(view_.catalog.put(*document));
     EXPECT_EQ(ask_last(false).wait.count(), 2000);
+    EXPECT_EQ(ask_last(false, "/mutate?timeout=5s").wait.count(), 2000);
+    EXPECT_EQ(ask_last(false, "/mutate?timeout=1s").wait.count(), 500) << "the API server waits no longer";
+    for (const char* odd :
+         {"/mutate?timeout=", "/mutate?timeout=x", "/mutate?timeout=0s", "/mutate?timeout=9999999999s"})
+        EXPECT_EQ(ask_last(false, odd).wait.count(), 2000) << odd;
     EXPECT_NE(ask_last(true).body.find("\"code\":503"), std::string::npos);
     view_.namespaces.put("team", {});
     const auto answer = ask_last(false);
