@@ -100,7 +100,7 @@ std::string_view explanation(int status, std::string_view text) {
 }  // namespace
 
 result<std::optional<json>> read_answer(Question question, int status, std::string_view body,
-                                        std::string_view retry_after) {
+                                        std::string_view retry_after, const json::parser_callback_t& keep) {
     const auto refuse = [&](Errc code, std::string_view text) {
         // The query may be long, and says little.
         Error error(code, fmt::format("{} {}: Vault answers {}{}{}{}", question.method,
@@ -110,7 +110,7 @@ result<std::optional<json>> read_answer(Question question, int status, std::stri
         error.retry_after = net::retry_after(retry_after, longest_wait).value_or(std::chrono::seconds(0));
         return std::unexpected(std::move(error));
     };
-    json document = json::parse(body, nullptr, false);
+    json document = json::parse(body, keep, false);
     const bool readable = document.is_object();
     if (status >= 200 && status < 300) {
         if (readable) return document;

@@ -173,7 +173,8 @@ public:
 
     // The document, or nullopt when what was asked for is absent.
     Task<result<std::optional<json>>> ask(std::string_view operation, std::string method, std::string path,
-                                          std::string body, Deadline deadline);
+                                          std::string body, Deadline deadline,
+                                          json::parser_callback_t keep = nullptr);
     Task<result<Health>> health(Deadline deadline);
     Task<void> sign_off(Deadline deadline);
     bool breaker_open() const { return breaker_.open(); }
@@ -403,7 +404,8 @@ Task<result<Health>> Client::State::health(Deadline deadline) {
 }
 
 Task<result<std::optional<json>>> Client::State::ask(std::string_view operation, std::string method,
-                                                     std::string path, std::string body, Deadline deadline) {
+                                                     std::string path, std::string body, Deadline deadline,
+                                                     json::parser_callback_t keep) {
     co_await asio::this_coro::throw_if_cancelled(false);
     const Secret kept(std::move(body));
     if (!is_safe_path(path)) co_return fail(Errc::invalid, "a path in Vault cannot be sent as it is");
@@ -415,7 +417,8 @@ Task<result<std::optional<json>>> Client::State::ask(std::string_view operation,
         const unsigned generation = generation_;
         auto answer = co_await send_paced(operation, method, path, kept.text, token_, deadline);
         if (!answer) co_return std::unexpected(std::move(answer).error());
-        auto read = read_answer({method, path}, answer->status, answer->body, answer->header("retry-after"));
+        auto read =
+            read_answer({method, path}, answer->status, answer->body, answer->header("retry-after"), keep);
         net::wipe(answer->body);
         if (read || (answer->status != 403 && read.error().code != Errc::unauthorized)) co_return read;
         if (read.error().code == Errc::not_found) co_return read;
@@ -684,9 +687,10 @@ Task<result<std::optional<json>>> Client::read(std::string path, Deadline deadli
     co_return data_of(co_await state->ask("read", "GET", std::move(path), "", deadline));
 }
 
-Task<result<std::optional<json>>> Client::list(std::string path, Deadline deadline) {
+Task<result<std::optional<json>>> Client::list(std::string path, Deadline deadline,
+                                               json::parser_callback_t keep) {
     const auto state = state_;
-    co_return data_of(co_await state->ask("list", "LIST", std::move(path), "", deadline));
+    co_return data_of(co_await state->ask("list", "LIST", std::move(path), "", deadline, std::move(keep)));
 }
 
 Task<result<Written>> Client::write(std::string path, json body, Deadline deadline) {

@@ -26,9 +26,10 @@ struct Question {
 // not_found (the mount, the role or the accessor does not exist, or what a write needs is absent), conflict
 // (check-and-set, or exists already), throttled and unavailable (with retry_after when the answer named one),
 // protocol (no JSON where it has to be). The message holds method and path, and what Vault said, shortened to
-// one line.
+// one line. `keep` sees each part as it is parsed, at its depth in the document, and says what stays in it.
 result<std::optional<nlohmann::json>> read_answer(Question question, int status, std::string_view body,
-                                                  std::string_view retry_after = {});
+                                                  std::string_view retry_after = {},
+                                                  const nlohmann::json::parser_callback_t& keep = nullptr);
 
 // The document's warnings.
 std::vector<std::string> warnings(const nlohmann::json& document);

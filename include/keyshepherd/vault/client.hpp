@@ -90,8 +90,10 @@ public:
 
     // The answer's data; nullopt: absent. A deleted version of KV v2 comes with its metadata and data null.
     net::Task<result<std::optional<nlohmann::json>>> read(std::string path, net::Deadline deadline);
-    // Likewise, of method LIST: {"keys": […], …}; nullopt: none.
-    net::Task<result<std::optional<nlohmann::json>>> list(std::string path, net::Deadline deadline);
+    // Likewise, of method LIST: {"keys": […], …}; nullopt: none. Of an answer that is too large to be kept
+    // whole `keep` takes and drops parts, as in read_answer().
+    net::Task<result<std::optional<nlohmann::json>>> list(std::string path, net::Deadline deadline,
+                                                          nlohmann::json::parser_callback_t keep = nullptr);
     net::Task<result<Written>> write(std::string path, nlohmann::json body, net::Deadline deadline);
     // Success also when it was absent.
     net::Task<result<void>> remove(std::string path, net::Deadline deadline);

@@ -129,6 +129,19 @@ TEST(Answer, KeepsWhatIsThere) {
     }
 }
 
+TEST(Answer, DropsWhatWasTaken) {
+    int seen = 0;
+    const auto take = [&seen](int depth, json::parse_event_t event, json& part) {
+        if (depth != 2 || event != json::parse_event_t::object_end) return true;
+        seen += part.value("a", 0);
+        return false;
+    };
+    const auto read =
+        read_answer({"LIST", "a"}, 200, R"({"data":{"x":{"a":1},"y":{"a":2}},"warnings":["w"]})", {}, take);
+    EXPECT_EQ(said(read), json::parse(R"({"data":{},"warnings":["w"]})"));
+    EXPECT_EQ(seen, 3);
+}
+
 TEST(Answer, TakesOverHowLongToWait) {
     const auto wait = [](std::string_view retry_after) {
         return read_answer({"GET", "a"}, 429, R"({"errors":["x"]})", retry_after).error().retry_after.count();
