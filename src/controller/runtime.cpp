@@ -59,6 +59,12 @@ Runtime::Runtime(boost::asio::io_context& context_, const Options& options_, tel
 void Runtime::wake(const Key& key, milliseconds in) {
     if (key.kind == nullptr) return;
     if (const auto at = later_.find(key); at != later_.end()) at->second.woken = true;
+    if (store.contains(key)) woken_.insert(key);
+    queue.add(key, SteadyClock::now() + in);
+    changed.notify_one();
+}
+
+void Runtime::rest(const Key& key, milliseconds in) {
     queue.add(key, SteadyClock::now() + in);
     changed.notify_one();
 }
@@ -109,6 +115,7 @@ void Runtime::start_over() {
 void Runtime::forget(const Key& key) {
     store.erase(key);
     later_.erase(key);
+    woken_.erase(key);
     queue.forget(key);
     secrets.forget(key);
 }

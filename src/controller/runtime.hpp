@@ -42,7 +42,12 @@ public:
 
     // ---- the queue
 
+    // Something asks for a look: Vault itself is asked then.
     void wake(const Key& key, milliseconds in = milliseconds(0));
+    // Looks again after so long because time goes by, and not for any other reason.
+    void rest(const Key& key, milliseconds in);
+    // Whether the look that begins was asked for.
+    bool take_woken(const Key& key) { return woken_.erase(key) > 0; }
     // How long to wait after a failure: doubles, and within a minute of Vault's return everything is looked
     // at.
     milliseconds retry_in(const Key& key);
@@ -102,6 +107,7 @@ public:
     net::Signal changed;  // something may be due
 
 private:
+    std::set<Key> woken_;  // of those that wait; at rest it is empty
     std::map<Key, Later> later_;
     std::deque<std::pair<Deadline, Key>> later_order_;
     std::set<Key> holding_;  // connections whose finalizer is being written

@@ -1,5 +1,6 @@
 #include "turn.hpp"
 
+#include <keyshepherd/fsm/resync.hpp>
 #include <keyshepherd/kube/random.hpp>
 #include <keyshepherd/planner/status.hpp>
 
@@ -17,7 +18,8 @@ Turn::Turn(Runtime& runtime, Key key, EntryPtr entry)
     : vault_path_(planner::claim(entry->resource)),
       runtime_(runtime),
       key_(std::move(key)),
-      entry_(std::move(entry)) {}
+      entry_(std::move(entry)),
+      asked_(runtime.take_woken(key_)) {}
 
 Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
     const EntryPtr connection = runtime_.store.find(through);
@@ -37,11 +39,14 @@ Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
     co_return Way{connection, *session, *std::move(reserved)};
 }
 
-milliseconds Turn::resync() const {
+milliseconds Turn::period() const {
     const auto period =
         resources::seconds_of(resource().spec.value("resyncPeriod", Json("5m"))).value_or(300);
-    return milliseconds(static_cast<long>(static_cast<double>(std::max<std::int64_t>(period, 1)) * 1000.0 *
-                                          (0.8 + 0.2 * kube::random_unit())));
+    return std::chrono::seconds(std::max<std::int64_t>(period, 1));
+}
+
+milliseconds Turn::resync() const {
+    return std::chrono::floor<milliseconds>(fsm::next_look(period(), kube::random_unit()));
 }
 
 Task<void> Turn::report(Finding finding) {

@@ -40,6 +40,7 @@ protected:
 
     bool deleting() const { return !entry_->resource.deletion_time.empty(); }
     const resources::Resource& resource() const { return entry_->resource; }
+    milliseconds period() const;  // resyncPeriod
     milliseconds resync() const;
     Task<void> report(Finding finding);
     Task<void> refuse(std::string reason, std::string message, std::optional<bool> synced = std::nullopt);
@@ -60,6 +61,7 @@ protected:
     Runtime& runtime_;
     const Key key_;
     const EntryPtr entry_;  // as it was when the turn began
+    const bool asked_;      // for another reason than that time has gone by
 };
 
 class ConnectionTurn : public Turn {
@@ -80,6 +82,11 @@ public:
 
 private:
     Task<EntryPtr> owner(std::string vault);
+    // How old the snapshot is that shows everything as it was found the last time; nullopt: Vault has to be
+    // asked about the object. On a snapshot nothing is decided, written or told.
+    Task<std::optional<milliseconds>> confirmed(const Way& way, const planner::Standing& standing);
+    // Until the next look, when nothing happens. `age`: of the snapshot that has confirmed it.
+    Again rest(std::optional<milliseconds> age = std::nullopt);
     Task<Again> converge(const Way& way, const planner::Observation& observed,
                          const planner::Standing& standing, std::string claim);
     Task<Again> remove(const Way& way, const planner::Observation& observed,

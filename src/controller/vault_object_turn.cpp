@@ -1,5 +1,7 @@
 #include "turn.hpp"
 
+#include <keyshepherd/fsm/resync.hpp>
+#include <keyshepherd/kube/random.hpp>
 #include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
@@ -29,7 +31,7 @@ Task<Again> VaultObjectTurn::reconcile() {
     if (!entry_->faults.empty() && !deleting()) co_return co_await invalid();
     if (later && !deleting() && later->generation == resource().generation) {
         co_await report(later->finding);
-        co_return later->woken ? milliseconds(0) : resync();
+        co_return later->woken ? milliseconds(0) : rest();
     }
 
     const auto reached = co_await way(connection_of(resource()));
@@ -59,11 +61,40 @@ Task<Again> VaultObjectTurn::reconcile() {
         const auto settled = co_await cut_off(*reached, judgement.rights);
         if (resource().cut_off || settled) co_return settled;
     }
+    if (const auto age = co_await confirmed(*reached, standing)) {
+        runtime_.queue.forget(key_);
+        co_return rest(age);
+    }
     auto observed =
         co_await reconcile::observe(reached->session->vault, resource(), standing, runtime_.soon());
     if (!observed) co_return co_await failed(reached->connection, observed.error());
     if (deleting()) co_return co_await remove(*reached, *observed, standing);
     co_return co_await converge(*reached, *observed, standing, claim);
+}
+
+Task<std::optional<milliseconds>> VaultObjectTurn::confirmed(const Way& way,
+                                                             const planner::Standing& standing) {
+    const bool as_told = standing.owner && resource().finalized &&
+                         planner::ready_reason(entry_->status) == "Reconciled" &&
+                         entry_->status.value("observedGeneration", std::int64_t{0}) == resource().generation;
+    // A snapshot is younger than any write of ours: until the next look that nobody asked for, more time goes
+    // by than a snapshot may be old.
+    if (asked_ || deleting() || !as_told) co_return std::nullopt;
+    const auto seen =
+        co_await way.session->snapshots.observe(resource(), fsm::oldest_answer(period()), runtime_.soon());
+    if (!seen || planner::plan(resource(), seen->observed, standing).verdict != Verdict::in_sync)
+        co_return std::nullopt;
+    co_return std::chrono::ceil<milliseconds>(seen->age);
+}
+
+Again VaultObjectTurn::rest(std::optional<milliseconds> age) {
+    const milliseconds wait =
+        age ? std::chrono::floor<milliseconds>(fsm::next_look(period(), *age, kube::random_unit()))
+            : resync();
+    if (const SessionPtr session = runtime_.sessions.find(connection_of(resource())))
+        session->snapshots.expect(resource(), SteadyClock::now() + wait);
+    runtime_.rest(key_, wait);
+    return std::nullopt;
 }
 
 Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation& observed,
@@ -72,7 +103,7 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
     const planner::Plan plan = planner::plan(resource(), observed, standing);
     if (plan.verdict == Verdict::refused) {
         co_await refuse(plan.reason, plan.message, false);
-        co_return resync();
+        co_return rest();
     }
     const bool same_generation =
         entry_->status.value("observedGeneration", std::int64_t{0}) == resource().generation;
@@ -85,7 +116,7 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
                          .message = difference(plan),
                          .synced = false,
                          .drifted = true});
-        co_return resync();
+        co_return rest();
     }
     if (!standing.owner || !resource().finalized) {
         // What we are about to make or to take over is written down first: after a crash it is still
@@ -135,7 +166,7 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
         for (const Key& dependent : runtime_.store.dependents(key_)) runtime_.wake(dependent);
     if (finding.changed && runtime_.tell_later(key_, finding, resource().generation)) co_return std::nullopt;
     co_await report(finding);
-    co_return resync();
+    co_return rest();
 }
 
 Task<Again> VaultObjectTurn::remove(const Way& way, const planner::Observation& observed,

@@ -59,6 +59,11 @@ Task<result<SessionPtr>> Sessions::open(Key key, resources::Resource connection,
     co_return made;
 }
 
+SessionPtr Sessions::find(const Key& key) const {
+    const auto at = sessions_.find(key);
+    return at == sessions_.end() ? nullptr : at->second;
+}
+
 void Sessions::forget(const Key& key, const resources::Resource& connection) {
     const auto at = sessions_.find(key);
     if (at == sessions_.end()) return;

@@ -5,6 +5,7 @@
 
 #include <keyshepherd/kube/client.hpp>
 #include <keyshepherd/net/signal.hpp>
+#include <keyshepherd/reconcile/snapshot.hpp>
 #include <keyshepherd/reconcile/token_index.hpp>
 #include <keyshepherd/telemetry/operator_metrics.hpp>
 #include <keyshepherd/vault/client.hpp>
@@ -31,7 +32,8 @@ struct Session {
     Session(boost::asio::io_context& context, net::Origin origin, net::ClientTls tls, vault::Login login,
             vault::Options options, vault::Counters counters)
         : http(context, std::move(origin), std::move(tls)),
-          vault(context, http, std::move(login), std::move(options), std::move(counters)) {}
+          vault(context, http, std::move(login), std::move(options), std::move(counters)),
+          snapshots(context.get_executor(), vault) {}
 
     // The policies of our own token, asked for once.
     Task<result<std::set<std::string>>> reserved_policies(Deadline deadline);
@@ -39,6 +41,7 @@ struct Session {
     net::Client http;
     vault::Client vault;
     reconcile::TokenIndex tokens;
+    reconcile::Snapshots snapshots;
     std::string uid;  // of the VaultConnection as it was read
     std::int64_t generation = 0;
 
@@ -62,6 +65,8 @@ public:
     // is asked for with the first request. Errc::disallowed for an address that the operator does not allow,
     // Errc::unauthorized when there is nothing to log in with.
     Task<result<SessionPtr>> open(Key key, resources::Resource connection, Deadline deadline);
+    // The session that is open; null: none.
+    SessionPtr find(const Key& key) const;
     // Drops the session of another state of the connection; whoever uses it goes on.
     void forget(const Key& key, const resources::Resource& connection);
     void close(const Key& key);

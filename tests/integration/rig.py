@@ -473,6 +473,7 @@ class Bao:
             path "auth/token/revoke-accessor" { capabilities = ["update"] }
             path "identity/lookup/entity" { capabilities = ["update"] }
             path "identity/entity/id/*" { capabilities = ["read", "update"] }
+            path "sys/policies/detailed/acl" { capabilities = ["list"] }
         """)
         self.root.write_data(f"auth/kubernetes/role/{role}", data={
             "bound_service_account_names": [account], "bound_service_account_namespaces": ["*"], "audience": "vault",

@@ -98,6 +98,75 @@ def test_a_steady_state_writes_nothing_anywhere(team, bao, installed):
                         for k, n in (("VaultPolicy", "p"), ("VaultAppRole", "r"))], "no status write"
 
 
+def many(team, count, seconds):
+    """So many policies p0, p1, … made at once, and Ready."""
+    policies = [team.policy(f"p{i}", resyncPeriod=f"{seconds}s") for i in range(count)]
+    team.apply({"apiVersion": "v1", "kind": "List", "items": policies})
+
+    def ready():
+        items = team.cluster.get(f"/apis/{rig.GROUP}/namespaces/{team.ns}/vaultpolicies")["items"]
+        return sum(any(c["reason"] == "Reconciled" for c in item.get("status", {}).get("conditions", [])) for item in items) == count
+
+    wait_until(ready, 30, "all Ready")
+
+
+def lists(bao, since=0):
+    return [r for r in requests(bao, since, ("list",)) if r[1].startswith("sys/policies/detailed/acl")]
+
+
+def test_many_policies_and_mounts_are_read_at_once_and_a_hand_edit_is_repaired_as_soon(team, bao):
+    period, count, sweeps = 5, 40, 3
+    team.apply(custom("VaultMount", team.ns, "kv", path=f"{team.ns}/kv", type="kv", options={"version": "2"}, description="ours",
+                      deletionPolicy="Delete", resyncPeriod=f"{period}s"))
+    many(team, count, period)
+    wait_until(lambda: lists(bao), 4 * period, "one question about all policies")
+    time.sleep(period)
+    since = len(bao.audit())
+    time.sleep(period * sweeps)
+    asked, singly = lists(bao, since), [r for r in requests(bao, since, ("read",)) if team.ns in r[1]]
+    writes = [r for r in requests(bao, since) if team.ns in r[1]]
+    print(f"{len(asked)} lists and {len(singly)} single reads of {count} policies in {sweeps} periods")
+    assert len(asked) + len(singly) < count * sweeps / 3 and asked and writes == []
+
+    # The worst moment: the answer that was just given out does not show it, and has to do for a while.
+    wanted, worst = team.vault_policy("p7"), 0
+    for _ in range(3):
+        before = len(lists(bao))
+        wait_until(lambda: len(lists(bao)) > before, 2 * period, "the next list", every=0.02)
+        bao.root.sys.create_or_update_policy(f"{team.ns}-p7", 'path "*" { capabilities = ["sudo"] }')
+        bao.root.sys.tune_mount_configuration(f"{team.ns}/kv", description="by hand")
+        began = time.monotonic()
+        wait_until(lambda: team.vault_policy("p7") == wanted and
+                   bao.root.sys.list_mounted_secrets_engines()["data"][f"{team.ns}/kv/"]["description"] == "ours",
+                   2 * period, "repaired", every=0.05)
+        worst = max(worst, time.monotonic() - began)
+    print(f"repaired after {worst:.2f} s at most with resyncPeriod {period} s")
+    assert worst <= period + 1
+
+
+def test_an_operator_that_may_not_list_policies_reads_them_singly(installed, bao, operator):
+    team = Team(installed, bao)
+    bao.root.sys.create_or_update_policy("no-list", """
+        path "sys/policies/acl/*" { capabilities = ["create", "read", "update", "delete"] }""")
+    bao.root.write_data("auth/kubernetes/role/no-list", data={
+        "bound_service_account_names": ["keyshepherd-vault"], "bound_service_account_namespaces": [team.ns], "audience": "vault",
+        "token_policies": ["no-list"], "token_ttl": "1h"})
+    connection = team.stored("VaultConnection", "main")
+    connection["spec"]["auth"]["kubernetes"]["role"] = "no-list"
+    team.apply({k: connection[k] for k in ("apiVersion", "kind", "spec")} | {"metadata": {"name": "main", "namespace": team.ns}})
+    refused = operator.metric('keyshepherd_vault_requests_total{code="403",operation="list"')
+    many(team, 30, 3)
+    wait_until(lambda: operator.metric('keyshepherd_vault_requests_total{code="403",operation="list"') > refused, 12, "a refused list")
+    since = len(bao.audit())
+    time.sleep(6)
+    singly = [r for r in requests(bao, since, ("read",)) if team.ns in r[1]]
+    assert len(singly) >= 2 * 30
+    assert operator.metric('keyshepherd_vault_requests_total{code="403",operation="list"') == refused + 1, "remembered"
+    assert team.condition("VaultPolicy", "p3")["reason"] == "Reconciled" and team.condition("VaultConnection", "main")["status"] == "True"
+    assert team.events("PermissionDenied") == []
+    installed.kubectl("delete", "namespace", team.ns, "--wait=false")
+
+
 def test_a_lost_role_is_made_again_with_its_role_id(team, bao):
     team.apply(team.role())
     team.wait_reason("VaultAppRole", "r", "Reconciled")
