@@ -40,7 +40,7 @@ std::optional<Duration> BulkRead::age(Instant now) const {
 bool BulkRead::pays(Instant now, Duration oldest) {
     if (fewest_ <= 1) return true;
     // This look is one of them.
-    const std::size_t enough = std::max(fewest_, objects_ / 4) - 1;
+    const std::size_t enough = std::max(fewest_, objects_ / 2) - 1;
     std::size_t count = 0;
     for (auto at = expected_.begin(); count < enough && at != expected_.end() && *at <= now + oldest; ++at)
         ++count;
