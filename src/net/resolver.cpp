@@ -1,5 +1,6 @@
 #include "resolver.hpp"
 
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
 #include <netdb.h>

@@ -2,6 +2,8 @@
 
 #include <keyshepherd/net/server.hpp>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <cxxabi.h>
 #include <fmt/format.h>
 
