@@ -2,9 +2,9 @@
 // and then taken away piece by piece. A login by AppRole belongs to an entity whose alias is the role-id;
 // while that is disabled no login succeeds and no token of it is good
 // (https://openbao.org/docs/concepts/identity/).
-#include "failpoint.hpp"
 #include "turn.hpp"
 
+#include <keyshepherd/reconcile/failpoint.hpp>
 #include <keyshepherd/reconcile/secret_id.hpp>
 
 #include <fmt/format.h>

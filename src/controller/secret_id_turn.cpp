@@ -1,10 +1,10 @@
-#include "failpoint.hpp"
 #include "rollout.hpp"
 #include "turn.hpp"
 
 #include <keyshepherd/kube/secret.hpp>
 #include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/reconcile/failpoint.hpp>
 #include <keyshepherd/reconcile/secret_id.hpp>
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "failpoint.hpp"
+#include <keyshepherd/reconcile/failpoint.hpp>
 
 #ifdef KEYSHEPHERD_FAILPOINTS
 
@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <string>
 
-namespace keyshepherd::controller {
+namespace keyshepherd {
 
 void failpoint(std::string_view name) {
     static const std::string_view wanted = [] {
@@ -20,6 +20,6 @@ void failpoint(std::string_view name) {
     if (wanted.substr(0, wanted.find(':')) == name && --left == 0) std::raise(SIGKILL);
 }
 
-}  // namespace keyshepherd::controller
+}  // namespace keyshepherd
 
 #endif

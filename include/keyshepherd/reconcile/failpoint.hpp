@@ -5,7 +5,7 @@
 
 #include <string_view>
 
-namespace keyshepherd::controller {
+namespace keyshepherd {
 
 #ifdef KEYSHEPHERD_FAILPOINTS
 void failpoint(std::string_view name);
@@ -13,4 +13,4 @@ void failpoint(std::string_view name);
 inline void failpoint(std::string_view) {}
 #endif
 
-}  // namespace keyshepherd::controller
+}  // namespace keyshepherd
