@@ -149,7 +149,9 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
         event(drift ? kube::Event::Type::warning : kube::Event::Type::normal, reason, "Write", note);
     }
     runtime_.queue.forget(key_);
-    std::string role_id = plan.role_id;
+    // What was read before is not what was put back.
+    std::string role_id = resource().spec.value("roleID", "");
+    if (role_id.empty()) role_id = plan.role_id;
     if (key_.kind->name == "VaultAppRole" && role_id.empty() &&
         (resource().role_id.empty() || plan.verdict == Verdict::create)) {
         const auto answer = co_await vault.read(planner::claim(resource()) + "/role-id", runtime_.soon());
