@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <exception>
 #include <iostream>
 
@@ -66,6 +67,22 @@ result<ResourceFiles> read_files(const Source& source) {
 ConnectionName connection_of(const resources::Resource& resource) {
     const resources::Json& ref = resource.spec.at("connectionRef");
     return {ref.value("namespace", resource.ns), ref.at("name").get<std::string>()};
+}
+
+bool is_secret_id(const resources::Resource& resource) {
+    return resource.kind->name == "VaultSecretID";
+}
+
+const resources::Resource* role_of(const resources::Resource& secret_id, const GivenResources& given) {
+    const auto name = secret_id.spec.at("appRoleRef").at("name").get<std::string>();
+    const auto is_it = [&](const resources::Resource& each) {
+        return each.kind->name == "VaultAppRole" && each.ns == secret_id.ns && each.name == name;
+    };
+    if (const auto at = std::ranges::find_if(given.resources, is_it, &FileResource::resource);
+        at != given.resources.end())
+        return &at->resource;
+    const auto at = std::ranges::find_if(given.leaving, is_it);
+    return at == given.leaving.end() ? nullptr : &*at;
 }
 
 result<GivenResources> read_given(const Source& source, double timeout_seconds) {

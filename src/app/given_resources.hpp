@@ -28,8 +28,11 @@ struct GivenResources {
     std::vector<resources::Resource> leaving;  // of a cluster: being deleted, and the operator's alone
 };
 
-// The VaultConnection that a resource refers to.
+// The VaultConnection that a resource refers to; not of a VaultSecretID, which has that of its role.
 ConnectionName connection_of(const resources::Resource& resource);
+bool is_secret_id(const resources::Resource& resource);
+// The VaultAppRole of a VaultSecretID; null: it is not among what was given.
+const resources::Resource* role_of(const resources::Resource& secret_id, const GivenResources& given);
 
 // An Error when a file has a fault, or when there is nothing of ours. One resource of the cluster with faults
 // hides no other: it is warned of on standard error, and left out. `timeout_seconds` is of one request to the

@@ -5,6 +5,7 @@
 #include "given_resources.hpp"
 #include "operator_policy_text.hpp"
 #include "plan_report.hpp"
+#include "secret_id_files.hpp"
 
 #include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
@@ -35,6 +36,7 @@ struct VaultFlags {
     std::string ca_file;
     std::string tls_server_name;
     std::string vault_namespace;
+    SecretFiles secret_files;
     std::string output = "text";
     double timeout_seconds = 60;
 };
@@ -116,10 +118,10 @@ public:
     }
 
 private:
-    net::Deadline deadline() const {
-        return net::SteadyClock::now() +
-               std::chrono::milliseconds(static_cast<long>(flags_.timeout_seconds * 1000));
+    std::chrono::milliseconds timeout() const {
+        return std::chrono::milliseconds(static_cast<long>(flags_.timeout_seconds * 1000));
     }
+    net::Deadline deadline() const { return net::SteadyClock::now() + timeout(); }
 
     net::Task<result<void>> go(vault::Client& vault) {
         const auto policies = co_await reconcile::own_policies(vault, deadline());
@@ -127,14 +129,27 @@ private:
         for (const std::string& policy : *policies) reserved_.insert(policy);
         warn_of_no_grants();
         std::size_t elsewhere = 0;
+        std::size_t secret_ids = 0;
+        SecretIdVault secret_id_vault{.client = vault,
+                                      .name = reconcile::vault_name(flags_.address, flags_.vault_namespace),
+                                      .timeout = timeout()};
         for (const FileResource& file : given_.resources) {
+            if (flags_.source.from_cluster && is_secret_id(file.resource)) {
+                ++secret_ids;
+                continue;
+            }
             if (flags_.source.from_cluster && !file.resource.claim.empty() && !is_here(file.resource)) {
                 ++elsewhere;
                 continue;
             }
             if (isatty(STDERR_FILENO) == 1 && given_.resources.size() > 20)
                 std::cerr << fmt::format("\r{}/{} ", rows_.size() + 1, given_.resources.size()) << std::flush;
-            ReportRow row = co_await one(vault, file);
+            ReportRow row;
+            if (is_secret_id(file.resource))
+                row = co_await secret_id(secret_id_vault, file);
+            else
+                row = co_await one(vault, file);
+            row_of_.emplace(row.resource, rows_.size());
             rows_.push_back(std::move(row));
         }
         if (isatty(STDERR_FILENO) == 1 && given_.resources.size() > 20) std::cerr << "\r          \r";
@@ -142,6 +157,11 @@ private:
             std::cerr << fmt::format(
                 "warning: {} resources are in another Vault than {}, and were left out\n", elsewhere,
                 flags_.address);
+        if (secret_ids > 0)
+            std::cerr << fmt::format(
+                "warning: {} VaultSecretIDs were left out: what they publish is in Secrets, which are not "
+                "read here; their status tells of them: kubectl get vaultsecretid -A\n",
+                secret_ids);
         co_return result<void>();
     }
 
@@ -155,8 +175,8 @@ private:
     void warn_of_no_grants() const {
         std::set<ConnectionName> absent;
         for (const FileResource& file : given_.resources)
-            if (ConnectionName name = connection_of(file.resource); !given_.connections.contains(name))
-                absent.insert(std::move(name));
+            if (!is_secret_id(file.resource) && !given_.connections.contains(connection_of(file.resource)))
+                absent.insert(connection_of(file.resource));
         for (const auto& [ns, name] : absent)
             std::cerr << fmt::format(
                 "warning: VaultConnection {}/{} is not among what was given, so its grants are not looked "
@@ -218,6 +238,67 @@ private:
         co_return row;
     }
 
+    // Comes behind its role: the order of the table of kinds.
+    net::Task<ReportRow> secret_id(SecretIdVault& vault, const FileResource& file) {
+        const resources::Resource& resource = file.resource;
+        const std::string role_name =
+            fmt::format("VaultAppRole {}/{}", resource.ns, resource.spec.at("appRoleRef").value("name", ""));
+        ReportRow row{.resource = resource.text(), .claim = "secret-id of " + role_name, .place = file.place};
+        const resources::Resource* role = role_of(resource, given_);
+        if (role == nullptr) {
+            refuse(row, "RoleNotFound",
+                   fmt::format("spec.appRoleRef.name: {} is not among what was given; give its file too",
+                               role_name));
+            co_return row;
+        }
+        row.claim = planner::claim(*role) + "/secret-id";
+        if (flags_.secret_files.folder.empty()) {
+            refuse(
+                row, "NoSecretsDir",
+                "give --secrets-dir, the folder below which <namespace>/<secretName>/role_id and secret_id "
+                "lie");
+            co_return row;
+        }
+        const std::string folder = resource.ns + "/" + resource.spec.value("secretName", "");
+        if (const auto [first, fresh] = claims_.try_emplace("files " + folder, row.resource); !fresh) {
+            refuse(row, "Conflict",
+                   fmt::format("spec.secretName: {} is also what {} is about", folder, first->second));
+            co_return row;
+        }
+        if (resource.paused) {
+            row.warnings.push_back("it is left alone: keyshepherd.dev/paused is true");
+            co_return row;
+        }
+        if (role->cut_off) {
+            refuse(row, "CutOff",
+                   role_name +
+                       " is cut off: nothing is issued until its annotation keyshepherd.dev/cut-off is taken "
+                       "away");
+            co_return row;
+        }
+        const ReportRow& of_role = rows_[row_of_.at(role->text())];
+        if (!of_role.error.empty() || of_role.plan.verdict == planner::Verdict::refused) {
+            refuse(row, "RoleNotReady", role_name + " is not as it should be");
+            co_return row;
+        }
+        if (!resource.spec.value("rolloutRestartTargets", planner::Json::array()).empty())
+            row.warnings.push_back(
+                "spec.rolloutRestartTargets: no workload is restarted without a cluster; what a rotation "
+                "replaced is destroyed when spec.overlap has passed, whoever still uses it");
+        SecretIdFiles files(vault, flags_.secret_files, resource,
+                            {.path = planner::claim(*role),
+                             .role_id = role->spec.value("roleID", ""),
+                             .is_there = apply_ || of_role.plan.verdict != planner::Verdict::create,
+                             .revoke_tokens = role->spec.value("revokeTokens", false)},
+                            apply_);
+        auto planned = co_await files.run();
+        if (!planned)
+            row.error = planned.error().message;
+        else
+            row.plan = *std::move(planned);
+        co_return row;
+    }
+
     // In a plan the mount of a new role may be no more than planned itself.
     bool will_be_mounted(const resources::Resource& role) const {
         return std::ranges::find(new_mounts_, "sys/auth/" + role.spec.value("mount", "")) !=
@@ -231,6 +312,7 @@ private:
     std::map<std::string, std::string> claims_;
     std::vector<std::string> new_mounts_;
     std::vector<ReportRow> rows_;
+    std::map<std::string, std::size_t> row_of_;  // by the resource
 };
 
 int failed(const Error& error) {
@@ -297,6 +379,23 @@ CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flag
                          "What Vault's certificate is for; default: the address's host");
     add_environment_flag(*command, "vault-namespace", flags.vault_namespace,
                          "Namespace in Vault; also VAULT_NAMESPACE, BAO_NAMESPACE");
+    add_environment_flag(*command, "secrets-dir", flags.secret_files.folder,
+                         "Folder for what VaultSecretIDs publish: <namespace>/<secretName>/role_id and "
+                         "secret_id, mode 0600");
+    add_environment_flag(
+        *command, "owner", flags.secret_files.owner,
+        "Name of this installation in the metadata of its secret-ids. Two with one name that "
+        "do not share --secrets-dir destroy each other's")
+        ->check(CLI::Validator(
+            [](const std::string& name) {
+                return !name.empty() && name.size() <= 63 &&
+                               name.find_first_not_of(
+                                   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                   "0123456789._-") == std::string::npos
+                           ? std::string()
+                           : std::string("must be up to 63 letters, digits, '.', '_' and '-'");
+            },
+            "NAME"));
     command->add_option("-o,--output", flags.output, "text or json")
         ->check(CLI::IsMember({"text", "json"}))
         ->capture_default_str();
@@ -325,7 +424,9 @@ void add_apply_command(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<VaultFlags>();
     add(app, "apply",
         "Make a live Vault equal to the custom resources of files, once, with no cluster\n\n"
-        "Nothing is removed. A resource that says adoptionPolicy keeps its word about what is there already.",
+        "Nothing is removed but secret-ids that were replaced. A resource that says adoptionPolicy keeps its "
+        "word about what is there already. A rotation that is due happens at the next apply, and the old "
+        "secret-id is destroyed by the first one after its overlap: run it as often as that asks for.",
         *flags)
         ->callback([flags, &exit_code] { exit_code = finish(*flags, true); });
 }

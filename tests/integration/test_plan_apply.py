@@ -1,9 +1,14 @@
 """`keyshepherd plan` and `apply` on files, against a real OpenBao of the test's own and with no cluster at all."""
 
+import datetime
+import itertools
 import json
 import os
+import shutil
 import subprocess
+import time
 
+import hvac
 import pytest
 import rig
 import yaml
@@ -199,3 +204,268 @@ def test_a_missing_mount_a_denied_path_and_a_vault_that_is_away(run, empty_bao, 
 def test_hcl_that_vault_refuses_is_told_in_its_words(run):
     done = run("apply", resource("VaultPolicy", "x", {"name": "ai-bad", "hcl": 'path "a" { capabilities = [ }'}))
     assert done.returncode == 1 and "failed" in done.stdout and "parse" in done.stdout, done.stdout
+
+
+# ---- secret-ids ----------------------------------------------------------------------------------------------------------
+
+
+class SecretIds:
+    """A VaultSecretID `app` of the role `ai-app` in files, under a Vault of the module's."""
+
+    counter = itertools.count(1)
+
+    def __init__(self, run, bao, folder):
+        self.run, self.bao, self.folder = run, bao, folder
+        self.role = f"ai-app-{next(self.counter)}"
+        self.said = ""
+        if "approle/" not in bao.root.sys.list_auth_methods()["data"]:
+            bao.root.sys.enable_auth_method("approle")
+
+    def documents(self, rotate=None, role=None, **spec):
+        secret_id = {"apiVersion": rig.GROUP, "kind": "VaultSecretID", "metadata": {"name": "app", "namespace": "ai"},
+                     "spec": {"appRoleRef": {"name": "role"}, "overlap": "5s"} | spec}
+        if rotate:
+            secret_id["metadata"]["annotations"] = {"keyshepherd.dev/rotate-now": rotate}
+        return secret_id, resource("VaultAppRole", "role", {"name": self.role, "tokenTTL": "1h"} | (role or {}))
+
+    def call(self, command, *arguments, environment=(), code=None, **changes):
+        done = self.run(command, *self.documents(**changes), arguments=["--secrets-dir", self.folder, *arguments],
+                        environment=environment)
+        self.said += done.stdout + done.stderr
+        assert code is None or done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        return done
+
+    def file(self, name, namespace="ai", own_name="app"):
+        return self.folder / namespace / own_name / name
+
+    def bytes(self):
+        return {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+
+    def values(self):
+        return {name: self.file(name).read_text() for name in ("role_id", "secret_id")}
+
+    def login(self, values=None):
+        try:
+            return self.bao.client().auth.approle.login(**(values or self.values()))
+        except hvac.exceptions.InvalidRequest:
+            return None
+
+    def accessors(self):
+        try:
+            return self.bao.root.auth.approle.list_secret_id_accessors(self.role)["data"]["keys"]
+        except hvac.exceptions.InvalidPath:
+            return []
+
+    def state(self):
+        return json.loads(self.file(".state.json").read_text())["status"]
+
+    def sleep_out_the_overlap(self):
+        end = datetime.datetime.fromisoformat(self.state()["overlapUntil"].replace("Z", "+00:00")).timestamp()
+        time.sleep(max(end - time.time(), 0) + 0.1)
+
+
+@pytest.fixture
+def secret_ids(run, empty_bao, tmp_path):
+    made = SecretIds(run, empty_bao, tmp_path / "secrets")
+    yield made
+    values = [path.read_text() for name in ("secret_id", ".pending") for path in made.folder.rglob(name)]
+    assert not any(value in made.said for value in values), "a secret was printed"
+
+
+def changes(bao, since):
+    """Writes but for lookups, which Vault asks for by POST."""
+    return [w for w in writes(bao, since) if "/lookup" not in w]
+
+
+def test_a_secret_id_is_planned_issued_logs_in_and_stays(secret_ids, empty_bao):
+    ids, before = secret_ids, len(empty_bao.audit())
+    planned = ids.call("plan", code=2)
+    assert f"+ VaultSecretID ai/app  auth/approle/role/{ids.role}/secret-id: to create" in planned.stdout, planned.stdout
+    assert "Issue: the first one" in planned.stdout and "2 to create" in planned.stdout
+    assert changes(empty_bao, before) == [] and not ids.folder.exists(), "a plan writes nothing"
+
+    done = ids.call("apply", code=0)
+    assert "2 created" in done.stdout and ids.login(), done.stdout
+    metadata = ids.login()["auth"]["metadata"]
+    assert metadata["owner"] == "files:default/ai/app" and metadata["managed-by"] == "keyshepherd"
+    assert ids.accessors() == [ids.state()["accessor"]]
+    modes = {path.relative_to(ids.folder).as_posix(): oct(path.stat().st_mode & 0o7777) for path in ids.folder.rglob("*")}
+    assert modes == {"ai": "0o700", "ai/app": "0o700", "ai/app/role_id": "0o600", "ai/app/secret_id": "0o600",
+                     "ai/app/.state.json": "0o600"} and ids.folder.stat().st_mode & 0o7777 == 0o700
+    assert ids.values()["secret_id"] not in ids.file(".state.json").read_text()
+
+    files, before = ids.bytes(), len(empty_bao.audit())
+    assert ids.call("plan", code=0).stdout == "2 in sync, 0 to create, 0 to update\n"
+    assert ids.call("apply", code=0).stdout == "2 in sync, 0 created, 0 updated\n"
+    assert ids.bytes() == files and changes(empty_bao, before) == []
+
+
+def test_rotate_now_rotates_once_with_an_overlap(secret_ids):
+    ids = secret_ids
+    ids.call("apply", code=0)
+    first, old = ids.values(), ids.state()["accessor"]
+    report = json.loads(ids.call("plan", "-o", "json", code=2, rotate="1").stdout)
+    row = report["resources"][1]
+    assert (row["resource"], row["verdict"], row["reason"]) == ("VaultSecretID ai/app", "to update", "Issue")
+    assert row["changes"] == [{"field": "secret_id_accessor", "before": old, "after": "(a new one)"}]
+    assert row["message"] == "asked for by keyshepherd.dev/rotate-now" and ids.values() == first
+    ids.call("apply", code=0, rotate="1")
+    second = ids.values()
+    assert second["secret_id"] != first["secret_id"] and ids.login(first) and ids.login(second), "both are good"
+    files = ids.bytes()
+    ids.call("apply", code=0, rotate="1")
+    assert ids.bytes() == files, "one value of the annotation rotates once, and the overlap has not ended"
+    ids.sleep_out_the_overlap()
+    planned = ids.call("plan", code=2, rotate="1")
+    assert "Destroy: its overlap has ended" in planned.stdout and ids.login(first), planned.stdout
+    assert "Destroyed: its overlap has ended" in ids.call("apply", code=0, rotate="1").stdout
+    assert not ids.login(first) and ids.login(second) and ids.accessors() == [ids.state()["accessor"]]
+    ids.call("plan", code=0, rotate="1")
+    assert ids.values() == second
+
+
+def test_a_change_of_terms_and_a_due_period_rotate(secret_ids):
+    ids = secret_ids
+    ids.call("apply", code=0, overlap="0s")
+    assert "the spec has changed" in ids.call("apply", code=0, overlap="0s", ttl="1h").stdout
+    ids.call("apply", code=0, overlap="0s", ttl="1h")
+    time.sleep(1.1)
+    assert "its time has come" in ids.call("plan", code=2, overlap="0s", ttl="1h", rotationPeriod="1s").stdout
+    before = ids.values()
+    ids.call("apply", code=0, overlap="0s", ttl="1h", rotationPeriod="1s")
+    assert ids.login() and ids.values() != before
+
+
+def test_its_files_are_mended_and_its_state_is_read_back(secret_ids):
+    ids = secret_ids
+    ids.call("apply", code=0)
+    values, state = ids.values(), ids.bytes()
+    ids.file("secret_id").chmod(0o644)
+    ids.file("role_id").write_text("other")
+    assert "to update" in ids.call("plan", code=2).stdout
+    ids.call("apply", code=0)
+    assert ids.bytes() == state and ids.file("secret_id").stat().st_mode & 0o777 == 0o600
+    ids.file(".state.json").unlink()
+    ids.call("plan", code=2)
+    ids.call("apply", code=0)
+    assert ids.bytes() == state, "read back from Vault's metadata"
+    shutil.rmtree(ids.folder)
+    lost = ids.call("plan", code=2)
+    assert "the Secret was gone" in lost.stdout, lost.stdout
+    ids.call("apply", code=0)
+    assert ids.login() and ids.login(values), "what is lost is replaced, with an overlap"
+    ids.sleep_out_the_overlap()
+    ids.call("apply", code=0)
+    assert ids.login() and not ids.login(values) and len(ids.accessors()) == 1
+
+
+def test_what_is_anothers_is_never_written(secret_ids, empty_bao):
+    ids = secret_ids
+    ids.file("secret_id").parent.mkdir(parents=True)
+    for folder in (ids.folder, ids.folder / "ai", ids.folder / "ai" / "app"):
+        folder.chmod(0o700)
+    ids.file("secret_id").write_text("somebody's")
+    refused = ids.call("apply", code=1)
+    assert "Conflict" in refused.stdout and "spec.secretName" in refused.stdout, refused.stdout
+    assert ids.bytes() == {ids.file("secret_id"): b"somebody's"} and ids.accessors() == []
+    ids.file("secret_id").unlink()
+    ids.call("apply", code=0)
+    other = ids.call("apply", "--owner", "staging", code=1)
+    assert "belongs to files:default/ai/app" in other.stdout and len(ids.accessors()) == 1, other.stdout
+    twice = ids.documents()
+    second = twice[0] | {"metadata": {"name": "second", "namespace": "ai"}}
+    second["spec"] = second["spec"] | {"secretName": "app"}
+    done = ids.run("plan", *twice, second, arguments=["--secrets-dir", ids.folder])
+    assert done.returncode == 1 and "spec.secretName: ai/app is also what VaultSecretID ai/app is about" in done.stdout
+
+
+def test_a_folder_that_others_can_write_to_or_that_leads_elsewhere_is_refused(secret_ids, tmp_path):
+    ids = secret_ids
+    ids.folder.mkdir(mode=0o700)
+    ids.folder.chmod(0o770)
+    for command in ("plan", "apply"):
+        done = ids.call(command, code=1)
+        assert f"others can write to {ids.folder} (mode 0770): chmod go-w" in done.stdout, done.stdout
+    ids.folder.chmod(0o700)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (ids.folder / "ai").symlink_to(elsewhere)
+    assert ids.call("apply", code=1) and list(elsewhere.iterdir()) == []
+    (ids.folder / "ai").unlink()
+    ids.file("secret_id").parent.mkdir(parents=True, mode=0o700)
+    (ids.folder / "ai").chmod(0o700)
+    target = elsewhere / "secret_id"
+    target.write_text("x")
+    ids.file("secret_id").symlink_to(target)
+    assert ids.call("apply", code=1) and target.read_text() == "x" and ids.accessors() == []
+    ids.file("secret_id").unlink()
+    up = ids.documents()[0] | {"metadata": {"name": "app", "namespace": ".."}}
+    role = ids.documents()[1] | {"metadata": {"name": "role", "namespace": ".."}}
+    done = ids.run("apply", up, role, arguments=["--secrets-dir", ids.folder])
+    assert done.returncode == 1 and "metadata.namespace" in done.stdout and not (tmp_path / "app").exists(), done.stdout
+
+
+def test_what_cannot_be_is_said_with_the_way_out(secret_ids):
+    ids = secret_ids
+    secret_id, role = ids.documents()
+    alone = ids.run("apply", secret_id, arguments=["--secrets-dir", ids.folder])
+    assert alone.returncode == 1 and "spec.appRoleRef.name: VaultAppRole ai/role is not among what was given" in alone.stdout
+    without = ids.run("apply", secret_id, role)
+    assert without.returncode == 1 and "give --secrets-dir" in without.stdout, without.stdout
+    targets = ids.call("apply", code=0, rolloutRestartTargets=[{"name": "app"}])
+    assert "warning: VaultSecretID ai/app: spec.rolloutRestartTargets: no workload is restarted" in targets.stderr
+    cut = dict(role, metadata=role["metadata"] | {"annotations": {"keyshepherd.dev/cut-off": "true"}})
+    done = ids.run("apply", secret_id, cut, arguments=["--secrets-dir", ids.folder])
+    assert done.returncode == 1 and "CutOff" in done.stdout and ids.login(), done.stdout
+
+
+POINTS = ("claim", "draw", "enroll", "publish", "role_id", "record", "discard", "file:1", "file:2", "file:3", "file:4",
+          "file:5")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_anywhere_the_next_one_goes_on(secret_ids, empty_bao, point):
+    ids = secret_ids
+    for rotate in (None, "1"):
+        before = ids.values() if rotate else None
+        since = len(empty_bao.audit())
+        killed = ids.call("apply", environment={"KEYSHEPHERD_FAILPOINT": point}, rotate=rotate, overlap="1m")
+        if rotate and point == "file:5":
+            assert killed.returncode == 0  # the folder is ours already: one write less
+            continue
+        assert killed.returncode == -9, (point, rotate, killed.stdout)
+        if before:
+            assert ids.login(before), "what is published stays good"
+        done = ids.call("apply", code=0, rotate=rotate, overlap="1m")
+        assert ids.login() and ids.values() != before, done.stdout
+        assert not ids.file(".pending").exists()
+        enrolled = [w for w in writes(empty_bao, since) if w.endswith("/custom-secret-id")]
+        assert len(enrolled) == 1, "a value is registered at most once, and no other is needed"
+        ids.call("plan", code=0, rotate=rotate, overlap="1m")
+        assert len(ids.accessors()) == (2 if rotate else 1)
+
+
+def test_a_rotation_revokes_the_tokens_of_the_old_one_also_when_it_is_killed_in_it(secret_ids, empty_bao):
+    ids, role = secret_ids, {"revokeTokens": True}
+
+    def alive(token):
+        try:
+            return bool(empty_bao.client(token).auth.token.lookup_self())
+        except (hvac.exceptions.Forbidden, hvac.exceptions.Unauthorized):
+            return False
+
+    ids.call("apply", code=0, role=role, overlap="0s")
+    for rotate, point in (("1", None), ("2", "destroy"), ("3", "revoke")):
+        old = ids.login()["auth"]["client_token"]
+        ids.call("apply", code=0, role=role, overlap="3s", rotate=rotate)
+        new = ids.login()["auth"]["client_token"]
+        assert alive(old) and alive(new)
+        ids.sleep_out_the_overlap()
+        done = ids.call("apply", role=role, overlap="3s", rotate=rotate,
+                        environment={"KEYSHEPHERD_FAILPOINT": point} if point else {})
+        if point:
+            assert done.returncode == -9
+            assert alive(old) == (point == "destroy")
+            ids.call("apply", code=0, role=role, overlap="3s", rotate=rotate)
+        assert not alive(old) and alive(new) and len(ids.accessors()) == 1
+        assert "revoking" not in ids.file(".state.json").read_text()

@@ -1,0 +1,164 @@
+#include "secret_folder.hpp"
+
+#include <keyshepherd/net/wiped.hpp>
+#include <keyshepherd/reconcile/failpoint.hpp>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace keyshepherd::app {
+
+namespace {
+
+constexpr std::size_t most_bytes = 65'536;  // of one file
+
+std::unexpected<Error> failed(const std::string& path, const char* what) {
+    return fail(errno == EACCES || errno == EPERM ? Errc::forbidden : Errc::unavailable,
+                fmt::format("{}: {}: {}", path, what, std::strerror(errno)));
+}
+
+// What a write leaves behind when the process dies in it.
+std::string unfinished(const std::string& name) {
+    return fmt::format("{}{}.new", name.starts_with('.') ? "" : ".", name);
+}
+
+result<void> check_name(const std::string& name, const char* field) {
+    if (name.empty() || name.starts_with('.') || name.size() > 253 ||
+        name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-") != std::string::npos)
+        return fail(Errc::invalid,
+                    fmt::format("{} is to name a folder below --secrets-dir, and \"{}\" is no name that "
+                                "Kubernetes would take",
+                                field, name));
+    return result<void>();
+}
+
+result<void> check_folder(int folder, const std::string& path) {
+    struct stat is{};
+    if (fstat(folder, &is) != 0) return failed(path, "cannot be looked at");
+    if (is.st_uid != geteuid() && is.st_uid != 0)
+        return fail(Errc::forbidden,
+                    fmt::format("{} belongs to another user; give a folder of your own", path));
+    if ((is.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return fail(Errc::forbidden,
+                    fmt::format("others can write to {} (mode {:04o}): chmod go-w, or give another folder",
+                                path, is.st_mode & 07777U));
+    return result<void>();
+}
+
+}  // namespace
+
+SecretFolder::Descriptor::~Descriptor() {
+    if (number_ >= 0) close(number_);
+}
+
+result<std::optional<SecretFolder::Descriptor>> SecretFolder::enter(int parent, const std::string& name,
+                                                                    const std::string& path, bool make) {
+    if (make) {
+        if (mkdirat(parent, name.c_str(), 0700) == 0) {
+            if (parent != AT_FDCWD && fsync(parent) != 0) return failed(path, "cannot be made durable");
+        } else if (errno != EEXIST) {
+            return failed(path, "cannot be made");
+        }
+    }
+    // Where --secrets-dir itself leads is its giver's affair.
+    const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (parent == AT_FDCWD ? 0 : O_NOFOLLOW);
+    Descriptor folder(openat(parent, name.c_str(), flags));
+    if (folder.get() < 0 && errno == ENOENT && !make) return std::nullopt;
+    if (folder.get() < 0) return failed(path, "cannot be opened as a folder");
+    KEYSHEPHERD_TRY_CHECK(check_folder(folder.get(), path));
+    return folder;
+}
+
+result<std::optional<SecretFolder>> SecretFolder::open(const std::string& secrets_dir, const std::string& ns,
+                                                       const std::string& name, bool make) {
+    KEYSHEPHERD_TRY_CHECK(check_name(ns, "metadata.namespace"));
+    KEYSHEPHERD_TRY_CHECK(check_name(name, "spec.secretName"));
+    std::string path = secrets_dir;
+    KEYSHEPHERD_TRY(auto folder, enter(AT_FDCWD, secrets_dir, path, make));
+    for (const std::string& each : {ns, name}) {
+        if (!folder) return std::nullopt;
+        path += "/" + each;
+        KEYSHEPHERD_TRY(folder, enter(folder->get(), each, path, make));
+    }
+    if (!folder) return std::nullopt;
+    return SecretFolder(*std::move(folder), std::move(path));
+}
+
+result<SecretFolder> SecretFolder::make(const std::string& secrets_dir, const std::string& ns,
+                                        const std::string& name) {
+    KEYSHEPHERD_TRY(auto folder, open(secrets_dir, ns, name, true));
+    if (flock(folder->folder_.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK)
+            return fail(Errc::conflict, folder->path_ + ": another process is at work on it");
+        return failed(folder->path_, "cannot be locked");
+    }
+    return *std::move(folder);
+}
+
+result<std::optional<SecretFolder>> SecretFolder::find(const std::string& secrets_dir, const std::string& ns,
+                                                       const std::string& name) {
+    return open(secrets_dir, ns, name, false);
+}
+
+result<std::optional<SecretFolder::File>> SecretFolder::read(const std::string& name) const {
+    const std::string path = path_ + "/" + name;
+    // A FIFO in its place would wait for a writer.
+    const Descriptor in(openat(folder_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (in.get() < 0 && errno == ENOENT) return std::nullopt;
+    if (in.get() < 0) return failed(path, "cannot be opened");
+    struct stat is{};
+    if (fstat(in.get(), &is) != 0) return failed(path, "cannot be looked at");
+    if (!S_ISREG(is.st_mode)) return fail(Errc::invalid, path + " is no plain file");
+    File file{.text = {}, .is_ours = is.st_uid == geteuid() && (is.st_mode & 07777U) == 0600U};
+    std::array<char, 4'096> buffer{};
+    ssize_t n = 0;
+    while ((n = ::read(in.get(), buffer.data(), buffer.size())) > 0) {
+        net::append_wiping(file.text, std::string_view(buffer.data(), static_cast<std::size_t>(n)));
+        if (file.text.size() > most_bytes) break;
+    }
+    OPENSSL_cleanse(buffer.data(), buffer.size());
+    if (n < 0) return failed(path, "cannot be read");
+    if (file.text.size() > most_bytes)
+        return fail(Errc::too_large, fmt::format("{} is longer than {} bytes", path, most_bytes));
+    return file;
+}
+
+result<void> SecretFolder::write(const std::string& name, const std::string& text) const {
+    const std::string path = path_ + "/" + name;
+    const std::string fresh = unfinished(name);
+    if (unlinkat(folder_.get(), fresh.c_str(), 0) != 0 && errno != ENOENT)
+        return failed(path, "what an earlier write left cannot be removed");
+    const Descriptor out(
+        openat(folder_.get(), fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (out.get() < 0) return failed(path, "cannot be made");
+    if (fchmod(out.get(), 0600) != 0) return failed(path, "cannot be kept from others");
+    for (std::size_t at = 0; at < text.size();) {
+        const ssize_t n = ::write(out.get(), text.data() + at, text.size() - at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return failed(path, "cannot be written");
+        at += static_cast<std::size_t>(n);
+    }
+    if (fsync(out.get()) != 0) return failed(path, "cannot be made durable");
+    failpoint("file");
+    if (renameat(folder_.get(), fresh.c_str(), folder_.get(), name.c_str()) != 0)
+        return failed(path, "cannot be put in place");
+    if (fsync(folder_.get()) != 0) return failed(path_, "cannot be made durable");
+    return result<void>();
+}
+
+result<void> SecretFolder::remove(const std::string& name) const {
+    for (const std::string& each : {name, unfinished(name)})
+        if (unlinkat(folder_.get(), each.c_str(), 0) != 0 && errno != ENOENT)
+            return failed(path_ + "/" + each, "cannot be removed");
+    if (fsync(folder_.get()) != 0) return failed(path_, "cannot be made durable");
+    return result<void>();
+}
+
+}  // namespace keyshepherd::app
