@@ -5,13 +5,28 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 namespace keyshepherd::app {
 
 OperatorPolicyText operator_policy_text(const GivenResources& given) {
     OperatorPolicyText made;
     std::map<ConnectionName, std::vector<resources::Resource>> asked;
     for (const auto& [name, connection] : given.connections) asked[name];
+    std::set<const resources::Resource*> left_out;
+    // A VaultSecretID comes behind its role, whose connection is its own.
     for (const FileResource& file : given.resources) {
+        if (is_secret_id(file.resource)) {
+            const resources::Resource* role = role_of(file.resource, given);
+            if (role != nullptr && !left_out.contains(role))
+                asked[connection_of(*role)].push_back(file.resource);
+            else
+                made.warnings.push_back(fmt::format(
+                    "{} is left out: spec.appRoleRef.name: VaultAppRole {}/{} is {}", file.resource.text(),
+                    file.resource.ns, file.resource.spec.at("appRoleRef").value("name", ""),
+                    role == nullptr ? "not among what was given" : "left out too"));
+            continue;
+        }
         const ConnectionName name = connection_of(file.resource);
         if (const auto at = given.connections.find(name); at != given.connections.end()) {
             // Which policies are the operator's own is not known without a login.
@@ -19,13 +34,16 @@ OperatorPolicyText operator_policy_text(const GivenResources& given) {
             if (!faults.empty()) {
                 made.warnings.push_back(fmt::format("{} is left out: {}: {}", file.resource.text(),
                                                     faults.front().field, faults.front().message));
+                left_out.insert(&file.resource);
                 continue;
             }
         }
         asked[name].push_back(file.resource);
     }
-    for (const resources::Resource& resource : given.leaving)
-        asked[connection_of(resource)].push_back(resource);
+    for (const resources::Resource& resource : given.leaving) {
+        const resources::Resource* bearer = is_secret_id(resource) ? role_of(resource, given) : &resource;
+        if (bearer != nullptr) asked[connection_of(*bearer)].push_back(resource);
+    }
     for (const auto& [name, resources] : asked) {
         if (!made.text.empty()) made.text += '\n';
         if (asked.size() > 1) {

@@ -42,10 +42,44 @@ void add(const Resource& resource, Needs& needs) {
         // https://developer.hashicorp.com/vault/docs/concepts/policies#root-protected-api-endpoints
         if (request.path.starts_with("sys/auth/")) allowed.insert("sudo");
     }
-    // What a kind asks for beyond reads() and its plans has its place here. The coming VaultSecretID, on its
-    // role: LIST secret-id, read role-id, update custom-secret-id, secret-id/lookup, secret-id/destroy,
-    // secret-id-accessor/lookup and secret-id-accessor/destroy; with revokeTokens also list and sudo on
-    // auth/token/accessors, update on auth/token/lookup-accessor and auth/token/revoke-accessor.
+}
+
+// Finding the secret-ids of a role, and destroying them (reconcile/secret_id.hpp).
+void add_destroying(const std::string& role, Needs& needs) {
+    needs[role + "/secret-id"].insert("list");
+    needs[role + "/secret-id-accessor/lookup"].insert("update");
+    needs[role + "/secret-id-accessor/destroy"].insert("update");
+}
+
+void add_secret_id(const std::string& role, Needs& needs) {
+    add_destroying(role, needs);
+    needs[role + "/role-id"].insert("read");
+    needs[role + "/custom-secret-id"].insert("update");
+    needs[role + "/secret-id/lookup"].insert("update");
+}
+
+// reconcile/token_index.hpp, and what keyshepherd.dev/cut-off does. An entity's id is known only when
+// somebody has logged in.
+void add_revocation(const std::string& role, Needs& needs) {
+    add_destroying(role, needs);
+    needs["auth/token/accessors"].insert({"list", "sudo"});
+    needs["auth/token/lookup-accessor"].insert("update");
+    needs["auth/token/revoke-accessor"].insert("update");
+    needs["sys/auth"].insert("read");
+    needs["identity/lookup/entity"].insert("update");
+    needs["identity/entity/id/*"].insert("update");
+}
+
+// What kinds ask for beyond reads() and their plans.
+void add_beyond_plans(const Resource& resource, std::span<const Resource> all, Needs& needs) {
+    if (resource.kind->name == "VaultAppRole" &&
+        (resource.cut_off || resource.spec.value("revokeTokens", false)))
+        add_revocation(claim(resource), needs);
+    if (resource.kind->name != "VaultSecretID") return;
+    const auto name = resource.spec.at("appRoleRef").at("name").get<std::string>();
+    for (const Resource& role : all)
+        if (role.kind->name == "VaultAppRole" && role.ns == resource.ns && role.name == name)
+            add_secret_id(claim(role), needs);
 }
 
 }  // namespace
@@ -53,7 +87,10 @@ void add(const Resource& resource, Needs& needs) {
 std::string operator_policy(std::span<const Resource> resources) {
     Needs needs;
     add_own_token(needs);
-    for (const Resource& resource : resources) add(resource, needs);
+    for (const Resource& resource : resources) {
+        add(resource, needs);
+        add_beyond_plans(resource, resources, needs);
+    }
     Json rules = Json::array();
     for (const auto& [path, allowed] : needs) {
         Json list = Json::array();

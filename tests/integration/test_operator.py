@@ -1,6 +1,7 @@
 """`keyshepherd operator` on a real API server with RBAC, and a real OpenBao whose audit file counts its requests."""
 
 import json
+import re
 import socket
 import subprocess
 import time
@@ -9,6 +10,8 @@ import pytest
 import rig
 from rig import custom, wait_until
 from team import Team, check_no_secret, installed, operator, requests, team  # noqa: F401 - fixtures
+from test_revocation import good
+from test_secret_id import Pair
 
 def test_policies_roles_and_mounts_become_what_their_resources_say(team, bao):
     team.apply(team.policy(), team.role(), custom("VaultMount", team.ns, "kv", path=f"{team.ns}/kv", type="kv",
@@ -574,16 +577,19 @@ def test_the_operator_lives_under_exactly_the_policy_that_plan_prints(own, tmp_p
     team.wait_reason("VaultConnection", "main", "Connected")
     connection = {k: v for k, v in team.stored("VaultConnection", "main").items() if k in ("apiVersion", "kind", "spec")}
     connection["metadata"] = {"name": "main", "namespace": team.ns}
-    connection["spec"]["grants"][0] |= {"mounts": ["approle", "kubernetes", f"{team.ns}*"], "policies": [f"{team.ns}-*"]}
+    connection["spec"]["grants"][0] |= {"mounts": ["approle", "kubernetes", f"{team.ns}*"], "policies": [f"{team.ns}-*"],
+                                        "rights": ["revokeTokens"]}
+    secret_ids = [custom("VaultSecretID", team.ns, "s", appRoleRef={"name": "pinned"}, overlap="2s"),
+                  custom("VaultSecretID", team.ns, "plain", appRoleRef={"name": "r"}, overlap="2s")]
     everything = [
-        team.policy(), team.role(deletionPolicy="Retain"), team.role("pinned", roleID="the-one", tokenTTL="2h"),
+        team.policy(), team.role(deletionPolicy="Retain"), team.role("pinned", roleID="the-one", tokenTTL="2h", revokeTokens=True),
         custom("VaultMount", team.ns, "kv", path=f"{team.ns}/kv", type="kv", deletionPolicy="Delete", resyncPeriod="2s"),
         custom("VaultMount", team.ns, "auth", path=f"{team.ns}-auth", engine="Auth", type="kubernetes", deletionPolicy="Delete",
                resyncPeriod="2s"),
         custom("VaultKubernetesRole", team.ns, "k", name=f"{team.ns}-k", mount=f"{team.ns}-auth", tokenTTL="1h",
                boundServiceAccountNames=["app"], resyncPeriod="2s")]
     done = subprocess.run([*rig.keyshepherd(), "plan", "-f", "-", "--policy-for-operator"], capture_output=True, text=True,
-                          input=json.dumps({"apiVersion": "v1", "kind": "List", "items": [connection, *everything]}))
+                          input=json.dumps({"apiVersion": "v1", "kind": "List", "items": [*secret_ids, connection, *everything]}))
     assert (done.returncode, done.stderr) == (0, "")
     assert operator.stop() == 0
     bao.root.sys.create_or_update_policy("keyshepherd-operator", done.stdout)
@@ -607,6 +613,27 @@ def test_the_operator_lives_under_exactly_the_policy_that_plan_prints(own, tmp_p
                                                                    "bound_service_account_namespaces": ["y"]})
     wait_until(lambda: len({e["regarding"]["name"] for e in team.events("DriftRepaired")}) == len(kinds), 30, "all repaired")
 
+    # Secret-ids: issued, rotated with a token out, cut off and issued again, deleted.
+    team.apply(*secret_ids)
+    pairs = [Pair(team, "s"), Pair(team, "plain")]
+    for pair in pairs:
+        first = pair.published()
+        assert pair.login(first)
+        annotate = ("annotate", "--overwrite", "-n", team.ns)
+        team.cluster.kubectl(*annotate, "vaultsecretid", pair.name, "keyshepherd.dev/rotate-now=1")
+        pair.rotated(first)
+        wait_until(lambda: not pair.login(first), 15, "the old one destroyed")  # noqa: B023
+    token = pairs[0].login()["auth"]["client_token"]
+    team.cluster.kubectl(*annotate, "vaultapprole", "pinned", "keyshepherd.dev/cut-off=true")
+    team.wait_reason("VaultSecretID", "s", "CutOff")
+    wait_until(lambda: not pairs[0].accessors("pinned"), 10, "all destroyed")
+    team.cluster.kubectl(*annotate, "vaultapprole", "pinned", "keyshepherd.dev/cut-off-")
+    wait_until(pairs[0].login, 15, "another one")
+    root.auth.approle.generate_secret_id(f"{team.ns}-r")  # somebody else's, which has to be looked at to be left
+    for pair in pairs:
+        team.delete("VaultSecretID", pair.name)
+    wait_until(lambda: not any(team.stored("VaultSecretID", pair.name) for pair in pairs), 15)
+
     team.delete("VaultKubernetesRole", "k")  # while its mount is there
     wait_until(lambda: team.stored("VaultKubernetesRole", "k") is None, 15)
     for kind, name in kinds[:-1]:
@@ -617,8 +644,11 @@ def test_the_operator_lives_under_exactly_the_policy_that_plan_prints(own, tmp_p
 
     asked = [e for e in bao.audit()[since:] if e["type"] == "response" and "root" not in e.get("auth", {}).get("policies", [])
              and "/login" not in e["request"]["path"] and e["request"]["path"] != "sys/health"]
-    assert [e["request"]["path"] for e in asked if e.get("error")] == []
-    used = {(e["request"]["path"], e["request"]["operation"]) for e in asked}
+    assert not good(bao, token)
+    # To destroy what is gone already is an error of Vault's too.
+    assert [e["request"]["path"] for e in asked if e.get("error") and "failed to find accessor" not in e["error"]] == []
+    used = {(re.sub("^identity/entity/id/.*", "identity/entity/id/*", e["request"]["path"]).rstrip("/"), e["request"]["operation"])
+            for e in asked}
     allowed = {(path, capability) for path, each in rig.policy_rules(done.stdout).items() for capability in each}
     assert used == {(path, capability) for path, capability in allowed if capability != "sudo"}
     print(f"{len(asked)} requests of an operator under {len(rig.policy_rules(done.stdout))} paths, none denied, none unused")
@@ -690,9 +720,11 @@ def test_an_edit_while_it_is_being_made_is_not_lost(team):
 
 
 def test_plan_from_the_cluster_shows_what_the_operator_would_repair(team, bao, installed, tmp_path):
-    team.apply(team.policy(driftPolicy="Report"), team.role(driftPolicy="Report"))
+    team.apply(team.policy(driftPolicy="Report"), team.role(driftPolicy="Report"),
+               custom("VaultSecretID", team.ns, "s", appRoleRef={"name": "r"}))
     team.wait_reason("VaultPolicy", "p", "Reconciled")
     team.wait_reason("VaultAppRole", "r", "Reconciled")
+    team.wait_reason("VaultSecretID", "s", "Published")
     token = tmp_path / "token"
     token.write_text(bao.root_token)
 
@@ -705,7 +737,10 @@ def test_plan_from_the_cluster_shows_what_the_operator_would_repair(team, bao, i
         return {r["resource"]: r for r in json.loads(done.stdout)["resources"] if f"{team.ns}/" in r["resource"]}
 
     bao.root.sys.create_or_update_policy(f"{team.ns}-p", 'path "x" { capabilities = ["read"] }')
-    rows = ours(run("plan"))
+    planned = run("plan")
+    assert "VaultSecretIDs were left out" in planned.stderr
+    rows = ours(planned)
+    assert f"VaultSecretID {team.ns}/s" not in rows
     assert rows[f"VaultPolicy {team.ns}/p"]["verdict"] == "to update" and rows[f"VaultAppRole {team.ns}/r"]["verdict"] == "in sync"
     assert ours(run("apply"))[f"VaultPolicy {team.ns}/p"]["verdict"] == "updated"
     assert "ai-apis/data/x" in team.vault_policy()
@@ -720,6 +755,11 @@ def test_plan_from_the_cluster_shows_what_the_operator_would_repair(team, bao, i
     block = printed.stdout.split(f"# VaultConnection {team.ns}/main\n")[-1].split("\n# ")[0]
     assert {path: allowed for path, allowed in rig.policy_rules(block).items() if team.ns in path} == {
         f"auth/approle/role/{team.ns}-r": ["create", "read", "update", "delete"],
+        f"auth/approle/role/{team.ns}-r/custom-secret-id": ["update"],
         f"auth/approle/role/{team.ns}-r/role-id": ["read"],
+        f"auth/approle/role/{team.ns}-r/secret-id": ["list"],
+        f"auth/approle/role/{team.ns}-r/secret-id-accessor/destroy": ["update"],
+        f"auth/approle/role/{team.ns}-r/secret-id-accessor/lookup": ["update"],
+        f"auth/approle/role/{team.ns}-r/secret-id/lookup": ["update"],
         f"sys/policies/acl/{team.ns}-leaving": ["read", "update", "delete"],
         f"sys/policies/acl/{team.ns}-p": ["read", "update", "delete"]}

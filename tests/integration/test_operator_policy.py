@@ -135,10 +135,16 @@ def test_each_connection_has_its_policy(run):
     theirs = resource("VaultPolicy", "b", "other", name="ai.b", rules=[{"path": "x", "capabilities": ["read"]}])
     unknown = resource("VaultPolicy", "c", "absent", name="c", rules=[{"path": "x", "capabilities": ["read"]}])
     refused = resource("VaultPolicy", "d", name="root", rules=[{"path": "x", "capabilities": ["read"]}])
-    done = run("plan", [*sample(), other, theirs, unknown, refused], "--policy-for-operator")
+    role = resource("VaultAppRole", "denied", name="elsewhere-x", mount="elsewhere")
+    secret_ids = [rig.custom("VaultSecretID", "ai", name, appRoleRef={"name": of})
+                  for name, of in (("e", "ai-prod-role"), ("f", "denied"), ("g", "nobody"))]
+    done = run("plan", [*secret_ids, *sample(), other, theirs, unknown, refused, role], "--policy-for-operator")
     assert done.returncode == 0, done.stderr
     first, second, third = done.stdout.split("# VaultConnection ")[1:]
     assert first.startswith("ai/absent\n") and "sys/policies/acl/c" in first
     assert second.startswith("ai/main\n") and "sys/policies/acl/ai-api" in second and "acl/root" not in second
+    assert second.count("/custom-secret-id") == 1 and "auth/approle/role/ai-prod-role/custom-secret-id" in second
+    assert "warning: VaultSecretID ai/f is left out: spec.appRoleRef.name: VaultAppRole ai/denied is left out too" in done.stderr
+    assert "warning: VaultSecretID ai/g is left out: spec.appRoleRef.name: VaultAppRole ai/nobody is not among" in done.stderr
     assert third.startswith("ai/other, in Vault's namespace team\n") and "sys/policies/acl/ai.b" in third
     assert "warning: VaultPolicy ai/d is left out: spec.name: " in done.stderr and "3 connections" in done.stderr

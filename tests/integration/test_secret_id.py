@@ -39,9 +39,9 @@ class Pair:
     def status(self):
         return (self.team.stored("VaultSecretID", self.name) or {}).get("status", {})
 
-    def accessors(self):
+    def accessors(self, role="r"):
         try:
-            return self.team.bao.root.auth.approle.list_secret_id_accessors(f"{self.team.ns}-r")["data"]["keys"]
+            return self.team.bao.root.auth.approle.list_secret_id_accessors(f"{self.team.ns}-{role}")["data"]["keys"]
         except hvac.exceptions.InvalidPath:
             return []
 

@@ -13,8 +13,8 @@ using resources::Resource;
 
 // The policy's text, as policy_text() spells one, for a login that manages `resources`: every path that is
 // read, written or, where deletionPolicy is Delete, removed for one of them, and what a login asks about its
-// own token. Each path once, in the order of the alphabet. What the grants of a connection make of a resource
-// is not looked at here.
+// own token. Each path once, in the order of the alphabet. A VaultSecretID counts where its VaultAppRole is
+// among them. What the grants of a connection make of a resource is not looked at here.
 std::string operator_policy(std::span<const Resource> resources);
 
 }  // namespace keyshepherd::planner

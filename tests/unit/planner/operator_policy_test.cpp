@@ -14,7 +14,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 Resource make(const char* kind, Json spec) {
-    spec["connectionRef"] = {{"name", "main"}};
+    if (kind != std::string_view("VaultSecretID")) spec["connectionRef"] = {{"name", "main"}};
     auto reading = resources::read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
                                     {"kind", kind},
                                     {"metadata", {{"name", "x"}, {"namespace", "ai"}}},
@@ -24,7 +24,7 @@ Resource make(const char* kind, Json spec) {
     return reading.resource;
 }
 
-// One of every kind that is something in Vault.
+// One of every kind that is one object in Vault.
 std::vector<Resource> one_of_each() {
     return {
         make("VaultMount", {{"path", "ai-apis"}, {"type", "kv"}}),
@@ -122,6 +122,61 @@ TEST(OperatorPolicy, RemovesOnlyWhereDeletionPolicySaysSo) {
     EXPECT_THAT(operator_policy(removed), HasSubstr("delete"));
 }
 
+TEST(OperatorPolicy, OfASecretIdIsBesideItsRole) {
+    const std::vector<Resource> alone = {make("VaultSecretID", {{"appRoleRef", {{"name", "x"}}}})};
+    EXPECT_EQ(operator_policy(alone), own_token);
+    const std::vector<Resource> both = {make("VaultAppRole", {{"name", "r"}, {"deletionPolicy", "Retain"}}),
+                                        alone.front()};
+    EXPECT_EQ(operator_policy(both), R"(path "auth/approle/role/r" {
+  capabilities = ["create", "read", "update"]
+}
+
+path "auth/approle/role/r/custom-secret-id" {
+  capabilities = ["update"]
+}
+
+path "auth/approle/role/r/role-id" {
+  capabilities = ["read"]
+}
+
+path "auth/approle/role/r/secret-id" {
+  capabilities = ["list"]
+}
+
+path "auth/approle/role/r/secret-id-accessor/destroy" {
+  capabilities = ["update"]
+}
+
+path "auth/approle/role/r/secret-id-accessor/lookup" {
+  capabilities = ["update"]
+}
+
+path "auth/approle/role/r/secret-id/lookup" {
+  capabilities = ["update"]
+}
+
+)" + std::string(own_token));
+}
+
+TEST(OperatorPolicy, HasWhatARoleThatIsCutOffOrRevokesTokensNeeds) {
+    const std::vector<Resource> plain = {make("VaultAppRole", {{"name", "r"}})};
+    std::vector<Resource> revoking = {make("VaultAppRole", {{"name", "r"}, {"revokeTokens", true}})};
+    std::vector<Resource> cut = plain;
+    cut.front().cut_off = true;
+    EXPECT_THAT(operator_policy(plain), Not(HasSubstr("accessor")));
+    EXPECT_EQ(operator_policy(revoking), operator_policy(cut));
+    for (const char* rule : {"path \"auth/token/accessors\" {\n  capabilities = [\"list\", \"sudo\"]",
+                             "path \"auth/token/lookup-accessor\" {\n  capabilities = [\"update\"]",
+                             "path \"auth/token/revoke-accessor\" {\n  capabilities = [\"update\"]",
+                             "path \"auth/approle/role/r/secret-id\" {\n  capabilities = [\"list\"]",
+                             "path \"auth/approle/role/r/secret-id-accessor/destroy\" {",
+                             "path \"auth/approle/role/r/secret-id-accessor/lookup\" {",
+                             "path \"sys/auth\" {\n  capabilities = [\"read\"]",
+                             "path \"identity/lookup/entity\" {\n  capabilities = [\"update\"]",
+                             "path \"identity/entity/id/*\" {\n  capabilities = [\"update\"]"})
+        EXPECT_THAT(operator_policy(revoking), HasSubstr(rule));
+}
+
 // Or the policy would leave out what is done for a kind that came later.
 TEST(RequestsEver, KnowTheWayFromNothingAndFromAnythingElseForEveryKind) {
     std::set<std::string_view> seen;
@@ -141,7 +196,8 @@ TEST(RequestsEver, KnowTheWayFromNothingAndFromAnythingElseForEveryKind) {
             EXPECT_THAT(asked, testing::Contains("DELETE " + path));
     }
     for (const resources::Kind& kind : resources::kinds())
-        if (kind.name != "VaultConnection") EXPECT_TRUE(seen.contains(kind.name)) << kind.name;
+        if (kind.name != "VaultConnection" && kind.name != "VaultSecretID")
+            EXPECT_TRUE(seen.contains(kind.name)) << kind.name;
 }
 
 }  // namespace
