@@ -94,6 +94,7 @@ result<std::optional<SecretFolder>> SecretFolder::open(const std::string& secret
 result<SecretFolder> SecretFolder::make(const std::string& secrets_dir, const std::string& ns,
                                         const std::string& name) {
     KEYSHEPHERD_TRY(auto folder, open(secrets_dir, ns, name, true));
+    if (!folder) return fail(Errc::internal, secrets_dir + ": was not made");
     if (flock(folder->folder_.get(), LOCK_EX | LOCK_NB) != 0) {
         if (errno == EWOULDBLOCK)
             return fail(Errc::conflict, folder->path_ + ": another process is at work on it");

@@ -212,7 +212,7 @@ net::Task<result<void>> SecretIdFiles::take(const Step& step) {
         case What::enroll:
             co_return co_await enroll();
         case What::publish:
-            if (!issuing_) {
+            if (!issuing_ && view_.pending_facts) {
                 plan_.reason = apply_ ? "Published" : "Publish";
                 plan_.message = step.why;
                 note("secret_id_accessor", record_.accessor.empty() ? Json() : Json(record_.accessor),
@@ -226,7 +226,7 @@ net::Task<result<void>> SecretIdFiles::take(const Step& step) {
             co_return result<void>();
         case What::discard:
             if (!issuing_) note(pending_file, "an unfinished issue", nullptr);
-            if (apply_) KEYSHEPHERD_CO_CHECK(folder_->remove(pending_file));
+            if (apply_) KEYSHEPHERD_CO_CHECK(remove(pending_file));
             failpoint("discard");
             net::wipe(pending_value_);
             view_.pending = view_.pending_is_published = false;
@@ -265,7 +265,7 @@ result<void> SecretIdFiles::draw() {
     KEYSHEPHERD_TRY_CHECK(save());  // from here on the folder is ours
     failpoint("claim");
     KEYSHEPHERD_TRY(pending_value_, reconcile::draw(reconcile::secret_id_bytes));
-    KEYSHEPHERD_TRY_CHECK(folder_->write(pending_file, pending_value_));
+    KEYSHEPHERD_TRY_CHECK(write(pending_file, pending_value_));
     failpoint("draw");
     view_.pending = view_.drawn = issuing_ = true;
     view_.pending_is_published = false;
@@ -286,11 +286,22 @@ net::Task<result<void>> SecretIdFiles::enroll() {
     co_return result<void>();
 }
 
+// Only where the plan is carried out, for which the folder was made.
+result<void> SecretIdFiles::write(const char* name, const std::string& text) {
+    if (!folder_) return fail(Errc::internal, place_ + " was not opened to be written");
+    return folder_->write(name, text);
+}
+
+result<void> SecretIdFiles::remove(const char* name) {
+    if (!folder_) return fail(Errc::internal, place_ + " was not opened to be written");
+    return folder_->remove(name);
+}
+
 // The secret-id last: whoever waits for it finds both.
 result<void> SecretIdFiles::publish(std::string& value) {
-    KEYSHEPHERD_TRY_CHECK(folder_->write(role_id_file, role_.role_id));
+    KEYSHEPHERD_TRY_CHECK(write(role_id_file, role_.role_id));
     failpoint("role_id");
-    KEYSHEPHERD_TRY_CHECK(folder_->write(secret_id_file, value));
+    KEYSHEPHERD_TRY_CHECK(write(secret_id_file, value));
     if (&value != &value_) {
         net::wipe(value_);
         value_ = value;
@@ -362,7 +373,7 @@ result<void> SecretIdFiles::record(const SecretIdRecord& record) {
 result<void> SecretIdFiles::save() {
     std::string text = state_text();
     if (text == written_state_) return result<void>();
-    KEYSHEPHERD_TRY_CHECK(folder_->write(state_file, text));
+    KEYSHEPHERD_TRY_CHECK(write(state_file, text));
     written_state_ = std::move(text);
     return result<void>();
 }

@@ -71,6 +71,8 @@ private:
     result<void> draw();
     net::Task<result<void>> enroll();
     result<void> publish(std::string& value);
+    result<void> write(const char* name, const std::string& text);
+    result<void> remove(const char* name);
     net::Task<result<void>> destroy(const Step& step);
     net::Task<result<std::vector<planner::SecretIdFacts>>> list();
     result<void> record(const planner::SecretIdRecord& record);

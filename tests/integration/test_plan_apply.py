@@ -1,6 +1,7 @@
 """`keyshepherd plan` and `apply` on files, against a real OpenBao of the test's own and with no cluster at all."""
 
 import datetime
+import fcntl
 import itertools
 import json
 import os
@@ -414,9 +415,27 @@ def test_what_cannot_be_is_said_with_the_way_out(secret_ids):
     assert without.returncode == 1 and "give --secrets-dir" in without.stdout, without.stdout
     targets = ids.call("apply", code=0, rolloutRestartTargets=[{"name": "app"}])
     assert "warning: VaultSecretID ai/app: spec.rolloutRestartTargets: no workload is restarted" in targets.stderr
+    paused = dict(secret_id, metadata=secret_id["metadata"] | {"annotations": {
+        "keyshepherd.dev/paused": "true", "keyshepherd.dev/rotate-now": "1"}})
+    done = ids.run("apply", paused, role, arguments=["--secrets-dir", ids.folder])
+    assert done.returncode == 0 and "keyshepherd.dev/paused is true" in done.stderr and "2 in sync" in done.stdout, done.stdout
     cut = dict(role, metadata=role["metadata"] | {"annotations": {"keyshepherd.dev/cut-off": "true"}})
     done = ids.run("apply", secret_id, cut, arguments=["--secrets-dir", ids.folder])
     assert done.returncode == 1 and "CutOff" in done.stdout and ids.login(), done.stdout
+
+
+def test_two_at_once_do_not_work_on_one_folder(secret_ids):
+    ids = secret_ids
+    ids.call("apply", code=0)
+    files, folder = ids.bytes(), os.open(ids.file("secret_id").parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        busy = ids.call("apply", code=1, rotate="1")
+        assert "another process is at work on it" in busy.stdout and ids.bytes() == files
+        ids.call("plan", code=2, rotate="1")
+    finally:
+        os.close(folder)
+    ids.call("apply", code=0, rotate="1")
 
 
 POINTS = ("claim", "draw", "enroll", "publish", "role_id", "record", "discard", "file:1", "file:2", "file:3", "file:4",
@@ -436,6 +455,9 @@ def test_killed_anywhere_the_next_one_goes_on(secret_ids, empty_bao, point):
         assert killed.returncode == -9, (point, rotate, killed.stdout)
         if before:
             assert ids.login(before), "what is published stays good"
+        files = ids.bytes()
+        ids.call("plan", code=0 if point == "discard" else 2, rotate=rotate, overlap="1m")
+        assert ids.bytes() == files
         done = ids.call("apply", code=0, rotate=rotate, overlap="1m")
         assert ids.login() and ids.values() != before, done.stdout
         assert not ids.file(".pending").exists()
