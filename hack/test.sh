@@ -77,7 +77,7 @@ integration() {
     return "$status"
 }
 # The programs that stay up, once more with sanitizers.
-server() { pytests server asan tests/integration/test_{webhook_server,operator,plan_apply,kube_client}.py; }
+server() { pytests server asan tests/integration/test_{webhook_server,operator,plan_apply,kube_client,secret_id,revocation}.py; }
 mutations() { hack/mutate.sh; }
 bench() { build release && tests/bench/launcher.sh && KEYSHEPHERD_BENCH_SECONDS=2 tests/bench/admission.sh &&
     tests/bench/operator.sh --sizes 500 --steady 100 --sweeps 1; }
