@@ -126,8 +126,18 @@ std::int64_t seconds_since_epoch(std::string_view text) {
         ++end;
         while (*end >= '0' && *end <= '9') ++end;
     }
-    if (std::string_view(end) != "Z") return 0;
-    return std::max<std::int64_t>(timegm(&time), 0);
+    std::int64_t ahead = 0;
+    if (const std::string_view zone(end); zone != "Z") {
+        const auto digit = [&](std::size_t at) {
+            return zone[at] >= '0' && zone[at] <= '9' ? zone[at] - '0' : 60;
+        };
+        if (zone.size() != 6 || (zone[0] != '+' && zone[0] != '-') || zone[3] != ':') return 0;
+        const int hours = 10 * digit(1) + digit(2);
+        const int minutes = 10 * digit(4) + digit(5);
+        if (hours > 23 || minutes > 59) return 0;
+        ahead = (zone[0] == '-' ? -60 : 60) * (60 * hours + minutes);
+    }
+    return std::max<std::int64_t>(timegm(&time) - ahead, 0);
 }
 
 std::string rfc3339(std::int64_t seconds) {
