@@ -452,6 +452,7 @@ Task<result<void>> SecretIdTurn::destroy(const planner::SecretIdStep& step) {
                                                  {"name", key_.name},
                                                  {"vaultPath", role_},
                                                  {"accessor", accessor},
+        view_.refused = view_.refused || !told;
                                                  {"why", step.why}});
         if (view_.all)
             std::erase_if(*view_.all,

@@ -74,6 +74,14 @@ std::int64_t rotation_of(const Json& spec, const SecretIdRecord& record) {
     return due;
 }
 
+// When it is replaced though one is in overlap; 0: never.
+std::int64_t last_rotation_of(const SecretIdRecord& record) {
+    const std::int64_t issued = seconds_since_epoch(record.issued_at);
+    const std::int64_t expires = seconds_since_epoch(record.expires_at);
+    const std::int64_t due = seconds_since_epoch(record.next_rotation);
+    return due == 0 || expires <= issued ? 0 : std::max(due, issued + (expires - issued) * 4 / 5);
+}
+
 std::string text_or_never(std::int64_t seconds) {
     return seconds == 0 ? std::string() : rfc3339(seconds);
 }
@@ -262,7 +270,13 @@ SecretIdStep next_step(const Resource& resource, std::string_view owner, const S
                                : "maxOverlap has passed, though not all targets are out",
                     .record = without_previous(record),
                     .accessors = {record.previous}};
-        look_at(view.now < end ? end : std::min(limit, view.now + 2));
+        // What was refused is asked for again, and told of, less often.
+        look_at(view.now < end ? end : std::min(limit, view.now + (view.refused ? 60 : 2)));
+        // However long the overlap: what is published must not come to its end before it is replaced.
+        if (const std::int64_t last = last_rotation_of(record); last != 0) {
+            if (view.now >= last) return draw("its time has come");
+            look_at(last);
+        }
     } else if (const std::int64_t due = seconds_since_epoch(record.next_rotation); due != 0) {
         if (view.now >= due) return {.what = What::draw, .why = "its time has come"};
         look_at(due);

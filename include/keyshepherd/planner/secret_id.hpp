@@ -84,6 +84,7 @@ struct SecretIdView {
     std::optional<SecretIdFacts> pending_facts;
     bool restarted = true;                          // the targets were told of record.rollout
     bool rolled_out = true;                         // … and are out
+    bool refused = false;                           // one of them cannot be told
     std::optional<std::vector<SecretIdFacts>> all;  // every one of the role; none: not listed
     bool list_wanted = false;
 };
