@@ -221,11 +221,16 @@ SecretIdStep next_step(const Resource& resource, std::string_view owner, const S
 
     if (view.pending && !view.pending_is_published) {
         if (view.drawn) return {.what = What::enroll};
-        if (is_alive(view.pending_facts, owner, view.now) && view.pending_facts->accessor != record.previous)
+        // What was asked for by a spec that is no more would be replaced at once, and take the overlap from
+        // the one before it.
+        if (is_alive(view.pending_facts, owner, view.now) &&
+            view.pending_facts->accessor != record.previous &&
+            (!alive || view.pending_facts->terms == secret_id_terms(resource)))
             return {.what = What::publish, .why = "it was issued and not yet published"};
         return {.what = What::discard};
     }
-    if (view.pending && (recorded || !alive)) return {.what = What::discard};
+    if (view.pending && (recorded || !alive || view.published->accessor == record.previous))
+        return {.what = What::discard};
 
     const auto draw = [&](std::string why) -> SecretIdStep {
         // Two beside each other at most.
@@ -242,6 +247,8 @@ SecretIdStep next_step(const Resource& resource, std::string_view owner, const S
         // An older one was put back by hand. The newer one has been handed out too: it gets the overlap.
         if (view.published->accessor == record.previous)
             return {.what = What::draw, .why = "the Secret held a replaced one again"};
+        // Two have come since: the record has room for one.
+        if (!record.previous.empty()) return draw("another one is published");
         return {.what = What::record, .record = with_published(resource, record, view)};
     }
     if (view.secret != SecretState::ours) return {.what = What::mend};
