@@ -120,8 +120,13 @@ Task<Again> SecretIdTurn::reconcile() {
             co_return 2s;
         }
     }
-    // Nothing was ever issued for it, so there is nothing to look for.
-    if (!resource().finalized) runtime_.secrets.swept(key_, true);
+    if (!resource().finalized && record_.accessor.empty()) {
+        // Nothing was ever issued for it, so there is nothing to look for.
+        runtime_.secrets.swept(key_, true);
+    } else if (!co_await runtime_.add_finalizer(key_, entry_)) {  // somebody's replace has dropped it
+        outcome = "error";
+        co_return runtime_.retry_in(key_);
+    }
     view_.list_wanted = !runtime_.secrets.swept(key_);
 
     result<void> done = co_await look();
@@ -154,7 +159,13 @@ Task<Again> SecretIdTurn::reconcile() {
         if (step.what == What::draw && !resource().finalized) {
             if ((!connection->resource.finalized && !co_await runtime_.hold(through)) ||
                 !co_await runtime_.add_finalizer(key_, entry_)) {
+            // And found again, also when the role's resource goes before anything is published.
+            const Json where = {{"status", {{"connection", connection_}, {"vaultPath", role_}}}};
                 outcome = "error";
+                !runtime_.taken(
+                    key_, co_await runtime_.kube.patch(ref_of(key_, "status"),
+                                                       {.kind = kube::Patch::Kind::merge, .body = where},
+                                                       runtime_.soon())) ||
                 co_return runtime_.retry_in(key_);
             }
             failpoint("finalizer");
