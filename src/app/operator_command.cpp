@@ -84,6 +84,10 @@ void add_operator_command(CLI::App& app, int& exit_code) {
         ->check(CLI::Range(1.0, 100'000.0));
     add("call-seconds", flags->call_seconds, "Deadline of one request to Vault or the API server")
         ->check(CLI::Range(0.1, 600.0));
+    add("orphan-grace-seconds", flags->options.orphan_grace,
+        "Age at which a secret-id of ours that nothing refers to is destroyed; longer than a request can be "
+        "under way")
+        ->check(CLI::Range(1, 86'400));
     add("lease-name", flags->options.lease_name, "Name of the Lease");
     add("lease-seconds", flags->lease_seconds, "How long a rival waits after the last renewal it saw");
     add("renew-seconds", flags->renew_seconds, "How long the work goes on without a renewal");

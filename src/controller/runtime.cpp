@@ -108,7 +108,7 @@ void Runtime::start_over() {
     queue.clear();
     later_.clear();
     later_order_.clear();
-    secrets.start_over();
+    secrets.start_over(std::time(nullptr), options.orphan_grace);
     for (const Key& key : store.keys()) wake(key);
 }
 

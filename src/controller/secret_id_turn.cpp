@@ -128,11 +128,13 @@ Task<Again> SecretIdTurn::reconcile() {
         co_return runtime_.retry_in(key_);
     }
     view_.list_wanted = !runtime_.secrets.swept(key_);
+    view_.unsure_until = runtime_.secrets.unsure_until(key_);
 
     result<void> done = co_await look();
     for (int steps = 0; done; ++steps) {
         view_.now = std::time(nullptr);
-        const planner::SecretIdStep step = planner::next_step(resource(), owner_, record_, view_);
+        const planner::SecretIdStep step =
+            planner::next_step(resource(), owner_, record_, view_, runtime_.options.orphan_grace);
         if (step.what == What::refuse) {
             co_await refuse("Conflict",
                             fmt::format("Secret {}/{} is somebody else's; remove it, or give another "
@@ -157,15 +159,15 @@ Task<Again> SecretIdTurn::reconcile() {
         }
         // What is about to be issued has to be destroyed again one day.
         if (step.what == What::draw && !resource().finalized) {
-            if ((!connection->resource.finalized && !co_await runtime_.hold(through)) ||
-                !co_await runtime_.add_finalizer(key_, entry_)) {
             // And found again, also when the role's resource goes before anything is published.
             const Json where = {{"status", {{"connection", connection_}, {"vaultPath", role_}}}};
-                outcome = "error";
+            if ((!connection->resource.finalized && !co_await runtime_.hold(through)) ||
                 !runtime_.taken(
                     key_, co_await runtime_.kube.patch(ref_of(key_, "status"),
                                                        {.kind = kube::Patch::Kind::merge, .body = where},
                                                        runtime_.soon())) ||
+                !co_await runtime_.add_finalizer(key_, entry_)) {
+                outcome = "error";
                 co_return runtime_.retry_in(key_);
             }
             failpoint("finalizer");
@@ -282,6 +284,7 @@ Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
             const bool issued = step.record.accessor != record_.accessor;
             KEYSHEPHERD_CO_CHECK(co_await tell(step.record));
             failpoint("record");
+            if (issued && swept_) runtime_.secrets.swept(key_, true);
             if (issued)
                 event(kube::Event::Type::normal, rotated ? "Rotated" : "Issued", "Issue",
                       fmt::format("secret-id {} is in Secret {}{}", record_.accessor, secret_name_,
@@ -297,7 +300,8 @@ Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
             for (const planner::SecretIdFacts& each : *view_.all)
                 young = young || (each.owner == owner_ && each.accessor != record_.accessor &&
                                   each.accessor != record_.previous);
-            runtime_.secrets.swept(key_, !young);  // an orphan may be too young to be destroyed now
+            // An orphan may be too young to be destroyed now, or not there yet.
+            runtime_.secrets.swept(key_, !young && std::time(nullptr) >= view_.unsure_until);
             co_return result<void>();
         }
         case What::destroy:
@@ -340,18 +344,25 @@ Task<result<void>> SecretIdTurn::draw(std::string why) {
 Task<result<void>> SecretIdTurn::enroll() {
     view_.drawn = false;  // whatever comes of it, it is not sent again
     KEYSHEPHERD_CO_TRY(const std::string issue, reconcile::draw(reconcile::issue_bytes));
+    // Until the status names it, somebody may take away what refers to it.
+    swept_ = runtime_.secrets.swept(key_);
+    runtime_.secrets.swept(key_, false);
     auto facts = co_await reconcile::enroll_secret_id(session_->vault, role_,
                                                       planner::secret_id_request(resource(), owner_, issue),
                                                       pending_value_, runtime_.soon());
     if (!facts) {
         // It may be there all the same.
-        if (facts.error().code != Errc::invalid && facts.error().code != Errc::not_found)
-            runtime_.secrets.swept(key_, false);
+        if (facts.error().code != Errc::invalid && facts.error().code != Errc::not_found) unsure();
         co_return std::unexpected(facts.error());
     }
     failpoint("enroll");
     view_.pending_facts = *std::move(facts);
     co_return result<void>();
+}
+
+void SecretIdTurn::unsure() {
+    view_.unsure_until = std::time(nullptr) + runtime_.options.orphan_grace;
+    runtime_.secrets.unsure(key_, view_.unsure_until);
 }
 
 // Makes the Secret, or makes it right. With the uid in the request another one of that name is never written.
@@ -402,7 +413,7 @@ Task<result<void>> SecretIdTurn::discard() {
     runtime_.secrets.unmade(key_.ns, pending_name_);
     // A value that was never published: if its registration is still on its way, it becomes an orphan.
     if (!view_.pending_is_published) {
-        runtime_.secrets.swept(key_, false);
+        unsure();
         view_.list_wanted = true;
     }
     net::wipe(pending_value_);
@@ -430,6 +441,7 @@ Task<result<void>> SecretIdTurn::restart() {
         if (!told && told.error().code == Errc::cancelled) co_return told;
         if (!told && told.error().code == Errc::not_found) continue;
         view_.rolled_out = false;
+        view_.refused = view_.refused || !told;
         if (told)
             event(kube::Event::Type::normal, "Restarted", "Restart",
                   fmt::format("{} {} is restarted, to read secret-id {}", kind, name, record_.accessor));
@@ -463,7 +475,6 @@ Task<result<void>> SecretIdTurn::destroy(const planner::SecretIdStep& step) {
                                                  {"name", key_.name},
                                                  {"vaultPath", role_},
                                                  {"accessor", accessor},
-        view_.refused = view_.refused || !told;
                                                  {"why", step.why}});
         if (view_.all)
             std::erase_if(*view_.all,

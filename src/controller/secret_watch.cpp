@@ -2,6 +2,8 @@
 
 #include <keyshepherd/kube/client.hpp>
 
+#include <algorithm>
+
 namespace keyshepherd::controller {
 
 void SecretWatch::expect(const std::string& ns, const std::string& name, const Key& owner,
@@ -15,8 +17,29 @@ bool SecretWatch::exists(const std::string& ns, const std::string& name) const {
     return known_.contains(kube::key(ns, name));
 }
 
+void SecretWatch::unsure(const Key& owner, std::int64_t until) {
+    swept_.erase(owner);
+    unsure_[owner] = until;
+}
+
+std::int64_t SecretWatch::unsure_until(const Key& owner) const {
+    const auto at = unsure_.find(owner);
+    // Spread, so that not all are listed at once.
+    const auto after = static_cast<std::int64_t>(std::hash<std::string>{}(owner.ns + '/' + owner.name) %
+                                                 static_cast<std::size_t>(spread_ + 1));
+    return std::max(at == unsure_.end() ? 0 : at->second, sure_from_ + after);
+}
+
+void SecretWatch::start_over(std::int64_t now, std::int64_t grace) {
+    swept_.clear();
+    unsure_.clear();
+    sure_from_ = now + grace;
+    spread_ = grace;
+}
+
 void SecretWatch::forget(const Key& owner) {
     swept_.erase(owner);
+    unsure_.erase(owner);
     const auto at = of_.find(owner);
     if (at == of_.end()) return;
     for (const std::string& key : at->second) expected_.erase(key);

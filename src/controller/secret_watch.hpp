@@ -8,6 +8,7 @@
 #include <keyshepherd/telemetry/log.hpp>
 #include <keyshepherd/telemetry/operator_metrics.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <set>
@@ -33,15 +34,21 @@ public:
     void unmade(const std::string& ns, const std::string& name) { known_.erase(kube::key(ns, name)); }
     void forget(const Key& owner);
 
-    // Resources whose secret-ids in Vault were all looked at since we lead.
+    // Resources whose secret-ids in Vault were all looked at since we lead, and since nothing was on its way.
     bool swept(const Key& owner) const { return swept_.contains(owner); }
     void swept(const Key& owner, bool is) {
-        if (is)
+        if (is) {
             swept_.insert(owner);
-        else
+            unsure_.erase(owner);
+        } else {
             swept_.erase(owner);
+        }
     }
-    void start_over() { swept_.clear(); }
+    // A registration that was given up may arrive in Vault until then (seconds since 1970).
+    void unsure(const Key& owner, std::int64_t until);
+    std::int64_t unsure_until(const Key& owner) const;
+    // Whoever led before may have left some on their way for `grace` seconds more.
+    void start_over(std::int64_t now, std::int64_t grace);
 
     bool synced() const { return synced_; }
 
@@ -64,6 +71,9 @@ private:
     std::map<Key, std::set<std::string>> of_;
     std::set<std::string> known_;
     std::set<Key> swept_;
+    std::map<Key, std::int64_t> unsure_;
+    std::int64_t sure_from_ = 0;
+    std::int64_t spread_ = 0;
     bool synced_ = false;
 };
 

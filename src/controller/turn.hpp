@@ -112,6 +112,7 @@ private:
     Task<result<void>> enroll();
     Task<result<void>> write_secret(std::string& value);
     Task<result<void>> discard();
+    void unsure();
     Task<result<void>> restart();
     Task<result<void>> destroy(const planner::SecretIdStep& step);
     Task<result<void>> tell(planner::SecretIdRecord record);

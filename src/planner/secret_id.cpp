@@ -288,7 +288,10 @@ SecretIdStep next_step(const Resource& resource, std::string_view owner, const S
         if (view.now >= due) return {.what = What::draw, .why = "its time has come"};
         look_at(due);
     }
-    if (view.list_wanted && !view.all) return {.what = What::list};
+    if (view.list_wanted && !view.all) {
+        if (view.now >= view.unsure_until) return {.what = What::list};
+        look_at(view.unsure_until);
+    }
     if (view.all) {
         std::vector<std::string> orphans;
         for (const SecretIdFacts& each : *view.all) {

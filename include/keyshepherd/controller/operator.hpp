@@ -8,6 +8,7 @@
 #include <keyshepherd/telemetry/log.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct Options {
     std::size_t workers = 8;
     double requests_per_second = 1000;       // to one Vault
     std::chrono::milliseconds call{10'000};  // deadline of one request to Vault or the API server
+    // Seconds that the registration of a secret-id may be under way, whatever became of its sender.
+    std::int64_t orphan_grace = 30;
     std::string metrics_listen = "0.0.0.0:9403";
     telemetry::Level log_level = telemetry::Level::info;
     telemetry::Format log_format = telemetry::Format::json;

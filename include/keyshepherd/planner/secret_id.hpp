@@ -87,6 +87,8 @@ struct SecretIdView {
     bool refused = false;                           // one of them cannot be told
     std::optional<std::vector<SecretIdFacts>> all;  // every one of the role; none: not listed
     bool list_wanted = false;
+    // A registration that nobody waits for any more may arrive until then: before, a list proves nothing.
+    std::int64_t unsure_until = 0;
 };
 
 struct SecretIdStep {
