@@ -20,6 +20,7 @@ import random
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -641,23 +642,30 @@ def account_kubeconfig(cluster, file, account, server=None):
 
 class Operator:
     """A running `keyshepherd operator`, to the API server the ServiceAccount of manifests/rbac.yaml and nothing more.
-    `server` is what it takes for the API server's URL."""
+    `server` is what it takes for the API server's URL. With `start=False` it is started by launch() or _start()."""
 
-    def __init__(self, folder, cluster, bao, flags=None, server=None):
-        self.folder, self.cluster = Path(folder), cluster
+    LEASE = "/apis/coordination.k8s.io/v1/namespaces/keyshepherd/leases/keyshepherd-operator"
+
+    def __init__(self, folder, cluster, bao, flags=None, server=None, environment=None, start=True):
+        self.folder, self.cluster, self.environment, self.process = Path(folder), cluster, environment or {}, None
         self.folder.mkdir(parents=True, exist_ok=True)
         self._flags = {"vault-address": bao.address, "namespace": "keyshepherd", "log-format": "json", "lease-seconds": 6,
                        "renew-seconds": 5, "retry-seconds": 1, "call-seconds": 5} | (flags or {})
         self.kubeconfig = account_kubeconfig(cluster, self.folder / "kubeconfig", "keyshepherd-operator", server)
-        retry_on_lost_port(self._start)
+        if start:
+            retry_on_lost_port(self._start)
 
-    def _start(self):
+    def launch(self):
+        """Starts it and waits for nothing: it may be about to die."""
         self.metrics_port = free_port()
         command = [*keyshepherd(), "operator", "--kubeconfig", self.kubeconfig, "--metrics-listen",
                    f"127.0.0.1:{self.metrics_port}"]
         for name, value in self._flags.items():
             command += [f"--{name}", value]
-        self.process = Process(command, self.folder / f"operator-{self.metrics_port}.log")
+        self.process = Process(command, self.folder / f"operator-{self.metrics_port}.log", self.environment)
+
+    def _start(self):
+        self.launch()
         self.process.wait_ready(self.ready, 20, "keyshepherd operator")
 
     def get(self, path):
@@ -682,12 +690,28 @@ class Operator:
     def stop(self):
         return self.process.stop()
 
+    def kill(self):
+        """kill -9. Nobody wants to wait until its Lease has run out, so that is taken away: the next one leads at once."""
+        self.process.popen.kill()
+        self.process.popen.wait()
+        self.cluster.request("DELETE", self.LEASE)
+
 
 class Proxy:
-    """TCP between a client and `target` (a port on loopback) that can be cut and mended."""
+    """TCP between a client and `target` (a port on loopback) that can be cut and mended.
 
-    def __init__(self, target):
+    With `certificates` it ends TLS on both sides and sees the requests: the answer to the next one that contains `lose` is
+    thrown away with its connection, and `lost` counts them. With `delay` the client is let down at once, and the request goes
+    on to the server so many seconds later."""
+
+    def __init__(self, target, certificates=None):
         self.target, self.cut_off = target, False
+        self.lose, self.delay, self.lost = None, 0, 0
+        self._server_side = self._client_side = None
+        if certificates:
+            self._server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._server_side.load_cert_chain(certificates.cert, certificates.key)
+            self._client_side = ssl.create_default_context(cafile=certificates.ca)
         self._pairs = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -699,20 +723,32 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            try:
-                server = socket.create_connection(("127.0.0.1", self.target))
-            except OSError:  # away, and perhaps back at the next
-                client.close()
-                continue
-            self._pairs.append((client, server))
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+            threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client):
+        try:
+            server = socket.create_connection(("127.0.0.1", self.target))
+            if self._server_side:
+                client = self._server_side.wrap_socket(client, server_side=True)
+                server = self._client_side.wrap_socket(server, server_hostname="127.0.0.1")
+        except OSError:
+            return client.close()
+        self._pairs.append((client, server))
+        threading.Thread(target=self._pump, args=(server, client), daemon=True).start()
+        self._pump(client, server)
 
     def _pump(self, source, sink):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 while self.cut_off:  # swallowed by the network, and nobody is told
                     time.sleep(0.05)
+                if self.lose and self.lose in data:
+                    self.lose, self.lost = None, self.lost + 1
+                    source.shutdown(socket.SHUT_RDWR)  # what answers is not heard any more
+                    time.sleep(self.delay)
+                    sink.sendall(data)
+                    time.sleep(0.5)  # or the server would see that nobody is there before it begins
+                    break
                 sink.sendall(data)
         for end in (source, sink):
             with contextlib.suppress(OSError):
