@@ -73,13 +73,13 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Rights& righ
     finding.changed = before.empty();
     finding.facts = {{"cutOffEntity", entity->empty() ? (before.empty() ? "none" : before) : *entity}};
     co_await report(finding);
-    const auto all = co_await reconcile::list_secret_ids(vault, vault_path_, runtime_.soon());
+    const auto all = co_await reconcile::list_accessors(vault, vault_path_, runtime_.soon());
     if (!all && all.error().code != Errc::not_found) co_return co_await failed(way.connection, all.error());
     std::size_t destroyed = 0;
     if (all)
-        for (const planner::SecretIdFacts& each : *all) {
+        for (const std::string& accessor : *all) {
             const auto gone =
-                co_await reconcile::destroy_secret_id(vault, vault_path_, each.accessor, runtime_.soon());
+                co_await reconcile::destroy_secret_id(vault, vault_path_, accessor, runtime_.soon());
             if (!gone) co_return co_await failed(way.connection, gone.error());
             ++destroyed;
         }

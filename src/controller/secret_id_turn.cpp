@@ -294,12 +294,13 @@ Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
         case What::restart:
             co_return co_await restart();
         case What::list: {
-            KEYSHEPHERD_CO_TRY(view_.all,
-                               co_await reconcile::list_secret_ids(session_->vault, role_, runtime_.soon()));
+            // One list does for every resource of the role, unless something has gone amiss since.
+            KEYSHEPHERD_CO_TRY(
+                view_.all, co_await session_->secret_ids.of(session_->vault, role_, owner_,
+                                                            runtime_.secrets.fresh_from(key_, view_.now), runtime_.soon()));
             bool young = false;
             for (const planner::SecretIdFacts& each : *view_.all)
-                young = young || (each.owner == owner_ && each.accessor != record_.accessor &&
-                                  each.accessor != record_.previous);
+                young = young || (each.accessor != record_.accessor && each.accessor != record_.previous);
             // An orphan may be too young to be destroyed now, or not there yet.
             runtime_.secrets.swept(key_, !young && std::time(nullptr) >= view_.unsure_until);
             co_return result<void>();
@@ -461,6 +462,7 @@ Task<result<void>> SecretIdTurn::destroy(const planner::SecretIdStep& step) {
         }
         KEYSHEPHERD_CO_CHECK(
             co_await reconcile::destroy_secret_id(session_->vault, role_, accessor, runtime_.soon()));
+        session_->secret_ids.forget(role_, accessor);
         failpoint("destroy");
         if (facts && !facts->issue.empty()) {
             KEYSHEPHERD_CO_TRY(const std::size_t revoked,
@@ -555,14 +557,14 @@ Task<result<void>> SecretIdTurn::remove_from_vault(const Way& way) {
         KEYSHEPHERD_CO_CHECK(co_await reconcile::destroy_secret_id(vault, role_, accessor, runtime_.soon()));
     }
     failpoint("delete-destroy");
-    const auto all = co_await reconcile::list_secret_ids(vault, role_, runtime_.soon());
+    const auto all =
+        co_await way.session->secret_ids.of(vault, role_, owner_, SteadyClock::now(), runtime_.soon());
     if (!all && all.error().code != Errc::not_found) co_return std::unexpected(all.error());
     if (all)
-        for (const planner::SecretIdFacts& each : *all)
-            if (each.owner == owner_) {
-                KEYSHEPHERD_CO_CHECK(
-                    co_await reconcile::destroy_secret_id(vault, role_, each.accessor, runtime_.soon()));
-            }
+        for (const planner::SecretIdFacts& each : *all) {
+            KEYSHEPHERD_CO_CHECK(
+                co_await reconcile::destroy_secret_id(vault, role_, each.accessor, runtime_.soon()));
+        }
     failpoint("delete-sweep");
     if (revoke_tokens_) {
         KEYSHEPHERD_CO_TRY(const std::size_t revoked,

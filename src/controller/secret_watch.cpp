@@ -18,7 +18,7 @@ bool SecretWatch::exists(const std::string& ns, const std::string& name) const {
 }
 
 void SecretWatch::unsure(const Key& owner, std::int64_t until) {
-    swept_.erase(owner);
+    swept(owner, false);
     unsure_[owner] = until;
 }
 
@@ -33,13 +33,23 @@ std::int64_t SecretWatch::unsure_until(const Key& owner) const {
 void SecretWatch::start_over(std::int64_t now, std::int64_t grace) {
     swept_.clear();
     unsure_.clear();
+    suspect_.clear();
+    started_over_ = net::SteadyClock::now();
     sure_from_ = now + grace;
     spread_ = grace;
+}
+
+Deadline SecretWatch::fresh_from(const Key& owner, std::int64_t now) const {
+    const auto at = suspect_.find(owner);
+    const Deadline suspected = at == suspect_.end() ? started_over_ : at->second;
+    const std::chrono::seconds sure_for(std::max<std::int64_t>(now - unsure_until(owner), 0));
+    return std::max<Deadline>(suspected, net::SteadyClock::now() - sure_for);
 }
 
 void SecretWatch::forget(const Key& owner) {
     swept_.erase(owner);
     unsure_.erase(owner);
+    suspect_.erase(owner);
     const auto at = of_.find(owner);
     if (at == of_.end()) return;
     for (const std::string& key : at->second) expected_.erase(key);

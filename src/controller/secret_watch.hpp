@@ -5,6 +5,7 @@
 #include "store.hpp"
 
 #include <keyshepherd/kube/reflector.hpp>
+#include <keyshepherd/net/signal.hpp>
 #include <keyshepherd/telemetry/log.hpp>
 #include <keyshepherd/telemetry/operator_metrics.hpp>
 
@@ -15,6 +16,8 @@
 #include <string>
 
 namespace keyshepherd::controller {
+
+using net::Deadline;
 
 class SecretWatch final : public kube::Sink {
 public:
@@ -40,8 +43,10 @@ public:
         if (is) {
             swept_.insert(owner);
             unsure_.erase(owner);
+            suspect_.erase(owner);
         } else {
             swept_.erase(owner);
+            suspect_.insert_or_assign(owner, net::SteadyClock::now());
         }
     }
     // A registration that was given up may arrive in Vault until then (seconds since 1970).
@@ -49,6 +54,9 @@ public:
     std::int64_t unsure_until(const Key& owner) const;
     // Whoever led before may have left some on their way for `grace` seconds more.
     void start_over(std::int64_t now, std::int64_t grace);
+    // When a list has to have been asked for, at the earliest, to show all that nothing may refer to. `now`
+    // is in seconds since 1970.
+    Deadline fresh_from(const Key& owner, std::int64_t now) const;
 
     bool synced() const { return synced_; }
 
@@ -74,6 +82,8 @@ private:
     std::map<Key, std::int64_t> unsure_;
     std::int64_t sure_from_ = 0;
     std::int64_t spread_ = 0;
+    std::map<Key, Deadline> suspect_;
+    Deadline started_over_{};
     bool synced_ = false;
 };
 

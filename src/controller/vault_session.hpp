@@ -5,6 +5,7 @@
 
 #include <keyshepherd/kube/client.hpp>
 #include <keyshepherd/net/signal.hpp>
+#include <keyshepherd/reconcile/secret_id.hpp>
 #include <keyshepherd/reconcile/snapshot.hpp>
 #include <keyshepherd/reconcile/token_index.hpp>
 #include <keyshepherd/telemetry/operator_metrics.hpp>
@@ -33,7 +34,8 @@ struct Session {
             vault::Options options, vault::Counters counters)
         : http(context, std::move(origin), std::move(tls)),
           vault(context, http, std::move(login), std::move(options), std::move(counters)),
-          snapshots(context.get_executor(), vault) {}
+          snapshots(context.get_executor(), vault),
+          secret_ids(context.get_executor()) {}
 
     // The policies of our own token, asked for once.
     Task<result<std::set<std::string>>> reserved_policies(Deadline deadline);
@@ -42,6 +44,7 @@ struct Session {
     vault::Client vault;
     reconcile::TokenIndex tokens;
     reconcile::Snapshots snapshots;
+    reconcile::SecretIdIndex secret_ids;
     std::string uid;  // of the VaultConnection as it was read
     std::int64_t generation = 0;
 

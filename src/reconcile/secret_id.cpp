@@ -1,3 +1,5 @@
+#include "for_each.hpp"
+
 #include <keyshepherd/reconcile/secret_id.hpp>
 
 #include <fmt/format.h>
@@ -76,16 +78,13 @@ Task<result<SecretIdFacts>> enroll_secret_id(vault::Client& vault, std::string r
     co_return facts;
 }
 
-Task<result<std::vector<SecretIdFacts>>> list_secret_ids(vault::Client& vault, std::string role,
-                                                         Deadline deadline) {
-    std::vector<SecretIdFacts> all;
+Task<result<std::vector<std::string>>> list_accessors(vault::Client& vault, std::string role,
+                                                      Deadline deadline) {
+    std::vector<std::string> all;
     KEYSHEPHERD_CO_TRY(const auto listed, co_await vault.list(role + "/secret-id", deadline));
-    if (!listed) co_return all;
-    for (const Json& accessor : listed->value("keys", Json::array())) {
-        KEYSHEPHERD_CO_TRY(auto facts,
-                           co_await find_accessor(vault, role, accessor.get<std::string>(), deadline));
-        if (facts) all.push_back(*std::move(facts));  // else gone meanwhile
-    }
+    if (listed)
+        for (const Json& accessor : listed->value("keys", Json::array()))
+            if (accessor.is_string()) all.push_back(accessor.get<std::string>());
     co_return all;
 }
 
@@ -105,6 +104,66 @@ Task<result<void>> destroy_secret_id(vault::Client& vault, std::string role, std
     auto answer = co_await vault.write(role + "/secret-id-accessor/destroy", std::move(body), deadline);
     if (!answer && answer.error().code != Errc::not_found) co_return std::unexpected(answer.error());
     co_return result<void>();
+}
+
+Task<result<std::vector<SecretIdFacts>>> SecretIdIndex::of(vault::Client& vault, std::string role,
+                                                           std::string owner, Deadline not_before,
+                                                           Deadline deadline) {
+    Role& known = roles_[role];  // stays where it is
+    while (known.listed < not_before) {
+        if (!known.listing) {
+            known.listing = true;
+            const auto began = net::SteadyClock::now();
+            const auto listed = co_await refresh(vault, role, deadline);
+            known.listing = false;
+            if (listed) known.listed = began;
+            ended_.notify_all();
+            if (!listed) co_return std::unexpected(listed.error());
+            continue;
+        }
+        if (co_await ended_.wait(deadline) == net::Wake::cancelled)
+            co_return fail(Errc::cancelled, "told to stop");
+        if (net::SteadyClock::now() >= deadline)
+            co_return fail(Errc::timeout, "no list of secret-ids in time");
+    }
+    std::vector<SecretIdFacts> found;
+    for (const auto& [accessor, facts] : known.ours)
+        if (facts.owner == owner) found.push_back(facts);
+    co_return found;
+}
+
+void SecretIdIndex::forget(const std::string& role, const std::string& accessor) {
+    if (const auto at = roles_.find(role); at != roles_.end()) at->second.ours.erase(accessor);
+}
+
+Task<result<void>> SecretIdIndex::refresh(vault::Client& vault, std::string role, Deadline deadline) {
+    KEYSHEPHERD_CO_TRY(auto listed, co_await list_accessors(vault, role, deadline));
+    Role& known = roles_[role];
+    decltype(known.ours) ours;
+    decltype(known.others) others;
+    std::vector<std::string> fresh;
+    for (std::string& accessor : listed) {
+        const std::uint64_t digest = std::hash<std::string>()(accessor);
+        if (const auto at = known.ours.find(accessor); at != known.ours.end())
+            ours.insert(known.ours.extract(at));
+        else if (known.others.contains(digest))
+            others.insert(digest);
+        else
+            fresh.push_back(std::move(accessor));
+    }
+    known.ours = std::move(ours);
+    known.others = std::move(others);
+    co_return co_await for_each(std::move(fresh),
+                                [&vault, &known, role, deadline](std::string accessor) -> Task<result<void>> {
+                                    auto facts = co_await find_accessor(vault, role, accessor, deadline);
+                                    if (!facts) co_return std::unexpected(facts.error());
+                                    if (!*facts) co_return result<void>();  // gone meanwhile
+                                    if ((*facts)->owner.empty())
+                                        known.others.insert(std::hash<std::string>()(accessor));
+                                    else
+                                        known.ours.insert_or_assign(accessor, **std::move(facts));
+                                    co_return result<void>();
+                                });
 }
 
 }  // namespace keyshepherd::reconcile

@@ -1,19 +1,14 @@
+#include "for_each.hpp"
+
 #include <keyshepherd/reconcile/token_index.hpp>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/use_awaitable.hpp>
-
 #include <algorithm>
-#include <memory>
-#include <optional>
 
 namespace keyshepherd::reconcile {
 
 namespace {
 
 using nlohmann::json;
-
-constexpr std::size_t most_at_once = 8;
 
 std::string text_at(const json& object, const char* name) {
     const auto at = object.is_object() ? object.find(name) : object.end();
@@ -29,52 +24,6 @@ std::uint64_t digest(std::string_view text) {
 bool is_gone(const Error& error) {
     return error.code == Errc::not_found || error.code == Errc::invalid ||
            error.message.contains("invalid accessor");
-}
-
-// `call` for each of `items`, a few at a time; the first error ends it.
-struct Batch {
-    std::vector<std::string> items;
-    std::size_t next = 0;
-    std::size_t running = 0;
-    std::optional<Error> error;
-};
-
-template <class Call>
-Task<void> work_off(std::shared_ptr<Batch> batch, Call call) {
-    while (batch->next < batch->items.size() && !batch->error) {
-        const std::string item = batch->items[batch->next++];
-        if (result<void> done = co_await call(item); !done && !batch->error) batch->error = done.error();
-    }
-}
-
-template <class Call>
-Task<result<void>> for_each_alone(std::vector<std::string> items, Call call) {
-    const auto executor = co_await boost::asio::this_coro::executor;
-    const auto batch = std::make_shared<Batch>();
-    batch->items = std::move(items);
-    const auto joined = std::make_shared<net::Signal>(executor);
-    const std::size_t count = std::min(most_at_once, batch->items.size());
-    for (std::size_t i = 0; i < count; ++i) {
-        ++batch->running;
-        boost::asio::co_spawn(executor, work_off(batch, call), [batch, joined](const std::exception_ptr& e) {
-            --batch->running;
-            if (e && !batch->error) batch->error = Error(Errc::internal, "a malfunction among tokens");
-            joined->notify_all();
-        });
-    }
-    // Each call has its deadline, so this ends also when we are cancelled; the calls refer to our caller.
-    co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
-    while (batch->running > 0) co_await joined->wait(net::SteadyClock::now() + std::chrono::hours(1));
-    if (batch->error) co_return std::unexpected(*batch->error);
-    co_return result<void>();
-}
-
-template <class Call>
-Task<result<void>> for_each(std::vector<std::string> items, Call call) {
-    // A coroutine of its own: that it goes on after a cancellation must not be true of its caller.
-    const auto executor = co_await boost::asio::this_coro::executor;
-    co_return co_await boost::asio::co_spawn(executor, for_each_alone(std::move(items), std::move(call)),
-                                             boost::asio::use_awaitable_t<net::Executor>{});
 }
 
 }  // namespace
@@ -96,6 +45,7 @@ TokenOrigin token_origin(const json& data) {
 }
 
 Task<result<void>> TokenIndex::refresh(vault::Client& vault, Deadline deadline) {
+    const std::uint64_t number = ++lists_;
     KEYSHEPHERD_CO_TRY(auto listed, co_await vault.list("auth/token/accessors", deadline));
     std::unordered_set<std::uint64_t> there;
     std::map<std::string, TokenOrigin> still;
@@ -112,7 +62,9 @@ Task<result<void>> TokenIndex::refresh(vault::Client& vault, Deadline deadline) 
                 fresh.push_back(accessor);
         }
     others_ = std::move(there);
-    ours_ = std::move(still);
+    // What another call has looked up meanwhile may be younger than this list.
+    std::erase_if(ours_, [number](const auto& each) { return each.second.seen < number; });
+    ours_.merge(still);
     auto looked = co_await for_each(
         std::move(fresh), [this, &vault, deadline](std::string accessor) -> Task<result<void>> {
             json body = {{"accessor", accessor}};
@@ -120,6 +72,7 @@ Task<result<void>> TokenIndex::refresh(vault::Client& vault, Deadline deadline) 
             if (!answer && !is_gone(answer.error())) co_return std::unexpected(answer.error());
             if (!answer) co_return result<void>();
             TokenOrigin origin = token_origin(answer->data);
+            origin.seen = lists_;
             if (origin.role.empty())
                 others_.insert(digest(accessor));
             else

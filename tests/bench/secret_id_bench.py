@@ -198,6 +198,11 @@ class Bench(operator_bench.Bench):
                 counts[f"{request['operation']} {re.sub('bench-[^/]*/', '', request['path']).replace('auth/approle/role/', '')}"] += 1
             return counts, file.tell()
 
+    def results(self):
+        lines = self.operator.get("/metrics").text.splitlines()
+        return {re.search(r'result="(\w+)"', line)[1]: int(float(line.rsplit(" ", 1)[1])) for line in lines
+                if line.startswith("controller_runtime_reconcile_total{") and "VaultSecretID" in line}
+
     def wrong_if(self, count, what):
         if count:
             self.wrong.append(f"{what}: {count}")
@@ -329,11 +334,19 @@ class Bench(operator_bench.Bench):
         self.create(objects)
         self.published(objects)
         run = Rotation(self, objects)
+        before, (_, at) = self.api_requests(), self.vault_requests(0)
         try:
             run.go()
         finally:
             run.end()
         run.tell()
+        if not (o.kills or o.api_restarts):  # else the API server has forgotten, and what is begun twice is counted twice
+            made = {k: round((v - before[k]) / run.rotations, 2) for k, v in self.api_requests().items() if v != before[k]}
+            self.row("requests to the API server a rotation", f"{sum(made.values()):.2f}", f"{made}, with the applications' and the drivers'")
+            asked = self.vault_requests(at)[0]
+            self.row("requests to Vault a rotation", f"{sum(asked.values()) / run.rotations:.2f}",
+                     f"{ {k: round(v / run.rotations, 2) for k, v in asked.items()} }")
+            self.row("reconciles by result", "", f"{self.results()}")
         # Those that rotate by themselves would never be seen at rest.
         patch = {"spec": {"rotationPeriod": None}}
         fan_out(self.api, objects, lambda api, made: expect(api("PATCH", self.path_of(made), patch, MERGE), 200))

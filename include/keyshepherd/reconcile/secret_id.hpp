@@ -3,11 +3,15 @@
 // exist.
 #pragma once
 
+#include <keyshepherd/net/signal.hpp>
 #include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/planner/secret_id.hpp>
 #include <keyshepherd/vault/client.hpp>
 
+#include <cstdint>
+#include <map>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace keyshepherd::reconcile {
@@ -28,14 +32,42 @@ Task<result<std::optional<planner::SecretIdFacts>>> find_secret_id(vault::Client
 Task<result<planner::SecretIdFacts>> enroll_secret_id(vault::Client& vault, std::string role,
                                                       planner::Json request, std::string value,
                                                       Deadline deadline);
-// Every one of the role, also of others: one request, and one for each.
-Task<result<std::vector<planner::SecretIdFacts>>> list_secret_ids(vault::Client& vault, std::string role,
-                                                                  Deadline deadline);
+// Accessors of every one of the role, also of others.
+Task<result<std::vector<std::string>>> list_accessors(vault::Client& vault, std::string role,
+                                                      Deadline deadline);
 // nullopt: gone.
 Task<result<std::optional<planner::SecretIdFacts>>> find_accessor(vault::Client& vault, std::string role,
                                                                   std::string accessor, Deadline deadline);
 // Success also when it is gone already, or the role is.
 Task<result<void>> destroy_secret_id(vault::Client& vault, std::string role, std::string accessor,
                                      Deadline deadline);
+
+// Which secret-ids of a role are of ours, by whose they are. Vault lists accessors, and what it tells of one
+// never changes: each is asked for once, so that a role may have thousands. For one thread.
+class SecretIdIndex {
+public:
+    explicit SecretIdIndex(net::Executor executor) : ended_(std::move(executor)) {}
+
+    // Those that carry the owner's mark, out of a list that was asked for at `not_before` or later. Whoever
+    // asks while another's list is under way shares the next one. What was looked up before an error stays
+    // known.
+    Task<result<std::vector<planner::SecretIdFacts>>> of(vault::Client& vault, std::string role,
+                                                         std::string owner, Deadline not_before,
+                                                         Deadline deadline);
+    // It was destroyed.
+    void forget(const std::string& role, const std::string& accessor);
+
+private:
+    struct Role {
+        std::map<std::string, planner::SecretIdFacts> ours;  // by accessor
+        std::unordered_set<std::uint64_t> others;            // hashes
+        Deadline listed{};
+        bool listing = false;
+    };
+    Task<result<void>> refresh(vault::Client& vault, std::string role, Deadline deadline);
+
+    std::map<std::string, Role> roles_;
+    net::Signal ended_;
+};
 
 }  // namespace keyshepherd::reconcile

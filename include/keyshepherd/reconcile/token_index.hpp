@@ -20,9 +20,10 @@ using net::Deadline;
 using net::Task;
 
 struct TokenOrigin {
-    std::string role;   // API path of the role: "auth/approle/role/app", in lower case
-    std::string owner;  // out of the secret-id's metadata; "" of a secret-id that is not of ours
-    std::string issue;  // likewise: tells the secret-ids of one owner apart
+    std::string role;        // API path of the role: "auth/approle/role/app", in lower case
+    std::string owner;       // out of the secret-id's metadata; "" of a secret-id that is not of ours
+    std::string issue;       // likewise: tells the secret-ids of one owner apart
+    std::uint64_t seen = 0;  // the latest list that was asked for when it was looked up
 };
 // Of the data of auth/token/lookup-accessor. An empty role: not of an AppRole.
 TokenOrigin token_origin(const nlohmann::json& data);
@@ -47,6 +48,7 @@ private:
 
     std::unordered_set<std::uint64_t> others_;  // of no AppRole: hashes
     std::map<std::string, TokenOrigin> ours_;   // by accessor
+    std::uint64_t lists_ = 0;                   // asked for so far
     std::chrono::steady_clock::time_point refreshed_at_{};
 };
 
