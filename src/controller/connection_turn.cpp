@@ -54,8 +54,8 @@ Task<Again> ConnectionTurn::reconcile() {
     }
     const bool recovered = usable && planner::ready_reason(entry_->status) != "Connected";
     co_await report(finding);
-    if (usable && revokes_tokens()) {
-        // So that a revocation has only the newest to look up.
+    if (usable && revokes_tokens() && SteadyClock::now() - (*session)->tokens.refreshed_at() > 50s) {
+        // So that a revocation has only the newest to look up. Every deletion wakes us: that is too often.
         const auto known = co_await (*session)->tokens.refresh((*session)->vault, SteadyClock::now() + 60s);
         if (!known && known.error().code != Errc::cancelled)
             runtime_.log.warn(

@@ -540,16 +540,16 @@ Task<Again> SecretIdTurn::remove() {
             co_return co_await failed(reached->connection, gone.error());
         outcome = "changed";
     }
+    runtime_.secrets.forget(key_);  // what we remove now is no reason to look again
     if (const auto gone = co_await remove_secrets(retain); !gone) {
         if (gone.error().code == Errc::cancelled) co_return std::nullopt;
         outcome = "error";
         co_return runtime_.retry_in(key_);
     }
-    runtime_.secrets.forget(key_);
     co_return co_await let_go();
 }
 
-// First what is known, so that no login works any more; then whatever else is ours.
+// First what is known, so that no login works any more, and what it issued; then whatever else is ours.
 Task<result<void>> SecretIdTurn::remove_from_vault(const Way& way) {
     vault::Client& vault = way.session->vault;
     for (const std::string& accessor : {record_.accessor, record_.previous}) {
@@ -557,6 +557,12 @@ Task<result<void>> SecretIdTurn::remove_from_vault(const Way& way) {
         KEYSHEPHERD_CO_CHECK(co_await reconcile::destroy_secret_id(vault, role_, accessor, runtime_.soon()));
     }
     failpoint("delete-destroy");
+    std::size_t revoked = 0;
+    if (revoke_tokens_) {
+        KEYSHEPHERD_CO_TRY(revoked,
+                           co_await way.session->tokens.revoke(vault, role_, owner_, "", runtime_.soon()));
+        failpoint("delete-revoke");
+    }
     const auto all =
         co_await way.session->secret_ids.of(vault, role_, owner_, SteadyClock::now(), runtime_.soon());
     if (!all && all.error().code != Errc::not_found) co_return std::unexpected(all.error());
@@ -566,12 +572,12 @@ Task<result<void>> SecretIdTurn::remove_from_vault(const Way& way) {
                 co_await reconcile::destroy_secret_id(vault, role_, each.accessor, runtime_.soon()));
         }
     failpoint("delete-sweep");
-    if (revoke_tokens_) {
-        KEYSHEPHERD_CO_TRY(const std::size_t revoked,
+    if (revoke_tokens_ && all && !all->empty()) {
+        KEYSHEPHERD_CO_TRY(const std::size_t more,
                            co_await way.session->tokens.revoke(vault, role_, owner_, "", runtime_.soon()));
-        failpoint("delete-revoke");
-        tell_revoked(revoked);
+        revoked += more;
     }
+    tell_revoked(revoked);
     runtime_.log.info(
         "removed from Vault",
         {{"kind", key_.kind->name}, {"namespace", key_.ns}, {"name", key_.name}, {"vaultPath", role_}});

@@ -157,6 +157,10 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
         const auto answer = co_await vault.read(planner::claim(resource()) + "/role-id", runtime_.soon());
         if (answer && *answer) role_id = (*answer)->value("role_id", "");
     }
+    // The first of the connection that has tokens revoked: the list of those that are out takes a while.
+    if (key_.kind->name == "VaultAppRole" && resource().spec.value("revokeTokens", false) &&
+        way.session->tokens.refreshed_at() == std::chrono::steady_clock::time_point())
+        runtime_.wake(connection_of(resource()));
     Finding finding{.ready = Truth::yes,
                     .reason = "Reconciled",
                     .message = "Vault is equal",
