@@ -7,6 +7,7 @@
 #include <keyshepherd/reconcile/failpoint.hpp>
 #include <keyshepherd/reconcile/secret_id.hpp>
 
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -159,20 +160,14 @@ Task<Again> SecretIdTurn::reconcile() {
         }
         // What is about to be issued has to be destroyed again one day.
         if (step.what == What::draw && !resource().finalized) {
-            // And found again, also when the role's resource goes before anything is published.
-            const Json where = {{"status", {{"connection", connection_}, {"vaultPath", role_}}}};
-            if ((!connection->resource.finalized && !co_await runtime_.hold(through)) ||
-                !runtime_.taken(
-                    key_, co_await runtime_.kube.patch(ref_of(key_, "status"),
-                                                       {.kind = kube::Patch::Kind::merge, .body = where},
-                                                       runtime_.soon())) ||
-                !co_await runtime_.add_finalizer(key_, entry_)) {
+            if (!connection->resource.finalized && !co_await runtime_.hold(through)) {
                 outcome = "error";
                 co_return runtime_.retry_in(key_);
             }
-            failpoint("finalizer");
+            done = co_await draw_finalized(step.why);
+        } else {
+            done = co_await take(step);
         }
-        done = co_await take(step);
     }
     if (done.error().code == Errc::conflict || done.error().code == Errc::gone) {
         outcome = "error";
@@ -340,6 +335,35 @@ Task<result<void>> SecretIdTurn::draw(std::string why) {
     view_.pending_facts.reset();
     enrolling_ = std::move(why);
     co_return result<void>();
+}
+
+// The finalizer, where it will be in Vault (it has to be found again also when the role's resource goes before
+// anything is published), and the pending Secret beside each other: its value is nobody's before it is
+// registered, and without the finalizer it goes with the resource.
+Task<result<void>> SecretIdTurn::draw_finalized(std::string why) {
+    using namespace boost::asio::experimental::awaitable_operators;
+    const auto finalize = [](SecretIdTurn& turn) -> Task<bool> {
+        co_await boost::asio::this_coro::throw_if_cancelled(false);
+        const bool held = co_await turn.runtime_.add_finalizer(turn.key_, turn.entry_);
+        if (held) failpoint("finalizer");
+        co_return held;
+    };
+    const auto make_pending = [](SecretIdTurn& turn, std::string reason) -> Task<result<void>> {
+        co_await boost::asio::this_coro::throw_if_cancelled(false);
+        co_return co_await turn.draw(std::move(reason));
+    };
+    const auto place = [](SecretIdTurn& turn) -> Task<bool> {
+        co_await boost::asio::this_coro::throw_if_cancelled(false);
+        const Json where = {{"status", {{"connection", turn.connection_}, {"vaultPath", turn.role_}}}};
+        const auto patched = co_await turn.runtime_.kube.patch(
+            ref_of(turn.key_, "status"), {.kind = kube::Patch::Kind::merge, .body = where},
+            turn.runtime_.soon());
+        co_return turn.runtime_.taken(turn.key_, patched);
+    };
+    const auto [held, placed, drawn] =
+        co_await (finalize(*this) && place(*this) && make_pending(*this, std::move(why)));
+    if (!held || !placed) co_return fail(Errc::conflict, "the finalizer or the status could not be written");
+    co_return drawn;
 }
 
 Task<result<void>> SecretIdTurn::enroll() {

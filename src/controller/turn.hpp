@@ -109,6 +109,7 @@ private:
     Task<result<void>> look_at_targets();
     Task<result<void>> take(const planner::SecretIdStep& step);
     Task<result<void>> draw(std::string why);
+    Task<result<void>> draw_finalized(std::string why);
     Task<result<void>> enroll();
     Task<result<void>> write_secret(std::string& value);
     Task<result<void>> discard();
