@@ -238,7 +238,7 @@ class Bench(operator_bench.Bench):
         time.sleep(1)
         spent = cpu(pid) - spent
         after, (asked, at) = self.api_requests(), self.vault_requests(at)
-        floor, rest = self.issue_floor(count)
+        floor, rest, rate = self.issue_floor(count)
         self.row("created to a login, ms: mean / p95 / p99", text_of([t[1] for t in times]),
                  f"{text_of(floor)} the same requests", "<= 12 / 28 / 45")
         self.row("  of it to the published Secret", text_of([t[0] for t in times]))
@@ -271,7 +271,7 @@ class Bench(operator_bench.Bench):
             parallel.append(time.monotonic() - began)
 
         seconds = fan_out(lambda: (self.api(), self.application()), at_once, of_many)
-        self.row("  8 threads at once", text_of(parallel), f"{count / seconds:.0f} a second")
+        self.row("  8 threads at once", text_of(parallel), f"{count / seconds:.0f} a second; {rate:.0f} the same requests")
         self.row("memory now / at most, MB", f"{megabytes(pid):.1f}/{megabytes(pid, 'VmHWM'):.1f}", f"{2 * count} resources")
         time.sleep(1)
         _, at = self.vault_requests(at)
@@ -286,17 +286,19 @@ class Bench(operator_bench.Bench):
         self.stop_operator()
 
     def issue_floor(self, count):
-        """Seconds of a plain client for the same requests: up to the login, and those after the published Secret."""
-        api, vault, application = self.api(), self.vault(), self.application()
+        """Seconds of a plain client for the same requests: up to the login, and those after it, one issue after the other; and
+        how many issues a second by threads."""
+        vault = self.vault()
         expect(vault("POST", "/v1/auth/approle/role/floor", {"token_policies": ["bench-read"], "token_ttl": "1h"}), 200, 204)
         role_id = json.loads(vault("GET", "/v1/auth/approle/role/floor/role-id")[1])["data"]["role_id"]
         base = f"/api/v1/namespaces/{NAMESPACE}/secrets"
         to_login, rest = [], []
-        # A resource that nobody acts on, for the write of the status.
-        target = custom("VaultSecretID", NAMESPACE, "floor", appRoleRef={"name": "nobody"})
-        target["metadata"]["annotations"] = {"keyshepherd.dev/paused": "true"}
-        for i in range(min(count, 200)):
-            target["metadata"]["name"] = f"floor{i}"
+
+        def one(lines, i):
+            api, vault, application = lines
+            # A resource that nobody acts on, for the write of the status.
+            target = custom("VaultSecretID", NAMESPACE, f"floor{i}", appRoleRef={"name": "nobody"})
+            target["metadata"]["annotations"] = {"keyshepherd.dev/paused": "true"}
             value = secrets.token_hex(32)
             pending, secret = ({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"floor{i}{end}"}, "stringData": {"secret_id": value}}
                                for end in ("-pending", ""))
@@ -313,11 +315,22 @@ class Bench(operator_bench.Bench):
             expect(api("DELETE", f"{base}/floor{i}-pending"), 200)
             to_login.append(published - began)
             rest.append(time.monotonic() - published)
-            api("PATCH", self.path_of(target), {"metadata": {"finalizers": None}}, MERGE)
-            api("DELETE", self.path_of(target))
-            api("DELETE", f"{base}/floor{i}")
+
+        def remove(api, i):
+            target = self.path_of(custom("VaultSecretID", NAMESPACE, f"floor{i}"))
+            expect(api("PATCH", target, {"metadata": {"finalizers": None}}, MERGE), 200)
+            expect(api("DELETE", target), 200)
+            expect(api("DELETE", f"{base}/floor{i}"), 200)
+
+        connect = lambda: (self.api(), self.vault(), self.application())  # noqa: E731
+        count, lines = min(count, 200), connect()
+        for i in range(count):
+            one(lines, i)
+        alone = to_login[:], rest[:]
+        rate = count / fan_out(connect, range(count, 2 * count), one)
+        fan_out(self.api, range(2 * count), remove)
         vault("DELETE", "/v1/auth/approle/role/floor")
-        return to_login, rest
+        return *alone, rate
 
     # ---- 2: rotation
 

@@ -108,7 +108,7 @@ class Checker:
             status, text = self._vault("POST", "/v1/auth/approle/login", pair, token="")
         except Exception as error:
             self.counts["answers lost"] += 1
-            return f"{type(error).__name__}"
+            return type(error).__name__
         if status != 200:
             return f"{status} {text.decode(errors='replace').strip()[:200]}"
         resource = f"{self._namespace}/{name}"
@@ -135,7 +135,7 @@ class Checker:
         if not problem:
             return
         if not (before and self._probe.healthy_after(time.monotonic())):
-            self.counts["failed while Vault was away"] += 1
+            self.counts[f"failed while Vault was away: {problem[:3] if problem[0].isdigit() else problem}"] += 1
             return
         again = self.pair(name)
         if again is None:
@@ -148,7 +148,7 @@ class Checker:
             if not problem:
                 return
             if not (before and self._probe.healthy_after(time.monotonic())):
-                self.counts["failed while Vault was away"] += 1
+                self.counts[f"failed while Vault was away: {problem[:3] if problem[0].isdigit() else problem}"] += 1
                 return
         self.failures.append(f"{time.strftime('%H:%M:%S')} {name}: {problem}"
                              f"{'' if again == pair else ', also with the pair that had replaced it'}")
