@@ -80,7 +80,8 @@ integration() {
 server() { pytests server asan tests/integration/test_{webhook_server,operator,plan_apply,kube_client,secret_id,revocation}.py; }
 mutations() { hack/mutate.sh; }
 bench() { build release && tests/bench/launcher.sh && KEYSHEPHERD_BENCH_SECONDS=2 tests/bench/admission.sh &&
-    tests/bench/operator.sh --sizes 500 --steady 100 --sweeps 1; }
+    tests/bench/operator.sh --sizes 500 --steady 100 --sweeps 1 &&
+    tests/bench/secret_id.sh --issues 50 --rotations 150 --kills 4 --attempts 1000 --tokens 500 --revocations 10 --emergencies 4; }
 
 run deps hack/deps.sh
 run tools hack/tools.sh
