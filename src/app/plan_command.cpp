@@ -130,9 +130,11 @@ private:
         warn_of_no_grants();
         std::size_t elsewhere = 0;
         std::size_t secret_ids = 0;
+        const net::Executor executor = co_await asio::this_coro::executor;
         SecretIdVault secret_id_vault{.client = vault,
                                       .name = reconcile::vault_name(flags_.address, flags_.vault_namespace),
-                                      .timeout = timeout()};
+                                      .timeout = timeout(),
+                                      .secret_ids = reconcile::SecretIdIndex(executor)};
         for (const FileResource& file : given_.resources) {
             if (flags_.source.from_cluster && is_secret_id(file.resource)) {
                 ++secret_ids;

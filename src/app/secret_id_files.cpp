@@ -191,11 +191,7 @@ net::Task<result<void>> SecretIdFiles::ask() {
 }
 
 net::Task<result<std::vector<SecretIdFacts>>> SecretIdFiles::list() {
-    if (const auto at = vault_.of_role.find(role_.path); at != vault_.of_role.end()) co_return at->second;
-    KEYSHEPHERD_CO_TRY(auto all,
-                       co_await reconcile::list_secret_ids(vault_.client, role_.path, vault_.soon()));
-    vault_.of_role[role_.path] = all;
-    co_return all;
+    co_return co_await vault_.secret_ids.of(vault_.client, role_.path, owner_, vault_.began, vault_.soon());
 }
 
 // ---- what is done

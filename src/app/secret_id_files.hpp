@@ -11,7 +11,6 @@
 #include <keyshepherd/reconcile/token_index.hpp>
 
 #include <chrono>
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -24,9 +23,9 @@ struct SecretIdVault {
     vault::Client& client;
     std::string name;  // reconcile::vault_name()
     std::chrono::milliseconds timeout;
+    reconcile::SecretIdIndex secret_ids;
+    net::Deadline began = net::SteadyClock::now();
     reconcile::TokenIndex tokens = {};
-    std::map<std::string, std::vector<planner::SecretIdFacts>> of_role =
-        {};  // as they were at its first look
 
     net::Deadline soon() const { return net::SteadyClock::now() + timeout; }
 };

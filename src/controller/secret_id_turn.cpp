@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <set>
 
 namespace keyshepherd::controller {
 
@@ -40,8 +41,8 @@ bool is_owner(const Json& secret, const std::string& uid) {
     return false;
 }
 
-// Of the pod template: what restarts it for this resource, and for no other. Not below keyshepherd.dev/, where
-// the webhook takes it for a wish.
+// Of the pod template: what restarts it for this resource, and for no other. Not below keyshepherd.dev/,
+// where the webhook takes it for a wish.
 std::string restart_annotation(const resources::Resource& resource) {
     return fmt::format("rotation.{}/secret-id-{}", resources::group, resource.uid.substr(0, 8));
 }
@@ -288,24 +289,38 @@ Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
         }
         case What::restart:
             co_return co_await restart();
-        case What::list: {
-            // One list does for every resource of the role, unless something has gone amiss since.
-            KEYSHEPHERD_CO_TRY(
-                view_.all, co_await session_->secret_ids.of(session_->vault, role_, owner_,
-                                                            runtime_.secrets.fresh_from(key_, view_.now), runtime_.soon()));
-            bool young = false;
-            for (const planner::SecretIdFacts& each : *view_.all)
-                young = young || (each.accessor != record_.accessor && each.accessor != record_.previous);
-            // An orphan may be too young to be destroyed now, or not there yet.
-            runtime_.secrets.swept(key_, !young && std::time(nullptr) >= view_.unsure_until);
-            co_return result<void>();
-        }
+        case What::list:
+            co_return co_await list();
         case What::destroy:
             co_return co_await destroy(step);
         case What::refuse:
         case What::rest:
             break;
     }
+    co_return result<void>();
+}
+
+Task<result<void>> SecretIdTurn::list() {
+    // One list does for every resource of the role, unless something has gone amiss since.
+    KEYSHEPHERD_CO_TRY(view_.all, co_await session_->secret_ids.of(
+                                      session_->vault, role_, owner_,
+                                      runtime_.secrets.fresh_from(key_, view_.now), runtime_.soon()));
+    bool young = false;
+    std::set<std::string> living;
+    for (const planner::SecretIdFacts& each : *view_.all) {
+        young = young || (each.accessor != record_.accessor && each.accessor != record_.previous);
+        living.insert(each.issue);
+    }
+    if (view_.published) living.insert(view_.published->issue);
+    if (revoke_tokens_) {
+        // Whoever was killed between destroying a secret-id and revoking its tokens has left them.
+        KEYSHEPHERD_CO_TRY(const std::size_t revoked,
+                           co_await session_->tokens.revoke_all_but(session_->vault, role_, owner_, living,
+                                                                    runtime_.soon()));
+        tell_revoked(revoked);
+    }
+    // An orphan may be too young to be destroyed now, or not there yet.
+    runtime_.secrets.swept(key_, !young && std::time(nullptr) >= view_.unsure_until);
     co_return result<void>();
 }
 
@@ -337,8 +352,8 @@ Task<result<void>> SecretIdTurn::draw(std::string why) {
     co_return result<void>();
 }
 
-// The finalizer, where it will be in Vault (it has to be found again also when the role's resource goes before
-// anything is published), and the pending Secret beside each other: its value is nobody's before it is
+// The finalizer, where it will be in Vault (it has to be found again also when the role's resource goes
+// before anything is published), and the pending Secret beside each other: its value is nobody's before it is
 // registered, and without the finalizer it goes with the resource.
 Task<result<void>> SecretIdTurn::draw_finalized(std::string why) {
     using namespace boost::asio::experimental::awaitable_operators;

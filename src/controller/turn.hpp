@@ -115,6 +115,7 @@ private:
     Task<result<void>> discard();
     void unsure();
     Task<result<void>> restart();
+    Task<result<void>> list();
     Task<result<void>> destroy(const planner::SecretIdStep& step);
     Task<result<void>> tell(planner::SecretIdRecord record);
     void tell_revoked(std::size_t tokens);
@@ -136,6 +137,7 @@ private:
     std::string pending_value_;
     std::string enrolling_;  // why a new one was drawn, for the event
     bool revoke_tokens_ = false;
+    bool swept_ = false;  // nothing was amiss before the one that is being issued
 };
 
 }  // namespace keyshepherd::controller

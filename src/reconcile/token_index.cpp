@@ -93,18 +93,36 @@ std::vector<std::string> TokenIndex::of(std::string_view role, std::string_view 
     return found;
 }
 
-Task<result<std::size_t>> TokenIndex::revoke_known(vault::Client& vault, std::string role, std::string owner,
-                                                   std::string issue, Deadline deadline) {
-    std::vector<std::string> tokens = of(role, owner, issue);
-    const std::size_t count = tokens.size();
-    KEYSHEPHERD_CO_CHECK(co_await for_each(
+Task<result<void>> TokenIndex::revoke_these(vault::Client& vault, std::vector<std::string> tokens,
+                                            Deadline deadline) {
+    co_return co_await for_each(
         std::move(tokens), [this, &vault, deadline](std::string accessor) -> Task<result<void>> {
             json body = {{"accessor", accessor}};
             auto answer = co_await vault.write("auth/token/revoke-accessor", std::move(body), deadline);
             if (!answer && !is_gone(answer.error())) co_return std::unexpected(answer.error());
             ours_.erase(accessor);
             co_return result<void>();
-        }));
+        });
+}
+
+Task<result<std::size_t>> TokenIndex::revoke_known(vault::Client& vault, std::string role, std::string owner,
+                                                   std::string issue, Deadline deadline) {
+    std::vector<std::string> tokens = of(role, owner, issue);
+    const std::size_t count = tokens.size();
+    KEYSHEPHERD_CO_CHECK(co_await revoke_these(vault, std::move(tokens), deadline));
+    co_return count;
+}
+
+Task<result<std::size_t>> TokenIndex::revoke_all_but(vault::Client& vault, std::string role,
+                                                     std::string owner, std::set<std::string> living,
+                                                     Deadline deadline) {
+    KEYSHEPHERD_CO_CHECK(co_await refresh(vault, deadline));
+    std::vector<std::string> tokens;
+    for (const auto& [accessor, origin] : ours_)
+        if (origin.role == role && origin.owner == owner && !living.contains(origin.issue))
+            tokens.push_back(accessor);
+    const std::size_t count = tokens.size();
+    KEYSHEPHERD_CO_CHECK(co_await revoke_these(vault, std::move(tokens), deadline));
     co_return count;
 }
 

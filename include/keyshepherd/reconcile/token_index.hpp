@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -39,10 +40,14 @@ public:
     // login can succeed any more. Gives how many were revoked.
     Task<result<std::size_t>> revoke(vault::Client& vault, std::string role, std::string owner,
                                      std::string issue, Deadline deadline);
+    // Likewise, once: those of the owner whose `issue` is none of `living`.
+    Task<result<std::size_t>> revoke_all_but(vault::Client& vault, std::string role, std::string owner,
+                                             std::set<std::string> living, Deadline deadline);
     std::size_t size() const { return others_.size() + ours_.size(); }
     std::chrono::steady_clock::time_point refreshed_at() const { return refreshed_at_; }
 
 private:
+    Task<result<void>> revoke_these(vault::Client& vault, std::vector<std::string> tokens, Deadline deadline);
     Task<result<std::size_t>> revoke_known(vault::Client& vault, std::string role, std::string owner,
                                            std::string issue, Deadline deadline);
 
