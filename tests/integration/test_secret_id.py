@@ -691,6 +691,25 @@ def test_a_finalizer_that_a_replace_dropped_comes_back(pair, team):
     assert not pair.login(values)
 
 
+def test_paused_nothing_is_issued_repaired_or_rotated(pair, team, bao):
+    paused = pair.resource(rotationPeriod="1s")
+    paused["metadata"]["annotations"] = {"keyshepherd.dev/paused": "true"}
+    team.apply(team.role(), paused)
+    team.wait_reason("VaultSecretID", "s", "Paused")
+    team.wait_reason("VaultAppRole", "r", "Reconciled")
+    assert pair.secret() is None and pair.accessors() == []
+    pair.annotate(paused="false")
+    pair.published()
+    pair.annotate(paused="true")
+    team.wait_reason("VaultSecretID", "s", "Paused")
+    since = len(bao.audit())
+    team.cluster.core.delete_namespaced_secret("s", team.ns)
+    time.sleep(2)
+    assert pair.secret() is None and writes(bao, team, since) == []
+    pair.annotate(paused="false")
+    wait_until(lambda: pair.login(), 5)
+
+
 def test_vault_away_the_deletion_waits_and_then_lets_go(installed, operator, bao):
     team = Team(installed, bao, deletionTimeout="4s")
     pair = Pair(team)

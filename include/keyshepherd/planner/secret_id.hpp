@@ -29,8 +29,9 @@ using resources::Resource;
 struct SecretIdFacts {
     std::string accessor;
     std::string created;  // as Vault writes it, to the nanosecond
-    std::int64_t expires =
-        0;              // seconds since 1970; 0: never. Vault lets an expired one log in until it tidies.
+    // Seconds since 1970; 0: never. An expired one is listed until Vault tidies; OpenBao 2.7.2 lets it log in
+    // no more, others may.
+    std::int64_t expires = 0;
     std::string owner;  // who had it issued, out of its metadata; "" is not of ours
     std::string terms;  // what it was asked for with, out of its metadata
     std::string issue;  // tells it from the others of its owner, out of its metadata

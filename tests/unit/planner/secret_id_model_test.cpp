@@ -81,7 +81,7 @@ struct World {
         const auto at = std::ranges::find(vault, value, &Registered::value);
         return at == vault.end() ? nullptr : &*at;
     }
-    // Vault lets an expired one in until it tidies; whoever relies on that is found out.
+    // Some servers let an expired one in until they tidy; whoever relies on that is found out.
     bool logs_in(const std::string& value) const {
         const Registered* found = find(value);
         return found != nullptr && (found->facts.expires == 0 || now < found->facts.expires);
