@@ -535,7 +535,8 @@ private:
         SecretIdFacts facts{.accessor = world_.fresh("accessor"),
                             .created = rfc3339(world_.now),
                             .owner = us,
-                            .terms = secret_id_terms(world_.resource)};
+                            .terms = secret_id_terms(world_.resource),
+                            .issue = world_.fresh("issue")};
         if (const auto ttl = resources::seconds_of(world_.resource.spec.at("ttl")).value_or(0); ttl > 0)
             facts.expires = world_.now + ttl;
         if (trouble_ && chance(8)) {

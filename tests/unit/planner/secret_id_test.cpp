@@ -32,7 +32,8 @@ SecretIdFacts facts(const Resource& resource, const char* accessor, std::int64_t
             .created = rfc3339(created),
             .expires = expires,
             .owner = us,
-            .terms = secret_id_terms(resource)};
+            .terms = secret_id_terms(resource),
+            .issue = accessor};
 }
 
 // At rest: `a` is published and recorded, as next_step() records it.
@@ -360,7 +361,7 @@ TEST(SecretIdRequest, AsksForWhatTheSpecSaysAndSignsIt) {
                                     {"numUses", 3},
                                     {"cidrs", {"10.1.2.3", "10.0.0.0/8"}},
                                     {"tokenBoundCIDRs", {"fd00::1", "10.0.0.1/32"}}});
-    const Json body = secret_id_request(resource, us);
+    const Json body = secret_id_request(resource, us, "0a");
     EXPECT_EQ(body["ttl"], 3600);
     EXPECT_EQ(body["num_uses"], 3);
     // Vault takes none without a mask here, and gives none with one of a role.
@@ -372,8 +373,9 @@ TEST(SecretIdRequest, AsksForWhatTheSpecSaysAndSignsIt) {
     EXPECT_EQ(metadata, (Json{{"managed-by", "keyshepherd"},
                               {"owner", us},
                               {"resource", "ai/s"},
-                              {"terms", secret_id_terms(resource)}}));
-    const Json least = secret_id_request(make(), us);
+                              {"terms", secret_id_terms(resource)},
+                              {"issue", "0a"}}));
+    const Json least = secret_id_request(make(), us, "0a");
     EXPECT_EQ(least.size(), 1U) << "a zero would be refused by a role that has a limit: " << least;
 }
 
