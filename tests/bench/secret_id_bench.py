@@ -791,7 +791,7 @@ class Rotation:
         bench.row("kills, restarts of the API server, seals", f"{self.kills}, {self.api_restarts}, {self.seals}", "", f"{o.kills}, {o.api_restarts}, {o.seals}")
         bench.row("kills that found a resource so", "", f"{dict(self.states.most_common())}")
         bench.row("start to leading, s: p50 / p99", " / ".join(f"{x / 1000:.1f}" for x in quantiles(self.took_over)[1::2]) if self.took_over else "-")
-        bench.row("logins tried", f"{counts.pop('attempts', 0)}", f"{dict(counts)}", f">= {o.attempts}")
+        bench.row("logins tried", f"{counts.pop('logins tried', 0)}", f"{dict(counts)}", f">= {o.attempts}")
         bench.row("logins failed while Vault answered", f"{len(failures)}", "", "0")
         for failure in failures[:50]:
             print(f"    {failure}")

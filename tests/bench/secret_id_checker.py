@@ -124,18 +124,25 @@ class Checker:
                 self.counts["answers lost"] += 1
         return ""
 
+    def away(self, problem):
+        """It was no attempt then."""
+        self.counts[f"while Vault was away: {problem[:3] if problem[0].isdigit() else problem}"] += 1
+        self.counts["logins tried"] -= 1
+        self.counts["new"] -= 1
+        time.sleep(0.05)
+
     def attempt(self, name):
         before = self._probe.last[2]
         pair = self.pair(name)
         if pair is None:
             return
         self.counts["new"] += 1
-        self.counts["attempts"] += 1
+        self.counts["logins tried"] += 1
         problem = self.login(name, pair)
         if not problem:
             return
         if not (before and self._probe.healthy_after(time.monotonic())):
-            self.counts[f"failed while Vault was away: {problem[:3] if problem[0].isdigit() else problem}"] += 1
+            self.away(problem)
             return
         again = self.pair(name)
         if again is None:
@@ -148,7 +155,7 @@ class Checker:
             if not problem:
                 return
             if not (before and self._probe.healthy_after(time.monotonic())):
-                self.counts[f"failed while Vault was away: {problem[:3] if problem[0].isdigit() else problem}"] += 1
+                self.away(problem)
                 return
         self.failures.append(f"{time.strftime('%H:%M:%S')} {name}: {problem}"
                              f"{'' if again == pair else ', also with the pair that had replaced it'}")
