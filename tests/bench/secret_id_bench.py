@@ -748,13 +748,14 @@ class Rotation:
         self.began = told = time.monotonic()
         restarts = self._moments(o.api_restarts)
         while time.monotonic() - self.began < o.limit_seconds:
-            if self.kills < o.kills:
+            # Spread over the rotations.
+            if self.kills < o.kills and self.rotations * o.kills >= self.kills * o.rotations:
                 if restarts and self.kills >= restarts[0]:
                     restarts.pop(0)
                     bench.cluster.restart_apiserver()
                     self.api_restarts += 1
                 self._kill()
-            elif self.rotations >= o.rotations and self.attempts.value >= o.attempts and self.seals >= o.seals:
+            elif self.kills >= o.kills and self.rotations >= o.rotations and self.attempts.value >= o.attempts and self.seals >= o.seals:
                 break
             else:
                 time.sleep(0.1)
