@@ -555,7 +555,7 @@ class Workload:
 
     def told(self):
         annotations = self.stored()["spec"]["template"]["metadata"].get("annotations", {})
-        return {k: v for k, v in annotations.items() if k.startswith(rig.PREFIX + "secret-id-")}
+        return {k: v for k, v in annotations.items() if k.startswith("rotation.keyshepherd.dev/secret-id-")}
 
     def serve(self):
         def out():
