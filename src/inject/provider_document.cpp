@@ -229,15 +229,21 @@ void read_override(Reader& read, const json::object& from, const std::string& pa
 void read_spec(Reader& read, const json::object& spec, ProviderDocument& document) {
     const bool cluster = document.kind == "ClusterAIProvider";
     if (cluster)
-        read.known(spec, "spec", {"vault", "path", "variables", "auth", "overrides", "keyProbe", "delivery"});
+        read.known(spec, "spec",
+                   {"vault", "path", "variables", "auth", "overrides", "connectionRef", "resyncPeriod",
+                    "keyProbe", "delivery"});
     else
-        read.known(spec, "spec", {"vault", "path", "variables", "auth", "keyProbe", "delivery"});
+        read.known(
+            spec, "spec",
+            {"vault", "path", "variables", "auth", "connectionRef", "resyncPeriod", "keyProbe", "delivery"});
     read_parts(read, spec, "spec", document.provider);
     if (Reader::absent(spec, "path"))
         read.fault("spec", "path", "must be given: it must be an API path such as ai-apis/data/holysheep");
     if (Reader::absent(spec, "variables"))
         read.fault("spec", "variables", "must be a list with at least one {name, key}; the API key first");
-    // What these two say is the operator's business.
+    // What these say is the operator's business.
+    if (const json::object* connection = read.object(spec, "spec", "connectionRef"))
+        read.known(*connection, "spec.connectionRef", {"name", "namespace"});
     if (const json::object* probe = read.object(spec, "spec", "keyProbe"))
         read.known(*probe, "spec.keyProbe", {"enabled", "baseURL", "baseURLKey", "interval"});
     if (const json::object* delivery = read.object(spec, "spec", "delivery"))

@@ -82,8 +82,8 @@ std::vector<Grant> grants_for(const std::string& ns, const Resource& connection)
 class Judge {
 public:
     Judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved,
-          const Grant& grant)
-        : resource_(resource), connection_(connection), reserved_(reserved), grant_(grant) {}
+          const Grant& grant, const std::string& ns)
+        : resource_(resource), connection_(connection), reserved_(reserved), grant_(grant), ns_(ns) {}
 
     Judgement run() && {
         judgement_.rights = grant_.rights;
@@ -91,10 +91,11 @@ public:
         if (kind == "VaultMount") mount("path");
         if (kind == "VaultPolicy") policy();
         if (kind == "VaultAppRole" || kind == "VaultKubernetesRole") role();
+        if (kind == "AIProvider" || kind == "ClusterAIProvider") provider();
         if (kind == "VaultAppRole" && resource_.spec.value("revokeTokens", false) &&
             !grant_.rights.revoke_tokens)
-            fault("spec.revokeTokens", fmt::format("{} grants namespace {} no right revokeTokens",
-                                                   connection_.text(), resource_.ns));
+            fault("spec.revokeTokens",
+                  fmt::format("{} grants namespace {} no right revokeTokens", connection_.text(), ns_));
         return std::move(judgement_);
     }
 
@@ -104,7 +105,7 @@ private:
     }
     void not_granted(std::string field, const std::string& what, const std::vector<std::string>& allowed) {
         fault(std::move(field),
-              fmt::format("{} is not granted to namespace {} by {}; it may be {}", what, resource_.ns,
+              fmt::format("{} is not granted to namespace {} by {}; it may be {}", what, ns_,
                           connection_.text(),
                           allowed.empty() ? "nothing" : fmt::format("{}", fmt::join(allowed, ", "))));
     }
@@ -137,7 +138,7 @@ private:
         if (resource_.spec.contains("hcl")) {
             if (!grant_.rights.hcl)
                 fault("spec.hcl", fmt::format("{} grants namespace {} no right hcl; give rules instead",
-                                              connection_.text(), resource_.ns));
+                                              connection_.text(), ns_));
             return;
         }
         const Json& rules = resource_.spec.at("rules");
@@ -151,16 +152,29 @@ private:
         if (std::ranges::find(allowed, "sudo") != allowed.end() && !grant_.rights.hcl)
             fault(place + ".capabilities", "sudo is not granted; it needs the right hcl");
         if (allowed == std::vector<std::string>{"deny"}) return;  // takes away, wherever it is
+        reach(path, place + ".path");
+    }
+
+    void reach(const std::string& path, const std::string& place) {
         for (const std::string_view segment : powerful) {
             if (!reaches(path, segment)) continue;
             if (std::ranges::none_of(grant_.paths, [&](const std::string& p) {
                     return names_segment(p, path, segment) && covers(p, path);
                 }))
-                return fault(place + ".path",
+                return fault(place,
                              fmt::format("{} reaches {}/, which no path of the grants names", path, segment));
         }
         if (std::ranges::none_of(grant_.paths, [&](const std::string& p) { return covers(p, path); }))
-            not_granted(place + ".path", path, grant_.paths);
+            not_granted(place, path, grant_.paths);
+    }
+
+    // The operator reads with its own token what a provider names, also a tenant's.
+    void provider() {
+        reach(resource_.spec.at("path").get<std::string>(), "spec.path");
+        const Json overrides = resource_.spec.value("overrides", Json::array());
+        for (std::size_t i = 0; i < overrides.size(); ++i)
+            if (const auto path = overrides[i].find("path"); path != overrides[i].end())
+                reach(path->get<std::string>(), fmt::format("spec.overrides[{}].path", i));
     }
 
     // Who may write that role may log in as the operator. Of an AppRole login only the role-id is known.
@@ -198,6 +212,7 @@ private:
     const Resource& connection_;
     const std::set<std::string>& reserved_;
     const Grant& grant_;
+    const std::string& ns_;  // whose grant it is
     Judgement judgement_;
 };
 
@@ -278,14 +293,17 @@ bool Judge::names_segment(std::string_view granting, std::string_view path, std:
 
 Judgement judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved) {
     std::optional<Judgement> nearest;  // what is least in the way is told
-    for (const Grant& grant : grants_for(resource.ns, connection)) {
-        Judgement judgement = Judge(resource, connection, reserved, grant).run();
+    // What is in no namespace belongs to whoever runs the cluster, and uses the connection as its own
+    // namespace does.
+    const std::string& ns = resource.kind->namespaced ? resource.ns : connection.ns;
+    for (const Grant& grant : grants_for(ns, connection)) {
+        Judgement judgement = Judge(resource, connection, reserved, grant, ns).run();
         if (judgement.faults.empty()) return judgement;
         if (!nearest || judgement.faults.size() < nearest->faults.size()) nearest = std::move(judgement);
     }
     if (nearest) return *std::move(nearest);
     return {.faults = {{"spec.connectionRef",
-                        fmt::format("{} grants namespace {} nothing", connection.text(), resource.ns)}},
+                        fmt::format("{} grants namespace {} nothing", connection.text(), ns)}},
             .rights = {}};
 }
 

@@ -740,15 +740,44 @@ constexpr Field provider_probe = {
 constexpr Field provider_delivery = {
     .name = "delivery", .type = object, .doc = "Roads for the key beside the agent.", .members = delivery};
 
-constexpr std::array<Field, 6> provider_spec = {{
+// Another connection is only another way to see the same key: it may change.
+constexpr Field provider_connection(std::span<const Field> ref) {
+    return {.name = "connectionRef",
+            .type = object,
+            .doc =
+                "The VaultConnection by which the operator sees the key's version, and rolls the workloads "
+                "when there is a new one. Its grants have to cover the paths. Absent: the operator does "
+                "nothing.",
+            .members = ref};
+}
+constexpr std::array<Field, 2> cluster_connection_ref = {{
+    connection_ref[0],
+    {.name = "namespace",
+     .doc = "Namespace of the VaultConnection, whose own grant decides.",
+     .pattern = dns_name,
+     .max_length = 63,
+     .required = true},
+}};
+constexpr Field provider_resync = {.name = "resyncPeriod",
+                                   .type = duration,
+                                   .doc =
+                                       "How often the key's version is looked at, 1s or more; spread by 20 "
+                                       "percent.",
+                                   .fallback = R"("1m")",
+                                   .pattern = duration_text,
+                                   .min = 1};
+
+constexpr std::array<Field, 8> provider_spec = {{
     provider_path(true),
     provider_variables(true),
     provider_vault,
     provider_login,
+    provider_connection(connection_ref),
+    provider_resync,
     provider_probe,
     provider_delivery,
 }};
-constexpr std::array<Field, 7> cluster_provider_spec = {{
+constexpr std::array<Field, 9> cluster_provider_spec = {{
     provider_path(true),
     provider_variables(true),
     provider_vault,
@@ -759,6 +788,8 @@ constexpr std::array<Field, 7> cluster_provider_spec = {{
             "workloads in namespaces whose labels match. The first that matches, and no other, is used.",
      .max = 32,
      .members = provider_override},
+    provider_connection(cluster_connection_ref),
+    provider_resync,
     provider_probe,
     provider_delivery,
 }};

@@ -9,10 +9,14 @@ namespace keyshepherd::resources {
 std::string operator_roles() {
     std::string plurals;
     std::string statuses;
+    std::string read_only;  // no finalizer of ours is on these
     for (const Kind& kind : kinds()) {
-        if (!kind.in_vault) continue;
-        plurals += fmt::format("{}{}", plurals.empty() ? "" : ", ", kind.plural);
         statuses += fmt::format("{}{}/status", statuses.empty() ? "" : ", ", kind.plural);
+        if (!kind.in_vault) {
+            read_only += fmt::format("{}{}", read_only.empty() ? "" : ", ", kind.plural);
+            continue;
+        }
+        plurals += fmt::format("{}{}", plurals.empty() ? "" : ", ", kind.plural);
     }
     return fmt::format(R"(# Made by hack/generate.sh from src/resources/rbac.cpp.
 ---
@@ -27,8 +31,18 @@ rules:
     resources: [{plurals}]
     verbs: [get, list, watch, patch]
   - apiGroups: [{group}]
+    resources: [{read_only}]
+    verbs: [get, list, watch]
+  - apiGroups: [{group}]
     resources: [{statuses}]
     verbs: [patch]
+  # Who uses a provider, and the labels that its overrides select by.
+  - apiGroups: [apps]
+    resources: [deployments, statefulsets, daemonsets]
+    verbs: [list, watch]
+  - apiGroups: [""]
+    resources: [namespaces]
+    verbs: [get, list, watch]
   # What a VaultConnection logs in with; the Secrets with secret-ids. A Secret that is not ours is never written.
   - apiGroups: [""]
     resources: [secrets]
@@ -40,7 +54,8 @@ rules:
     resources: [events]
     verbs: [create]
 ---
-# For spec.rolloutRestartTargets: bind it by a RoleBinding in each namespace that uses them.
+# For spec.rolloutRestartTargets, and for workloads that a new key of a provider rolls: bind it by a RoleBinding in each
+# namespace that uses them.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
@@ -88,7 +103,7 @@ roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: keyshepherd-op
 subjects: [{{kind: ServiceAccount, name: keyshepherd-operator, namespace: keyshepherd}}]
 )",
                        fmt::arg("group", group), fmt::arg("plurals", plurals),
-                       fmt::arg("statuses", statuses));
+                       fmt::arg("read_only", read_only), fmt::arg("statuses", statuses));
 }
 
 // What the webhook asks of the API server, and nothing else: it only reads, and no Secret.

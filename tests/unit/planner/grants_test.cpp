@@ -250,5 +250,51 @@ TEST(Covers, ItselfAndWhatIsBelow) {
     EXPECT_FALSE(covers("kv/+", "kv/a/b"));
 }
 
+// ---- providers
+
+Resource provider(const char* kind, const char* ns, const char* path, const char* override_path = nullptr) {
+    Json spec = {{"path", path}, {"variables", Json::array({{{"name", "A"}, {"key", "a"}}})}};
+    if (override_path != nullptr)
+        spec["overrides"] = Json::array(
+            {{{"namespaceSelector", {{"matchLabels", {{"env", "prod"}}}}}, {"path", override_path}}});
+    return make(kind, ns, std::move(spec));
+}
+
+TEST(Providers, MayHaveTheOperatorReadOnlyWhatTheirNamespaceIsGranted) {
+    const Resource from = connection({{{"namespaces", {"tenant"}}, {"paths", {"ai-apis/data/tenant/*"}}},
+                                      {{"namespaces", {"platform"}}, {"paths", {"ai-apis/*"}}}});
+    const std::vector<std::string> path = {"spec.path"};
+    EXPECT_EQ(faults(provider("AIProvider", "tenant", "ai-apis/data/tenant/key"), from), none);
+    EXPECT_EQ(faults(provider("AIProvider", "tenant", "ai-apis/data/holysheep"), from), path);
+    EXPECT_EQ(faults(provider("AIProvider", "tenant", "ai-apis/data/tenants"), from), path);
+    EXPECT_EQ(faults(provider("AIProvider", "platform", "ai-apis/data/holysheep"), from), none);
+    EXPECT_EQ(faults(provider("AIProvider", "other", "ai-apis/data/tenant/key"), from),
+              std::vector<std::string>{"spec.connectionRef"});
+    EXPECT_EQ(faults(provider("AIProvider", "tenant", "ai-apis/data/tenant/+"), from), none)
+        << "a plain letter here, which is less than what was granted";
+}
+
+TEST(Providers, OfTheClusterHaveWhatTheConnectionsNamespaceHasAndEveryPathCounts) {
+    const Resource from = connection({{{"namespaces", {"platform"}}, {"paths", {"ai-apis/data/*"}}},
+                                      {{"namespaces", {"tenant"}}, {"paths", {"*"}}}});
+    EXPECT_EQ(faults(provider("ClusterAIProvider", "", "ai-apis/data/a", "ai-apis/data/b"), from), none);
+    EXPECT_EQ(faults(provider("ClusterAIProvider", "", "ai-apis/data/a", "kv/data/b"), from),
+              std::vector<std::string>{"spec.overrides[0].path"});
+    EXPECT_EQ(faults(provider("ClusterAIProvider", "", "kv/data/a", "ai-apis/data/b"), from),
+              std::vector<std::string>{"spec.path"});
+    EXPECT_EQ(faults(provider("ClusterAIProvider", "", "kv/data/a"), connection()), none)
+        << "its own namespace may read every secret by default";
+    const Resource others = connection({{{"namespaces", {"tenant"}}, {"paths", {"*"}}}});
+    EXPECT_EQ(faults(provider("ClusterAIProvider", "", "kv/data/a"), others),
+              std::vector<std::string>{"spec.connectionRef"});
+}
+
+TEST(Providers, DoNotReachVaultsOwnByAStar) {
+    const Resource from = connection({{{"namespaces", {"tenant"}}, {"paths", {"*"}}}});
+    for (const char* path : {"sys/data/x", "auth/data/x", "identity/data/x", "team/sys/data/x"})
+        EXPECT_EQ(faults(provider("AIProvider", "tenant", path), from), std::vector<std::string>{"spec.path"})
+            << path;
+}
+
 }  // namespace
 }  // namespace keyshepherd::planner

@@ -284,8 +284,14 @@ TEST(Roles, OfTheWebhookOnlyReadProvidersAndNamespaces) {
     EXPECT_EQ(yaml.find("kind: Role"), std::string::npos);
 }
 
-TEST(Roles, OfTheOperatorReachOnlyWhatItWorksOn) {
-    EXPECT_EQ(operator_roles().find("aiproviders"), std::string::npos);
+TEST(Roles, OfTheOperatorReadProvidersAndWriteTheirStatusOnly) {
+    const std::string yaml = operator_roles();
+    EXPECT_THAT(
+        yaml, HasSubstr("    resources: [aiproviders, clusteraiproviders]\n    verbs: [get, list, watch]\n"));
+    EXPECT_THAT(yaml, HasSubstr("aiproviders/status, clusteraiproviders/status]\n    verbs: [patch]\n"));
+    EXPECT_THAT(
+        yaml, HasSubstr("    resources: [deployments, statefulsets, daemonsets]\n    verbs: [list, watch]\n"))
+        << "patching them is another role, bound by namespace";
 }
 
 }  // namespace
