@@ -1,0 +1,87 @@
+// Which workloads a new version of a provider's key has to reach. Pure.
+#pragma once
+
+#include <keyshepherd/inject/selector.hpp>
+#include <keyshepherd/resources/resource.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace keyshepherd::planner {
+
+using resources::Json;
+using resources::Resource;
+
+// An injected Deployment, StatefulSet or DaemonSet, as much of it as counts here.
+struct Workload {
+    std::string kind;
+    std::string ns;
+    std::string name;
+    std::string uid;
+    std::string resource_version;
+    std::int64_t created = 0;                 // seconds since 1970
+    std::set<std::string> providers;          // names
+    bool rolls = true;                        // a new key reaches it by a rollout, and by nothing else
+    std::map<std::string, std::string> told;  // off its template: by provider, the version it was rolled for
+
+    // Whether it differs in what counts here.
+    bool means_the_same(const Workload& other) const;
+};
+
+// Nothing where the object is not injected, or is being deleted. `default_provider` is what the annotation
+// inject means by "true".
+std::optional<Workload> read_workload(const Json& object, const std::string& default_provider);
+
+// Of the pod template: what restarts it for this provider. Not below keyshepherd.dev/, where the webhook
+// takes it for a wish.
+std::string rotation_annotation(std::string_view provider);
+
+// A place in Vault that a provider's key is read from, by the namespaces that read it there.
+struct KeyPlace {
+    inject::Selector namespaces;  // empty: all that no place before it takes
+    std::string path;             // API path, as the agents read it
+    bool elsewhere = false;  // in another Vault than the provider's own, where the operator does not look
+};
+// In the order in which they are tried; the last one is the provider's own.
+std::vector<KeyPlace> key_places(const Resource& provider);
+// Nothing where the answer depends on labels that are not known (`labels` null).
+std::optional<std::size_t> place_of(const std::vector<KeyPlace>& places, std::string_view ns,
+                                    const inject::Labels* labels);
+
+// Where the versions of a secret of KV version 2 are told: ai-apis/metadata/holysheep for
+// ai-apis/data/holysheep. Nothing for a path that cannot be one of version 2.
+std::optional<std::string> metadata_path(std::string_view path);
+
+struct KeyVersion {
+    std::int64_t version = 0;
+    std::int64_t created = 0;  // seconds since 1970
+    bool operator==(const KeyVersion&) const = default;
+};
+// What Vault says of a key. Without a version, `reason` and `message` are of the condition Ready.
+struct KeyView {
+    std::optional<KeyVersion> version;
+    std::string reason = {};
+    std::string message = {};
+};
+// `metadata`: the data of Vault's answer, null where there is none. `now` in seconds since 1970: a deletion
+// may be set for later.
+KeyView read_key(std::string_view path, const Json& metadata, std::int64_t now);
+
+// Seconds since 1970 of a time in RFC 3339 and UTC, fractions dropped; 0 for anything else.
+std::int64_t seconds_since_1970(std::string_view time);
+
+enum class Need {
+    none,  // it has the version, or began with it
+    roll,
+    skip,  // it has an older one, and is not to be rolled
+};
+// A workload that was created in the second of the version may have begun with the one before, and is rolled.
+Need need(const Workload& workload, const std::string& provider, const KeyVersion& key);
+
+}  // namespace keyshepherd::planner

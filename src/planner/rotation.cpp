@@ -1,0 +1,175 @@
+#include <keyshepherd/inject/annotations.hpp>
+#include <keyshepherd/planner/rotation.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+
+namespace keyshepherd::planner {
+
+namespace {
+
+constexpr std::string_view rotation_prefix = "rotation.keyshepherd.dev/";
+
+const Json& at(const Json& object, std::initializer_list<const char*> names) {
+    static const Json none;
+    const Json* found = &object;
+    for (const char* name : names) {
+        if (!found->is_object()) return none;
+        const auto next = found->find(name);
+        if (next == found->end()) return none;
+        found = &*next;
+    }
+    return *found;
+}
+
+std::string text(const Json& object, std::initializer_list<const char*> names) {
+    const Json& found = at(object, names);
+    return found.is_string() ? found.get<std::string>() : std::string();
+}
+
+inject::Selector selector_of(const Json& given) {
+    using enum inject::Requirement::Operator;
+    inject::Selector selector;
+    for (const auto& [key, value] : given.value("matchLabels", Json::object()).items())
+        selector.push_back({.key = key, .op = in, .values = {value.get<std::string>()}});
+    for (const Json& expression : given.value("matchExpressions", Json::array())) {
+        const auto op = expression.at("operator").get<std::string>();
+        selector.push_back({.key = expression.at("key").get<std::string>(),
+                            .op = op == "In"       ? in
+                                  : op == "NotIn"  ? not_in
+                                  : op == "Exists" ? exists
+                                                   : does_not_exist,
+                            .values = expression.value("values", std::vector<std::string>())});
+    }
+    return selector;
+}
+
+}  // namespace
+
+bool Workload::means_the_same(const Workload& other) const {
+    return uid == other.uid && created == other.created && providers == other.providers &&
+           rolls == other.rolls && told == other.told;
+}
+
+std::optional<Workload> read_workload(const Json& object, const std::string& default_provider) {
+    const Json& notes = at(object, {"spec", "template", "metadata", "annotations"});
+    const std::string marker = text(notes, {"keyshepherd.dev/injected"});
+    if (marker.empty() || !text(object, {"metadata", "deletionTimestamp"}).empty()) return std::nullopt;
+    const Json injected = Json::parse(marker, nullptr, false);
+    Workload workload{.kind = text(object, {"kind"}),
+                      .ns = text(object, {"metadata", "namespace"}),
+                      .name = text(object, {"metadata", "name"}),
+                      .uid = text(object, {"metadata", "uid"}),
+                      .resource_version = text(object, {"metadata", "resourceVersion"}),
+                      .created = seconds_since_1970(text(object, {"metadata", "creationTimestamp"})),
+                      .providers = {},
+                      .told = {}};
+    // The template's annotations go over the workload's own, as in the webhook.
+    std::map<std::string, std::string> wishes;
+    for (const Json* annotations : {&at(object, {"metadata", "annotations"}), &notes}) {
+        if (!annotations->is_object()) continue;
+        for (const auto& [key, value] : annotations->items()) {
+            if (!value.is_string()) continue;
+            if (annotations == &notes && key.starts_with(rotation_prefix))
+                workload.told[key.substr(rotation_prefix.size())] = value.get<std::string>();
+            if (!key.starts_with(inject::annotation_prefix)) continue;
+            std::string name = key.substr(inject::annotation_prefix.size());
+            if (!inject::is_output_annotation(name))
+                wishes.insert_or_assign(std::move(name), value.get<std::string>());
+        }
+    }
+    std::vector<inject::AnnotationFault> faults;  // the webhook has told of them
+    const inject::Wishes asked = inject::read_annotations(wishes, faults);
+    if (!asked.asked) return std::nullopt;
+    workload.providers.insert(asked.providers.begin(), asked.providers.end());
+    if (workload.providers.empty()) workload.providers.insert(default_provider);
+    workload.rolls = asked.on_rotate == inject::OnRotate::by_wiring
+                         ? text(injected, {"wiring"}) != inject::text(inject::Wiring::file)
+                         : asked.on_rotate == inject::OnRotate::rollout;
+    return workload;
+}
+
+std::string rotation_annotation(std::string_view provider) {
+    return fmt::format("{}{}", rotation_prefix, provider);
+}
+
+std::vector<KeyPlace> key_places(const Resource& provider) {
+    const auto own = provider.spec.at("path").get<std::string>();
+    std::vector<KeyPlace> places;
+    for (const Json& each : provider.spec.value("overrides", Json::array()))
+        places.push_back({.namespaces = selector_of(each.at("namespaceSelector")),
+                          .path = each.value("path", own),
+                          .elsewhere = each.contains("vault")});
+    places.push_back({.namespaces = {}, .path = own});
+    return places;
+}
+
+std::optional<std::size_t> place_of(const std::vector<KeyPlace>& places, std::string_view ns,
+                                    const inject::Labels* labels) {
+    for (std::size_t i = 0; i < places.size(); ++i) switch (inject::match(places[i].namespaces, ns, labels)) {
+            case inject::Match::yes:
+                return i;
+            case inject::Match::unknown:
+                return std::nullopt;
+            case inject::Match::no:
+                break;
+        }
+    return std::nullopt;
+}
+
+std::optional<std::string> metadata_path(std::string_view path) {
+    constexpr std::string_view data = "/data/";
+    const std::size_t found = path.find(data);
+    if (found == std::string_view::npos || found == 0) return std::nullopt;
+    return fmt::format("{}/metadata/{}", path.substr(0, found), path.substr(found + data.size()));
+}
+
+KeyView read_key(std::string_view path, const Json& metadata, std::int64_t now) {
+    const Json& current = at(metadata, {"current_version"});
+    const std::int64_t version = current.is_number_integer() ? current.get<std::int64_t>() : 0;
+    const Json& state = at(metadata, {"versions", std::to_string(version).c_str()});
+    if (version < 1 || !state.is_object())
+        return {.version = {},
+                .reason = "KeyNotFound",
+                .message = fmt::format("{}: no version of it is in Vault", path)};
+    const std::int64_t deleted = seconds_since_1970(text(state, {"deletion_time"}));
+    if (at(state, {"destroyed"}) == Json(true) || (deleted != 0 && deleted <= now))
+        return {.version = {},
+                .reason = "KeyDeleted",
+                .message = fmt::format("{}: version {}, the newest, is deleted", path, version)};
+    return {.version = KeyVersion{version, seconds_since_1970(text(state, {"created_time"}))}};
+}
+
+std::int64_t seconds_since_1970(std::string_view time) {
+    // 2026-01-31T12:00:00
+    constexpr std::string_view shape = "0000-00-00T00:00:00";
+    if (time.size() <= shape.size() || !time.ends_with('Z')) return 0;
+    for (std::size_t i = 0; i < shape.size(); ++i)
+        if (shape[i] == '0' ? time[i] < '0' || time[i] > '9' : time[i] != shape[i]) return 0;
+    const auto number = [&](std::size_t from, std::size_t digits) {
+        int value = 0;
+        std::from_chars(time.data() + from, time.data() + from + digits, value);
+        return value;
+    };
+    using namespace std::chrono;
+    const year_month_day day{year(number(0, 4)), month(static_cast<unsigned>(number(5, 2))),
+                             std::chrono::day(static_cast<unsigned>(number(8, 2)))};
+    if (!day.ok()) return 0;
+    return duration_cast<seconds>(sys_days(day).time_since_epoch() + hours(number(11, 2)) +
+                                  minutes(number(14, 2)) + seconds(number(17, 2)))
+        .count();
+}
+
+Need need(const Workload& workload, const std::string& provider, const KeyVersion& key) {
+    if (workload.created > key.created) return Need::none;
+    if (const auto told = workload.told.find(provider);
+        told != workload.told.end() && told->second == std::to_string(key.version))
+        return Need::none;
+    return workload.rolls ? Need::roll : Need::skip;
+}
+
+}  // namespace keyshepherd::planner

@@ -1,0 +1,186 @@
+#include <keyshepherd/planner/rotation.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace keyshepherd::planner {
+namespace {
+
+constexpr std::int64_t noon = 1'769'860'800;  // 2026-01-31T12:00:00Z
+
+Json deployment(Json of_template = Json::object(), Json own = Json::object(),
+                const char* wiring = "envfile") {
+    of_template["keyshepherd.dev/injected"] = Json{{"v", 1}, {"wiring", wiring}}.dump();
+    return {{"apiVersion", "apps/v1"},
+            {"kind", "Deployment"},
+            {"metadata",
+             {{"name", "web"},
+              {"namespace", "shop"},
+              {"uid", "u"},
+              {"resourceVersion", "7"},
+              {"creationTimestamp", "2026-01-31T12:00:00Z"},
+              {"annotations", std::move(own)}}},
+            {"spec", {{"template", {{"metadata", {{"annotations", std::move(of_template)}}}}}}}};
+}
+
+const Json asks = {{"keyshepherd.dev/inject", "true"}};
+
+Workload read(const Json& object) {
+    auto workload = read_workload(object, "holysheep");
+    EXPECT_TRUE(workload);
+    return workload.value_or(Workload{});
+}
+
+TEST(Workloads, AreReadFromWhatTheWebhookWrote) {
+    const Workload found = read(deployment({{"rotation.keyshepherd.dev/holysheep", "3"}}, asks));
+    EXPECT_EQ(found.kind, "Deployment");
+    EXPECT_EQ(found.ns, "shop");
+    EXPECT_EQ(found.name, "web");
+    EXPECT_EQ(found.resource_version, "7");
+    EXPECT_EQ(found.created, noon);
+    EXPECT_EQ(found.providers, std::set<std::string>{"holysheep"});
+    EXPECT_EQ(found.told, (std::map<std::string, std::string>{{"holysheep", "3"}}));
+    EXPECT_TRUE(found.rolls);
+}
+
+TEST(Workloads, ThatAreNotInjectedOrGoAwayAreNone) {
+    Json object = deployment({}, asks);
+    object["spec"]["template"]["metadata"]["annotations"].erase("keyshepherd.dev/injected");
+    EXPECT_FALSE(read_workload(object, "holysheep"));
+    object = deployment({}, asks);
+    object["metadata"]["deletionTimestamp"] = "2026-01-31T12:00:00Z";
+    EXPECT_FALSE(read_workload(object, "holysheep"));
+    EXPECT_FALSE(read_workload(deployment(), "holysheep")) << "nothing asks";
+    for (const Json& odd :
+         {Json(), Json::array(), Json{{"metadata", 1}}, Json{{"spec", {{"template", "x"}}}}})
+        EXPECT_FALSE(read_workload(odd, "holysheep"));
+}
+
+TEST(Workloads, NameTheirProvidersAndTheTemplateWins) {
+    EXPECT_EQ(read(deployment({{"keyshepherd.dev/inject", "acme, other"}}, asks)).providers,
+              (std::set<std::string>{"acme", "other"}));
+}
+
+TEST(Workloads, AreRolledAsTheAnnotationSaysElseByTheWiring) {
+    const auto rolls = [](const char* wiring, const char* on_rotate) {
+        Json wishes = asks;
+        if (*on_rotate != '\0') wishes["keyshepherd.dev/on-rotate"] = on_rotate;
+        return read(deployment({}, wishes, wiring)).rolls;
+    };
+    for (const char* wiring : {"envfile", "exec", "secret"}) {
+        EXPECT_TRUE(rolls(wiring, "")) << wiring;
+        EXPECT_TRUE(rolls(wiring, "rollout")) << wiring;
+        EXPECT_FALSE(rolls(wiring, "none")) << wiring;
+        EXPECT_FALSE(rolls(wiring, "restart")) << wiring;
+    }
+    EXPECT_FALSE(rolls("file", ""));
+    EXPECT_TRUE(rolls("file", "rollout"));
+    Json in_one = asks;
+    in_one["keyshepherd.dev/spec"] = R"({"on-rotate":"none"})";
+    EXPECT_FALSE(read(deployment({}, in_one)).rolls);
+}
+
+TEST(Workloads, DifferOnlyInWhatCounts) {
+    const Workload one = read(deployment({}, asks));
+    Workload other = one;
+    other.resource_version = "8";
+    EXPECT_TRUE(one.means_the_same(other));
+    other.told["holysheep"] = "2";
+    EXPECT_FALSE(one.means_the_same(other));
+}
+
+TEST(Needs, AreRolledOnceForEachVersion) {
+    Workload workload = read(deployment({}, asks));
+    const KeyVersion later{2, noon + 1};
+    EXPECT_EQ(need(workload, "holysheep", {1, noon - 1}), Need::none) << "it began with it";
+    EXPECT_EQ(need(workload, "holysheep", {1, noon}), Need::roll) << "it may have begun a moment before";
+    EXPECT_EQ(need(workload, "holysheep", later), Need::roll);
+    workload.told["holysheep"] = "2";
+    EXPECT_EQ(need(workload, "holysheep", later), Need::none);
+    EXPECT_EQ(need(workload, "holysheep", {3, noon + 5}), Need::roll);
+    workload.told["holysheep"] = "12";
+    EXPECT_EQ(need(workload, "holysheep", later), Need::roll) << "of a mount that was there before";
+    workload.told.clear();
+    workload.told["other"] = "2";
+    EXPECT_EQ(need(workload, "holysheep", later), Need::roll);
+    workload.rolls = false;
+    EXPECT_EQ(need(workload, "holysheep", later), Need::skip);
+    EXPECT_EQ(need(workload, "holysheep", {1, noon - 1}), Need::none);
+}
+
+// ---- places
+
+Resource provider(Json overrides) {
+    Json spec = {{"path", "ai-apis/data/dev/key"},
+                 {"variables", Json::array({{{"name", "A"}, {"key", "a"}}})},
+                 {"overrides", std::move(overrides)}};
+    auto reading = resources::read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
+                                    {"kind", "ClusterAIProvider"},
+                                    {"metadata", {{"name", "acme"}}},
+                                    {"spec", std::move(spec)}},
+                                   "");
+    for (const auto& fault : reading.faults) ADD_FAILURE() << fault.field << " " << fault.message;
+    return reading.resource;
+}
+
+TEST(Places, AreChosenByTheLabelsOfTheNamespace) {
+    const auto places = key_places(provider(Json::array(
+        {{{"namespaceSelector", {{"matchLabels", {{"env", "prod"}}}}}, {"path", "ai-apis/data/prod/key"}},
+         {{"namespaceSelector",
+           {{"matchExpressions",
+             Json::array(
+                 {{{"key", "env"}, {"operator", "In"}, {"values", Json::array({"qa", "staging"})}}})}}},
+          {"path", "ai-apis/data/staging/key"}},
+         {{"namespaceSelector", {{"matchLabels", {{"vault", "own"}}}}},
+          {"vault", {{"address", "https://other:8200"}}}}})));
+    ASSERT_EQ(places.size(), 4U);
+    const auto path = [&](inject::Labels labels) {
+        const auto place = place_of(places, "shop", &labels);
+        return place ? places[*place].path : "";
+    };
+    EXPECT_EQ(path({{"env", "prod"}}), "ai-apis/data/prod/key");
+    EXPECT_EQ(path({{"env", "qa"}}), "ai-apis/data/staging/key");
+    EXPECT_EQ(path({{"env", "x"}}), "ai-apis/data/dev/key");
+    EXPECT_EQ(path({}), "ai-apis/data/dev/key");
+    EXPECT_TRUE(places[2].elsewhere);
+    EXPECT_EQ(place_of(places, "shop", nullptr), std::nullopt) << "no label, no key";
+    EXPECT_EQ(place_of(key_places(provider(Json::array())), "shop", nullptr), std::optional<std::size_t>(0));
+}
+
+TEST(Paths, OfMetadataAreThoseOfVersionTwo) {
+    EXPECT_EQ(metadata_path("ai-apis/data/holysheep"), "ai-apis/metadata/holysheep");
+    EXPECT_EQ(metadata_path("team/kv/data/a/data/b"), "team/kv/metadata/a/data/b");
+    for (const char* path : {"kv/holysheep", "kv/data", "/data/x", "database/creds/x"})
+        EXPECT_EQ(metadata_path(path), std::nullopt) << path;
+}
+
+// ---- versions
+
+Json metadata(Json state) {
+    state["created_time"] = "2026-01-31T12:00:00.123456789Z";
+    return {{"current_version", 2}, {"versions", {{"1", Json::object()}, {"2", std::move(state)}}}};
+}
+
+TEST(Keys, HaveTheVersionThatVaultTells) {
+    EXPECT_EQ(read_key("p", metadata({{"deletion_time", ""}, {"destroyed", false}}), noon).version,
+              (KeyVersion{2, noon}));
+    EXPECT_TRUE(read_key("p", metadata({{"deletion_time", "2026-01-31T12:00:10Z"}}), noon).version)
+        << "deleted only later";
+    EXPECT_EQ(read_key("p", metadata({{"deletion_time", "2026-01-31T12:00:10Z"}}), noon + 10).reason,
+              "KeyDeleted");
+    EXPECT_EQ(read_key("p", metadata({{"destroyed", true}}), noon).reason, "KeyDeleted");
+    for (const Json& nothing : {Json(), Json::object(), Json{{"current_version", 0}},
+                                Json{{"current_version", 4}}, Json{{"current_version", "2"}}})
+        EXPECT_EQ(read_key("p", nothing, noon).reason, "KeyNotFound") << nothing;
+}
+
+TEST(Times, AreReadInUtc) {
+    EXPECT_EQ(seconds_since_1970("2026-01-31T12:00:00Z"), noon);
+    EXPECT_EQ(seconds_since_1970("2026-01-31T12:00:00.999999Z"), noon);
+    for (const char* odd : {"", "2026", "2026-13-31T12:00:00Z", "2026-02-31T12:00:00Z",
+                            "2026-01-31 12:00:00Z", "2026-01-31T12:00:00+01:00", "x026-01-31T12:00:00Z"})
+        EXPECT_EQ(seconds_since_1970(odd), 0) << odd;
+}
+
+}  // namespace
+}  // namespace keyshepherd::planner
