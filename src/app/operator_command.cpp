@@ -24,6 +24,7 @@ struct OperatorFlags {
     std::string log_level = "info";
     std::string log_format = "json";
     double call_seconds = 10;
+    double spread_seconds = 30;
     int lease_seconds = 15;
     int renew_seconds = 10;
     int retry_seconds = 2;
@@ -54,6 +55,7 @@ result<int> work(const OperatorFlags& flags) {
     KEYSHEPHERD_TRY(options.log_level, telemetry::parse_level(flags.log_level));
     KEYSHEPHERD_TRY(options.log_format, telemetry::parse_format(flags.log_format));
     options.call = std::chrono::milliseconds(static_cast<long>(flags.call_seconds * 1000));
+    options.rollout_spread = std::chrono::milliseconds(static_cast<long>(flags.spread_seconds * 1000));
     options.lease.duration = std::chrono::seconds(flags.lease_seconds);
     options.lease.renew = std::chrono::seconds(flags.renew_seconds);
     options.lease.retry = std::chrono::seconds(flags.retry_seconds);
@@ -88,6 +90,11 @@ void add_operator_command(CLI::App& app, int& exit_code) {
         "Age at which a secret-id of ours that nothing refers to is destroyed; longer than a request can be "
         "under way")
         ->check(CLI::Range(1, 86'400));
+    add("default-provider", flags->options.default_provider,
+        "Provider that `inject: \"true\"` means; as the webhook has it");
+    add("rollout-spread-seconds", flags->spread_seconds,
+        "Within it all workloads of a provider are rolled when there is a new key")
+        ->check(CLI::Range(0.0, 86'400.0));
     add("lease-name", flags->options.lease_name, "Name of the Lease");
     add("lease-seconds", flags->lease_seconds, "How long a rival waits after the last renewal it saw");
     add("renew-seconds", flags->renew_seconds, "How long the work goes on without a renewal");

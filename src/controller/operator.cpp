@@ -32,6 +32,8 @@ using Signals = asio::basic_signal_set<net::Executor>;
 
 const resources::Kind* const secret_id_kind = resources::find_kind("VaultSecretID");
 const resources::Kind* const connection_kind = resources::find_kind("VaultConnection");
+const resources::Kind* const provider_kind = resources::find_kind("AIProvider");
+const resources::Kind* const cluster_provider_kind = resources::find_kind("ClusterAIProvider");
 
 class Operator {
 public:
@@ -42,7 +44,7 @@ public:
           metrics_server_(context_, [this](const net::Request& request) { return serve(request); },
                           {.limits = port_limits(), .log = &log_}) {
         for (const resources::Kind& kind : resources::kinds())
-            if (kind.in_vault) sinks_.emplace_back(*this, kind);
+            if (kind.namespaced || options_.watch_namespace.empty()) sinks_.emplace_back(*this, kind);
     }
 
     result<int> run() {
@@ -59,6 +61,12 @@ public:
                                 {.early = true}));
         spawn(kube::reflect(runtime_.kube, kube::secrets, options_.watch_namespace, runtime_.secrets,
                             {.label_selector = SecretWatch::selector, .early = true}));
+        for (WorkloadWatch::Collection& each : runtime_.workloads.collections())
+            spawn(
+                kube::reflect(runtime_.kube, each.resource, options_.watch_namespace, each, {.early = true}));
+        if (options_.watch_namespace.empty())
+            spawn(kube::reflect(runtime_.kube, NamespaceWatch::resource(), "", runtime_.namespaces,
+                                {.early = true}));
         spawn(stand());
         spawn(runtime_.events.run([this] { return runtime_.behind(); }, Runtime::longest_later));
         asio::co_spawn(context_, live(), [](const std::exception_ptr& e) {
@@ -115,6 +123,7 @@ private:
         runtime_.wake(key);
         if (key.kind == connection_kind) runtime_.sessions.forget(key, entry->resource);
         for (const Key& dependent : runtime_.store.dependents(key)) runtime_.wake(dependent);
+        if (key.kind == provider_kind) runtime_.users_changed("", key.name);
     }
 
     void gone(const resources::Kind& kind, const std::string& name) {
@@ -123,6 +132,7 @@ private:
         const EntryPtr entry = runtime_.store.find(key);
         runtime_.forget(key);
         runtime_.wake(key);
+        if (key.kind == provider_kind) runtime_.users_changed("", key.name);
         if (entry == nullptr) return;
         for (const Key& dependent : runtime_.store.dependents(key)) runtime_.wake(dependent);
         if (key.kind == connection_kind) return;
@@ -226,14 +236,23 @@ private:
         runtime_.changed.notify_one();
     }
 
+    static bool is_provider(const Key& key) {
+        return key.kind == provider_kind || key.kind == cluster_provider_kind;
+    }
+
     Task<Again> reconcile(Key key) {
         const EntryPtr entry = runtime_.store.find(key);
         if (entry == nullptr) {
             if (key.kind == connection_kind) runtime_.sessions.close(key);
+            if (is_provider(key)) {
+                runtime_.providers.erase(key);
+                runtime_.metrics.forget_key(key.name, key.ns);
+            }
             co_return std::nullopt;
         }
         if (key.kind == connection_kind) co_return co_await take<ConnectionTurn>(key, entry);
         if (key.kind == secret_id_kind) co_return co_await take<SecretIdTurn>(key, entry);
+        if (is_provider(key)) co_return co_await take<ProviderTurn>(key, entry);
         co_return co_await take<VaultObjectTurn>(key, entry);
     }
 

@@ -65,8 +65,10 @@ kube::Task<result<RolloutState>> look_at_rollout(kube::Client& kube, std::string
 }
 
 kube::Task<result<void>> roll_out(kube::Client& kube, std::string ns, std::string kind, std::string name,
-                                  std::string annotation, std::string value, kube::Deadline deadline) {
+                                  std::string annotation, std::string value, kube::Deadline deadline,
+                                  std::string resource_version) {
     Json body;
+    if (!resource_version.empty()) body["metadata"]["resourceVersion"] = std::move(resource_version);
     body["spec"]["template"]["metadata"]["annotations"][annotation] = value;
     const auto patched =
         co_await kube.patch(workload(std::move(ns), kind, std::move(name)),

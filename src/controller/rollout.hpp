@@ -22,7 +22,9 @@ RolloutState rollout_state(const kube::Json& workload, const std::string& annota
 kube::Task<result<RolloutState>> look_at_rollout(kube::Client& kube, std::string ns, std::string kind,
                                                  std::string name, std::string annotation, std::string value,
                                                  kube::Deadline deadline);
+// With a `resource_version` only what it was then is patched: Errc::conflict when it has changed since.
 kube::Task<result<void>> roll_out(kube::Client& kube, std::string ns, std::string kind, std::string name,
-                                  std::string annotation, std::string value, kube::Deadline deadline);
+                                  std::string annotation, std::string value, kube::Deadline deadline,
+                                  std::string resource_version = {});
 
 }  // namespace keyshepherd::controller

@@ -19,7 +19,8 @@ using planner::Truth;
 using namespace std::chrono_literals;
 
 kube::Resource resource_of(const resources::Kind& kind) {
-    return {std::string(resources::group), std::string(resources::version), std::string(kind.plural), true};
+    return {std::string(resources::group), std::string(resources::version), std::string(kind.plural),
+            kind.namespaced};
 }
 
 kube::ObjectRef ref_of(const Key& key, std::string subresource) {
@@ -53,6 +54,11 @@ Runtime::Runtime(boost::asio::io_context& context_, const Options& options_, tel
                metrics),
       events(context, kube, log, options.identity, options.call),
       secrets([this](const Key& key) { wake(key); }, metrics, log),
+      workloads(
+          options.default_provider,
+          [this](const std::string& ns, const std::string& provider) { users_changed(ns, provider); },
+          metrics, log),
+      namespaces([this] { labels_changed(); }, metrics, log),
       changed(context.get_executor()),
       held_(context.get_executor()) {}
 
@@ -109,6 +115,7 @@ void Runtime::start_over() {
     later_.clear();
     later_order_.clear();
     secrets.start_over(std::time(nullptr), options.orphan_grace);
+    providers.clear();
     for (const Key& key : store.keys()) wake(key);
 }
 
@@ -118,6 +125,19 @@ void Runtime::forget(const Key& key) {
     woken_.erase(key);
     queue.forget(key);
     secrets.forget(key);
+    providers.erase(key);
+}
+
+void Runtime::users_changed(const std::string& ns, const std::string& provider) {
+    // Many workloads that are made at once are one look.
+    for (const Key& key : {Key{resources::find_kind("AIProvider"), ns, provider},
+                           Key{resources::find_kind("ClusterAIProvider"), "", provider}})
+        if (store.contains(key)) wake(key, 500ms);
+}
+
+void Runtime::labels_changed() {
+    for (const Key& key : store.keys())
+        if (!key.kind->namespaced) wake(key, 500ms);
 }
 
 bool Runtime::owns(const resources::Resource& resource, const std::string& claim) const {

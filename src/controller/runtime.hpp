@@ -2,10 +2,13 @@
 #pragma once
 
 #include "event_recorder.hpp"
+#include "namespace_watch.hpp"
+#include "provider_memory.hpp"
 #include "seal.hpp"
 #include "secret_watch.hpp"
 #include "store.hpp"
 #include "vault_session.hpp"
+#include "workload_watch.hpp"
 
 #include <keyshepherd/controller/operator.hpp>
 #include <keyshepherd/fsm/work_queue.hpp>
@@ -71,6 +74,10 @@ public:
     // Whoever led before may have missed something: everything is due.
     void start_over();
     void forget(const Key& key);
+    // Another set of workloads uses the provider of that name in that namespace.
+    void users_changed(const std::string& ns, const std::string& provider);
+    // Overrides of providers may select other namespaces.
+    void labels_changed();
 
     // ---- whose an object in Vault is
 
@@ -103,6 +110,9 @@ public:
     Store store;
     Seal seal;
     SecretWatch secrets;
+    WorkloadWatch workloads;
+    NamespaceWatch namespaces;
+    std::map<Key, ProviderMemory> providers;  // since we lead
     fsm::WorkQueue<Key> queue;
     net::Signal changed;  // something may be due
 

@@ -5,9 +5,11 @@
 
 #include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/planner/plan.hpp>
+#include <keyshepherd/planner/rotation.hpp>
 #include <keyshepherd/planner/secret_id.hpp>
 
 #include <expected>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -138,6 +140,35 @@ private:
     std::string enrolling_;  // why a new one was drawn, for the event
     bool revoke_tokens_ = false;
     bool swept_ = false;  // nothing was amiss before the one that is being issued
+};
+
+// The version of a provider's key, and the workloads that a new one has to reach.
+class ProviderTurn : public Turn {
+public:
+    using Turn::Turn;
+    Task<Again> reconcile();
+
+private:
+    // Nothing: all places were looked at. Otherwise Vault is away, or the login is refused.
+    Task<result<void>> look(const Way& way);
+    // Who uses the provider, and which of them a new version has to reach.
+    void sort_users();
+    // Whether workloads of that namespace mean this provider by its name.
+    bool is_for(const std::string& ns) const;
+    Task<result<void>> roll_due();
+    Task<result<void>> roll(std::string id);
+    Finding finding() const;
+    Task<void> refuse_all(std::string reason, std::string message);
+
+    struct Stale {
+        planner::Workload workload;
+        planner::KeyVersion key;
+    };
+    std::vector<planner::KeyPlace> places_;
+    std::map<std::string, planner::KeyView> views_;  // by path
+    std::map<std::string, Stale> stale_;             // that have to be rolled, by id
+    std::int64_t users_ = 0;
+    std::int64_t skipped_ = 0;
 };
 
 }  // namespace keyshepherd::controller

@@ -1,5 +1,7 @@
 #include <keyshepherd/planner/status.hpp>
 
+#include <algorithm>
+
 namespace keyshepherd::planner {
 
 namespace {
@@ -58,11 +60,23 @@ Json status_after(const Json& before, const Finding& finding, std::int64_t gener
     } else if (const Json* old = condition(before, "Drifted")) {
         conditions.push_back(*old);
     }
+    for (const Condition& each : finding.others)
+        conditions.push_back(made(before, each.type, each.truth, each.reason, each.message, generation, now));
+    if (const auto held = status.find("conditions"); held != status.end() && held->is_array())
+        for (const Json& each : *held) {
+            const std::string type = each.is_object() ? each.value("type", "") : std::string();
+            if (type.empty() || type == "Ready" || type == "Synced" || type == "Drifted" ||
+                finding.gone.contains(type) ||
+                std::ranges::find(finding.others, type, &Condition::type) != finding.others.end())
+                continue;
+            conditions.push_back(each);
+        }
     status["conditions"] = std::move(conditions);
     status["observedGeneration"] = generation;
     for (const auto& [name, value] : finding.facts) {
         if (!value.empty()) status[name] = value;
     }
+    for (const auto& [name, count] : finding.counts) status[name] = count;
     for (const std::string& name : finding.gone) status.erase(name);
     if (finding.changed) status["lastChange"] = now;
     return status;

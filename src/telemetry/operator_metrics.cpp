@@ -8,7 +8,9 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <map>
 #include <sstream>
+#include <utility>
 #include <vector>
 
 namespace keyshepherd::telemetry {
@@ -93,6 +95,21 @@ struct OperatorMetrics::Series {
                                               .Help("Lists and watches of the API server that failed.")
                                               .Register(registry)
                                               .Add({});
+    prometheus::Family<prometheus::Gauge>& key_version = prometheus::BuildGauge()
+                                                             .Name("keyshepherd_key_version")
+                                                             .Help("Version of a provider's key in Vault.")
+                                                             .Register(registry);
+    prometheus::Family<prometheus::Gauge>& key_valid =
+        prometheus::BuildGauge()
+            .Name("keyshepherd_key_valid")
+            .Help("1 while a provider takes its key, 0 while it refuses it; absent: not known.")
+            .Register(registry);
+    std::map<std::pair<std::string, std::string>, prometheus::Gauge*> key_versions, key_validities;
+    Pairs rotations{prometheus::BuildCounter()
+                        .Name("keyshepherd_rotation_rollouts_total")
+                        .Help("Workloads that were to be rolled for a new key, by what became of it.")
+                        .Register(registry),
+                    "provider", "result"};
     Series() {
         prometheus::BuildGauge()
             .Name("keyshepherd_build_info")
@@ -127,6 +144,44 @@ void OperatorMetrics::leading(bool leading) {
 }
 void OperatorMetrics::waiting(std::size_t keys) {
     series_->depth.Set(static_cast<double>(keys));
+}
+namespace {
+
+using OfProviders = std::map<std::pair<std::string, std::string>, prometheus::Gauge*>;
+
+void set(prometheus::Family<prometheus::Gauge>& family, OfProviders& known, std::string_view provider,
+         std::string_view ns, double value) {
+    prometheus::Gauge*& gauge = known[{std::string(provider), std::string(ns)}];
+    if (gauge == nullptr)
+        gauge = &family.Add({{"provider", std::string(provider)}, {"namespace", std::string(ns)}});
+    gauge->Set(value);
+}
+
+void remove(prometheus::Family<prometheus::Gauge>& family, OfProviders& known, std::string_view provider,
+            std::string_view ns) {
+    const auto at = known.find({std::string(provider), std::string(ns)});
+    if (at == known.end()) return;
+    family.Remove(at->second);
+    known.erase(at);
+}
+
+}  // namespace
+
+void OperatorMetrics::key_version(std::string_view provider, std::string_view ns, std::int64_t version) {
+    set(series_->key_version, series_->key_versions, provider, ns, static_cast<double>(version));
+}
+void OperatorMetrics::key_valid(std::string_view provider, std::string_view ns, bool valid) {
+    set(series_->key_valid, series_->key_validities, provider, ns, valid ? 1 : 0);
+}
+void OperatorMetrics::key_validity_unknown(std::string_view provider, std::string_view ns) {
+    remove(series_->key_valid, series_->key_validities, provider, ns);
+}
+void OperatorMetrics::forget_key(std::string_view provider, std::string_view ns) {
+    remove(series_->key_version, series_->key_versions, provider, ns);
+    key_validity_unknown(provider, ns);
+}
+void OperatorMetrics::rotation_rollout(std::string_view provider, std::string_view result) {
+    series_->rotations.at(provider, result).Increment();
 }
 void OperatorMetrics::watch_failed() {
     series_->watch_failures.Increment();

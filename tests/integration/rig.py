@@ -596,7 +596,7 @@ class Webhook:
 GROUP = "keyshepherd.dev/v1alpha1"
 PLURALS = {"VaultConnection": "vaultconnections", "VaultMount": "vaultmounts", "VaultPolicy": "vaultpolicies",
            "VaultAppRole": "vaultapproles", "VaultKubernetesRole": "vaultkubernetesroles",
-           "VaultSecretID": "vaultsecretids"}
+           "VaultSecretID": "vaultsecretids", "AIProvider": "aiproviders"}
 
 
 def custom(kind, namespace, own_name, /, **spec):

@@ -29,6 +29,10 @@ struct Options {
     std::chrono::milliseconds call{10'000};  // deadline of one request to Vault or the API server
     // Seconds that the registration of a secret-id may be under way, whatever became of its sender.
     std::int64_t orphan_grace = 30;
+    std::string default_provider = "holysheep";        // what `inject: "true"` means, as the webhook has it
+    std::chrono::milliseconds rollout_spread{30'000};  // all workloads of a provider are rolled within it
+    // HOST[:PORT] of providers' APIs that keys may be tried at; none: nowhere.
+    std::vector<std::string> probe_hosts;
     std::string metrics_listen = "0.0.0.0:9403";
     telemetry::Level log_level = telemetry::Level::info;
     telemetry::Format log_format = telemetry::Format::json;

@@ -10,12 +10,21 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace keyshepherd::planner {
 
 using resources::Json;
 
 enum class Truth { yes, no, unknown };
+
+// Beside Ready, Synced and Drifted.
+struct Condition {
+    std::string type;  // KeyValid
+    Truth truth = Truth::unknown;
+    std::string reason;
+    std::string message = {};
+};
 
 struct Finding {
     Truth ready = Truth::unknown;
@@ -26,7 +35,9 @@ struct Finding {
     std::optional<bool> drifted = {};               // differs, and is only reported
     bool changed = false;                           // something was written to Vault
     std::map<std::string, std::string> facts = {};  // claim, roleID, vaultVersion, vaultClusterID, …
-    std::set<std::string> gone = {};                // facts that hold no longer
+    std::map<std::string, std::int64_t> counts = {};  // keyVersion, users, …
+    std::vector<Condition> others = {};               // what is known of one that is not here stays
+    std::set<std::string> gone = {};  // facts, counts and other conditions that hold no longer
 };
 
 // The status that follows on `before`. Equal to `before` when there is nothing new: then it is not written.

@@ -1,6 +1,8 @@
-// What the operator counts, in Prometheus' text format. Labels are closed sets; for one thread.
+// What the operator counts, in Prometheus' text format. Labels are closed sets, or names of providers; for
+// one thread.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,6 +25,14 @@ public:
     void leading(bool leading);
     void waiting(std::size_t keys);
     void watch_failed();
+    // Of a provider; `ns` is "" for one of the cluster.
+    void key_version(std::string_view provider, std::string_view ns, std::int64_t version);
+    void key_valid(std::string_view provider, std::string_view ns, bool valid);
+    void key_validity_unknown(std::string_view provider, std::string_view ns);
+    // No version and no validity is told any more.
+    void forget_key(std::string_view provider, std::string_view ns);
+    // `result`: rolled, refused, error
+    void rotation_rollout(std::string_view provider, std::string_view result);
 
     std::string text() const;
 

@@ -1,0 +1,36 @@
+#include "namespace_watch.hpp"
+
+#include <utility>
+
+namespace keyshepherd::controller {
+
+void NamespaceWatch::replaced(std::vector<kube::Json> objects, const std::vector<std::string>& gone) {
+    for (const std::string& name : gone) known_.erase(name);
+    for (kube::Json& object : objects) applied(std::move(object));
+    synced_ = true;
+    changed_();
+}
+
+void NamespaceWatch::applied(kube::Json object) {
+    inject::Labels labels;
+    if (const auto metadata = object.find("metadata"); metadata != object.end())
+        if (const auto given = metadata->find("labels"); given != metadata->end() && given->is_object())
+            for (const auto& [name, value] : given->items())
+                if (value.is_string()) labels.emplace(name, value.get<std::string>());
+    const std::string name = kube::key(object);
+    const inject::Labels* before = known_.find(name);
+    if (before != nullptr && *before == labels) return;
+    known_.put(name, std::move(labels));
+    if (synced_) changed_();
+}
+
+void NamespaceWatch::removed(const std::string& key, kube::Json) {
+    known_.erase(key);
+}
+
+void NamespaceWatch::failed(const Error& error, std::chrono::milliseconds wait) {
+    metrics_.watch_failed();
+    log_.warn("cannot watch", {{"kind", "Namespace"}, {"error", error.message}, {"waitMs", wait.count()}});
+}
+
+}  // namespace keyshepherd::controller

@@ -1,0 +1,18 @@
+// What the operator knows of a provider beside its status, for as long as it leads.
+#pragma once
+
+#include "rollout_schedule.hpp"
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace keyshepherd::controller {
+
+struct ProviderMemory {
+    RolloutSchedule schedule;
+    // By workload, the version that it could not be rolled for: it is told once.
+    std::map<std::string, std::int64_t> refused;
+};
+
+}  // namespace keyshepherd::controller

@@ -1,0 +1,255 @@
+#include "failpoint.hpp"
+#include "rollout.hpp"
+#include "turn.hpp"
+
+#include <keyshepherd/kube/random.hpp>
+#include <keyshepherd/planner/grants.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+namespace keyshepherd::controller {
+
+using planner::KeyPlace;
+using planner::KeyView;
+using planner::Need;
+using planner::Truth;
+using planner::Workload;
+using namespace std::chrono_literals;
+
+namespace {
+
+// Who may not be patched is tried again only now and then: a person has to bind a role first.
+constexpr int refused_rounds = 10;
+
+const resources::Kind* const provider_kind = resources::find_kind("AIProvider");
+
+Json reference_to(const Workload& workload) {
+    return {{"apiVersion", "apps/v1"},
+            {"kind", workload.kind},
+            {"metadata", {{"name", workload.name}, {"namespace", workload.ns}, {"uid", workload.uid}}}};
+}
+
+}  // namespace
+
+Task<Again> ProviderTurn::reconcile() {
+    if (deleting()) co_return std::nullopt;
+    if (resource().paused) {
+        co_await report(
+            {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"});
+        co_return std::nullopt;
+    }
+    if (!entry_->faults.empty()) {
+        co_await refuse_all("InvalidSpec", joined(entry_->faults));
+        co_return std::nullopt;
+    }
+    const Key through = connection_of(resource());
+    if (through.kind == nullptr) {
+        runtime_.metrics.forget_key(key_.name, key_.ns);
+        co_await report({.ready = Truth::yes,
+                         .reason = "Declared",
+                         .message = "without spec.connectionRef the key is not watched",
+                         .gone = {"keyVersion", "users", "stale", "skipped", "KeyValid"}});
+        co_return std::nullopt;
+    }
+    // Before any request: it is the operator's token that would read.
+    if (const EntryPtr connection = runtime_.store.find(through);
+        connection != nullptr && connection->faults.empty())
+        if (const auto judgement = planner::judge(resource(), connection->resource, {});
+            !judgement.faults.empty()) {
+            co_await refuse_all("NotGranted", joined(judgement.faults));
+            co_return std::nullopt;  // the connection's next state wakes us
+        }
+    const auto reached = co_await way(through);
+    if (!reached) co_return reached.error().again;
+    if (!runtime_.workloads.synced() || (!key_.kind->namespaced && !runtime_.namespaces.synced()))
+        co_return 500ms;
+
+    places_ = planner::key_places(resource());
+    if (const auto looked = co_await look(*reached); !looked)
+        co_return co_await failed(reached->connection, looked.error());
+    runtime_.queue.forget(key_);
+    const KeyView& own = views_.at(places_.back().path);
+    if (own.version)
+        runtime_.metrics.key_version(key_.name, key_.ns, own.version->version);
+    else
+        runtime_.metrics.forget_key(key_.name, key_.ns);
+    sort_users();
+    const auto rolled = co_await roll_due();
+    if (!rolled) co_return std::nullopt;  // we no longer lead
+    sort_users();
+    co_await report(finding());
+    milliseconds again = resync();
+    if (const auto next = runtime_.providers[key_].schedule.next())
+        again = std::clamp(std::chrono::ceil<milliseconds>(*next - SteadyClock::now()), 10ms, again);
+    co_return again;
+}
+
+Task<result<void>> ProviderTurn::look(const Way& way) {
+    for (const KeyPlace& place : places_) {
+        if (place.elsewhere || views_.contains(place.path)) continue;
+        const auto metadata = planner::metadata_path(place.path);
+        if (!metadata) {
+            views_[place.path] = {
+                .version = {},
+                .reason = "NotVersioned",
+                .message = fmt::format("{}: only KV version 2 has versions, at <mount>/data/<name>; "
+                                       "workloads are not rolled",
+                                       place.path)};
+            continue;
+        }
+        KEYSHEPHERD_CO_TRY(const std::string encoded, vault::path({*metadata}));
+        const auto answer = co_await way.session->vault.read(encoded, runtime_.soon());
+        if (answer) {
+            views_[place.path] = planner::read_key(place.path, answer->value_or(Json()), std::time(nullptr));
+            continue;
+        }
+        const Finding what = planner::finding_of(answer.error());
+        if (what.ready == Truth::unknown || what.reason == "AuthFailed" ||
+            answer.error().code == Errc::cancelled)
+            co_return std::unexpected(answer.error());
+        views_[place.path] = {.version = {}, .reason = what.reason, .message = what.message};
+    }
+    co_return result<void>();
+}
+
+bool ProviderTurn::is_for(const std::string& ns) const {
+    if (key_.kind->namespaced) return ns == key_.ns;
+    return !runtime_.store.contains({provider_kind, ns, key_.name});
+}
+
+void ProviderTurn::sort_users() {
+    ProviderMemory& memory = runtime_.providers[key_];
+    users_ = skipped_ = 0;
+    stale_.clear();
+    std::set<std::string> ids;
+    for (const auto& [id, workload] : runtime_.workloads.all()) {
+        if (!workload.providers.contains(key_.name) || !is_for(workload.ns)) continue;
+        ++users_;
+        const auto place = planner::place_of(places_, workload.ns, runtime_.namespaces.labels(workload.ns));
+        if (!place || places_[*place].elsewhere) continue;
+        const auto& version = views_.at(places_[*place].path).version;
+        if (!version) continue;
+        const Need needs = planner::need(workload, key_.name, *version);
+        if (needs == Need::none) {
+            memory.refused.erase(id);
+            continue;
+        }
+        if (needs == Need::skip) {
+            ++skipped_;
+            continue;
+        }
+        const auto refused = memory.refused.find(id);
+        if (refused != memory.refused.end() && refused->second == version->version) ++skipped_;
+        ids.insert(id);
+        stale_.emplace(id, Stale{workload, *version});
+    }
+    memory.schedule.want(ids, SteadyClock::now(), runtime_.options.rollout_spread, kube::random_unit);
+    std::erase_if(memory.refused, [&](const auto& each) { return !ids.contains(each.first); });
+}
+
+Task<result<void>> ProviderTurn::roll_due() {
+    for (std::string& id : runtime_.providers[key_].schedule.due(SteadyClock::now())) {
+        if (!stale_.contains(id)) continue;
+        KEYSHEPHERD_CO_CHECK(co_await roll(std::move(id)));
+    }
+    co_return result<void>();
+}
+
+// The annotation on the template is the record: it is written over nothing but what was looked at, so that
+// neither a restart nor another leader rolls a version twice, or an older one.
+Task<result<void>> ProviderTurn::roll(std::string id) {
+    const auto [workload, key] = stale_.at(id);
+    const std::string version = std::to_string(key.version);
+    const auto rolled = co_await roll_out(runtime_.kube, workload.ns, workload.kind, workload.name,
+                                          planner::rotation_annotation(key_.name), version, runtime_.soon(),
+                                          workload.resource_version);
+    ProviderMemory& memory = runtime_.providers[key_];
+    if (rolled) {
+        failpoint("rolled");
+        outcome = "changed";
+        runtime_.workloads.rolled(id, key_.name, version);
+        runtime_.metrics.rotation_rollout(key_.name, "rolled");
+        runtime_.events.record(
+            reference_to(workload), kube::Event::Type::normal, "KeyRotated", "Rollout",
+            fmt::format("is rolled, to begin with version {} of the key of {}", version, key_.name));
+        runtime_.log.info("rolled for a new key", {{"kind", workload.kind},
+                                                   {"namespace", workload.ns},
+                                                   {"name", workload.name},
+                                                   {"provider", key_.name},
+                                                   {"version", key.version}});
+        co_return result<void>();
+    }
+    switch (rolled.error().code) {
+        case Errc::cancelled:
+            co_return rolled;
+        case Errc::not_found:  // the watch tells of it
+        case Errc::conflict:   // likewise of what it is now
+            memory.schedule.put_off(id, SteadyClock::now() + 300ms);
+            co_return result<void>();
+        case Errc::forbidden:
+        case Errc::invalid:
+            memory.schedule.put_off(id, SteadyClock::now() + refused_rounds * resync());
+            if (std::exchange(memory.refused[id], key.version) == key.version) co_return result<void>();
+            runtime_.metrics.rotation_rollout(key_.name, "refused");
+            runtime_.events.record(reference_to(workload), kube::Event::Type::warning, "RolloutRefused",
+                                   "Rollout",
+                                   fmt::format("has not version {} of the key of {}: {}", version, key_.name,
+                                               rolled.error().message));
+            break;
+        default:
+            memory.schedule.put_off(id, SteadyClock::now() + 5s);
+            runtime_.metrics.rotation_rollout(key_.name, "error");
+            break;
+    }
+    runtime_.log.warn("not rolled for a new key", {{"kind", workload.kind},
+                                                   {"namespace", workload.ns},
+                                                   {"name", workload.name},
+                                                   {"provider", key_.name},
+                                                   {"version", key.version},
+                                                   {"error", rolled.error().message}});
+    co_return result<void>();
+}
+
+Finding ProviderTurn::finding() const {
+    const ProviderMemory& memory = runtime_.providers[key_];
+    Finding found{.ready = Truth::yes, .reason = "KeySeen"};
+    for (const auto& [path, view] : views_) {
+        if (!view.version && found.ready == Truth::yes) {
+            found.ready = Truth::no;
+            found.reason = view.reason;
+        }
+        found.message += fmt::format(
+            "{}{}", found.message.empty() ? "" : "; ",
+            view.version ? fmt::format("{}: version {}", path, view.version->version) : view.message);
+    }
+    if (std::ranges::any_of(places_, &KeyPlace::elsewhere))
+        found.message += "; overrides with a Vault of their own are not watched";
+    const auto refused = std::ranges::count_if(stale_, [&](const auto& each) {
+        const auto at = memory.refused.find(each.first);
+        return at != memory.refused.end() && at->second == each.second.key.version;
+    });
+    found.counts = {{"users", users_},
+                    {"stale", static_cast<std::int64_t>(stale_.size()) - refused},
+                    {"skipped", skipped_}};
+    if (const auto& own = views_.at(places_.back().path).version)
+        found.counts["keyVersion"] = own->version;
+    else
+        found.gone.insert("keyVersion");
+    return found;
+}
+
+Task<void> ProviderTurn::refuse_all(std::string reason, std::string message) {
+    outcome = "refused";
+    runtime_.metrics.forget_key(key_.name, key_.ns);
+    runtime_.providers.erase(key_);
+    co_await report({.ready = Truth::no,
+                     .reason = std::move(reason),
+                     .message = std::move(message),
+                     .gone = {"keyVersion", "users", "stale", "skipped", "KeyValid"}});
+}
+
+}  // namespace keyshepherd::controller

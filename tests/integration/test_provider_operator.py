@@ -1,0 +1,359 @@
+"""What the operator does for providers, on a real API server and a real OpenBao: it sees a key's version, and rolls the
+workloads that began with another one. The workloads are injected by the real webhook."""
+
+import json
+import time
+
+import pytest
+import rig
+from rig import custom, wait_until
+from team import Team, check_no_secret, requests
+
+SPREAD = 4
+CLUSTER = f"/apis/{rig.GROUP}/clusteraiproviders"
+OPERATOR_POLICY = """
+    path "ai-apis/metadata/*" { capabilities = ["read"] }
+    path "ai-apis/data/*" { capabilities = ["read"] }
+"""
+
+
+class World:
+    """A cluster with the webhook in force and an operator that may be killed and started again."""
+
+    def __init__(self, cluster, bao, certificates, folder):
+        self.cluster, self.bao, self.folder, self.starts = cluster, bao, folder, 0
+        rig.install_operator(cluster)
+        rig.install(cluster, "keyshepherd-webhook", "webhook-rbac.yaml")
+        bao.trust_operator("any", policy=OPERATOR_POLICY)
+        folder.mkdir(parents=True, exist_ok=True)
+        kubeconfig = rig.account_kubeconfig(cluster, folder / "webhook-kubeconfig", "keyshepherd-webhook")
+        self.webhook = rig.Webhook(folder, certificates, bao, flags={"kubeconfig": kubeconfig})
+        cluster.install_webhook(self.webhook.url, certificates.ca_pem)
+        self.start()
+
+    def start(self):
+        self.starts += 1
+        self.operator = rig.Operator(self.folder / f"operator-{self.starts}", self.cluster, self.bao,
+                                     {"rollout-spread-seconds": SPREAD})
+        wait_until(lambda: self.operator.leading, 15, "leading")
+
+    def kill(self):
+        self.operator.process.popen.kill()
+        self.operator.process.popen.wait()
+
+
+@pytest.fixture(scope="module")
+def world(cluster, bao, certificates, tmp_path_factory):
+    world = World(cluster, bao, certificates, tmp_path_factory.mktemp("providers"))
+    yield world
+    operator = world.operator
+    assert operator.process.alive, operator.log[-3000:]
+    assert operator.stop() == 0, operator.log[-2000:]
+    check_no_secret(operator, bao)
+    assert "sk-" not in operator.log
+    cluster.remove_webhook()
+    world.webhook.stop()
+
+
+class Users(Team):
+    """A team with an AIProvider `acme` of its own and workloads that use it."""
+
+    def __init__(self, world, may_roll=True, **connection):
+        super().__init__(world.cluster, world.bao, **connection)
+        self.world, self.path = world, f"{self.ns}/acme"
+        self.cluster.core.create_namespaced_service_account(self.ns, {"metadata": {"name": "ai-app"}})
+        if may_roll:
+            self.bind()
+
+    def bind(self):
+        self.apply({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+                    "metadata": {"name": "restarts", "namespace": self.ns},
+                    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "keyshepherd-operator-restarts"},
+                    "subjects": [{"kind": "ServiceAccount", "name": "keyshepherd-operator", "namespace": "keyshepherd"}]})
+
+    def write(self, path=None, **fields):
+        """A new version of the key: its number."""
+        secret = {"api_key": f"sk-{time.monotonic_ns()}"} | fields
+        answer = self.bao.root.secrets.kv.v2.create_or_update_secret(path or self.path, secret, mount_point="ai-apis")
+        return answer["data"]["version"]
+
+    def provide(self, name="acme", **spec):
+        self.apply(custom("AIProvider", self.ns, name, **{
+            "path": f"ai-apis/data/{self.path}", "resyncPeriod": "1s",
+            "variables": [{"name": "ACME_API_KEY", "key": "api_key"}]} | spec))
+
+    def workload(self, name, inject="acme", **annotations):
+        made = rig.seed_deployment(inject=inject, plain=True, **annotations)
+        made["metadata"]["name"], made["metadata"]["namespace"], made["spec"]["replicas"] = name, self.ns, 1
+        self.apply(made)
+
+    def copied(self, name, kind, deployment):
+        """Another kind of workload, with the injected template of a Deployment."""
+        template = self.cluster.deployment(self.ns, deployment)["spec"]["template"]
+        template["metadata"].pop("creationTimestamp", None)
+        template["metadata"]["annotations"]["keyshepherd.dev/inject"] = "acme"
+        spec = {"selector": {"matchLabels": template["metadata"]["labels"]}, "template": template}
+        self.apply({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": self.ns},
+                    "spec": spec | ({"serviceName": "none"} if kind == "StatefulSet" else {})})
+
+    def told(self, name, kind="Deployment", provider="acme"):
+        """The version that the workload was rolled for, off its template."""
+        found = self.cluster.get(f"/apis/apps/v1/namespaces/{self.ns}/{kind.lower()}s/{name}")
+        annotations = found["spec"]["template"]["metadata"]["annotations"]
+        assert "keyshepherd.dev/injected" in annotations
+        return annotations.get(f"rotation.keyshepherd.dev/{provider}")
+
+    def status(self, name="acme"):
+        return (self.stored("AIProvider", name) or {}).get("status", {})
+
+    def wait_status(self, seconds=15, **wanted):
+        def as_wanted():
+            return all(self.status().get(k) == v for k, v in wanted.items())
+        try:
+            wait_until(as_wanted, seconds)
+        except TimeoutError:
+            raise TimeoutError(f"{wanted} within {seconds} s: it is {self.status()}\n{self.world.operator.log[-3000:]}") from None
+
+    def replicasets(self, name):
+        return self.cluster.replicasets(self.ns, name)
+
+    def settled(self, *names, sets=2, seconds=10):
+        wait_until(lambda: all(self.replicasets(n) >= sets for n in names), seconds, "ReplicaSets")
+        time.sleep(2)  # a second rollout would come now
+        assert {n: self.replicasets(n) for n in names} == dict.fromkeys(names, sets)
+
+
+@pytest.fixture
+def users(world):
+    made = []
+
+    def make(*arguments, **spec):
+        made.append(Users(world, *arguments, **spec))
+        return made[-1]
+
+    yield make
+    for each in made:
+        world.cluster.kubectl("delete", "namespace", each.ns, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture
+def team(users):
+    return users()
+
+
+def begun(team, *names, **annotations):
+    """Deployments that began with version 1: a second later than it, and a second before whatever comes next."""
+    team.write()
+    time.sleep(1.1)
+    team.provide()
+    for name in names:
+        team.workload(name, **annotations)
+    team.wait_status(keyVersion=1, users=len(names), stale=0, skipped=0)
+    time.sleep(1.1)
+
+
+# ---- what is seen --------------------------------------------------------------------------------------------------------
+
+
+def test_the_version_of_a_key_is_seen(team, world):
+    team.write()
+    team.provide()
+    condition = team.wait_reason("AIProvider", "acme", "KeySeen")
+    assert condition["status"] == "True" and condition["message"] == f"ai-apis/data/{team.path}: version 1"
+    assert team.status()["keyVersion"] == 1 and team.status()["users"] == 0
+    assert team.write() == 2
+    team.wait_status(5, keyVersion=2)
+    assert world.operator.metric(f'keyshepherd_key_version{{namespace="{team.ns}",provider="acme"}}') == 2
+    team.delete("AIProvider", "acme")
+    wait_until(lambda: team.ns not in world.operator.get("/metrics").text, 5)
+
+
+def test_without_a_connection_it_is_only_declared(team, world):
+    made = custom("AIProvider", team.ns, "acme", path="ai-apis/data/x", variables=[{"name": "A", "key": "a"}])
+    del made["spec"]["connectionRef"]
+    before = len(world.bao.audit())
+    team.apply(made)
+    assert team.wait_reason("AIProvider", "acme", "Declared")["status"] == "True"
+    assert requests(world.bao, before, ("read",)) == []
+
+
+def test_a_deleted_key_a_missing_one_and_one_without_versions_are_told(team, world):
+    team.provide()
+    team.wait_reason("AIProvider", "acme", "KeyNotFound")
+    team.write()
+    team.wait_reason("AIProvider", "acme", "KeySeen", 5)
+    kv = world.bao.root.secrets.kv.v2
+    kv.delete_latest_version_of_secret(team.path, mount_point="ai-apis")
+    condition = team.wait_reason("AIProvider", "acme", "KeyDeleted", 5)
+    assert condition["status"] == "False" and "keyVersion" not in team.status()
+    kv.undelete_secret_versions(team.path, [1], mount_point="ai-apis")
+    team.wait_reason("AIProvider", "acme", "KeySeen", 5)
+    team.provide("flat", path="ai-apis/flat")
+    team.wait_reason("AIProvider", "flat", "NotVersioned")
+    team.provide("far", path=f"{team.ns}/data/far")
+    team.wait_reason("AIProvider", "far", "PermissionDenied")
+
+
+def test_a_steady_state_writes_nothing(team, world):
+    begun(team, "one")
+    time.sleep(1)
+    version = team.stored("AIProvider", "acme")["metadata"]["resourceVersion"]
+    workload = team.cluster.deployment(team.ns, "one")["metadata"]["generation"]
+    before = len(world.bao.audit())
+    time.sleep(6)
+    asked = requests(world.bao, before, ("create", "read", "update", "delete", "list"))
+    mine = [a for a in asked if team.ns in a[1]]
+    assert len(mine) >= 4 and set(mine) == {("read", f"ai-apis/metadata/{team.path}")}
+    assert team.stored("AIProvider", "acme")["metadata"]["resourceVersion"] == version
+    assert team.cluster.deployment(team.ns, "one")["metadata"]["generation"] == workload
+
+
+# ---- what is rolled ------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_version_rolls_each_workload_once_within_the_spread(team, world):
+    names = [f"web-{i}" for i in range(5)]
+    team.write()
+    time.sleep(1.1)
+    team.provide()
+    for name in names:
+        team.workload(name)
+    team.copied("set", "StatefulSet", names[0])
+    team.copied("daemon", "DaemonSet", names[0])
+    team.workload("still", on_rotate="none")
+    team.workload("file", wiring="file")
+    team.workload("file-rolled", wiring="file", on_rotate="rollout")
+    team.workload("other", inject="holysheep")
+    team.wait_status(keyVersion=1, users=10, stale=0, skipped=0)
+    time.sleep(1.1)
+    before = world.operator.metric('keyshepherd_rotation_rollouts_total{provider="acme",result="rolled"}')
+    team.write()
+    began, when = time.monotonic(), {}
+    while len(when) < len(names) and time.monotonic() < began + SPREAD + 8:
+        for name in names:
+            if name not in when and team.told(name) == "2":
+                when[name] = time.monotonic() - began
+        time.sleep(0.05)
+    print("rolled after", sorted(round(t, 1) for t in when.values()))
+    assert len(when) == len(names) and max(when.values()) < 1.5 + SPREAD + 0.5
+    assert max(when.values()) - min(when.values()) > SPREAD / 4, "not all at once"
+    team.settled(*names, "file-rolled")
+    assert team.told("set", "StatefulSet") == team.told("daemon", "DaemonSet") == "2"
+    for name in ("still", "file", "other"):
+        assert team.replicasets(name) == 1 and team.told(name) is None
+    team.wait_status(keyVersion=2, users=10, stale=0, skipped=2)
+    assert world.operator.metric('keyshepherd_rotation_rollouts_total{provider="acme",result="rolled"}') == before + 8
+    told = wait_until(lambda: (e := team.events("KeyRotated")) and len(e) == 8 and e, 10)
+    assert {e["regarding"]["name"] for e in told} == {*names, "set", "daemon", "file-rolled"}
+
+
+def test_of_several_versions_only_the_newest_is_rolled(team):
+    names = [f"web-{i}" for i in range(4)]
+    begun(team, *names)
+    team.write()
+    wait_until(lambda: any(team.told(n) == "2" for n in names), 5)
+    early = [n for n in names if team.told(n) == "2"]
+    team.write(), team.write(), team.write()
+    wait_until(lambda: all(team.told(n) == "5" for n in names), SPREAD * 2 + 8)
+    late = [n for n in names if n not in early]
+    assert late, "the first versions were rolled too fast to be overtaken"
+    team.settled(*late)
+    assert all(team.replicasets(n) == 3 for n in early)
+
+
+def test_a_killed_operator_rolls_nothing_twice(team, world):
+    names = [f"web-{i}" for i in range(6)]
+    begun(team, *names)
+    team.write()
+    wait_until(lambda: sum(team.told(n) == "2" for n in names) >= 2, 8, every=0.02)
+    world.kill()
+    rolled = [n for n in names if team.told(n) == "2"]
+    assert 2 <= len(rolled) < len(names), rolled
+    world.start()
+    team.wait_status(25, keyVersion=2, stale=0)
+    assert all(team.told(n) == "2" for n in names)
+    team.settled(*names)
+
+
+def test_a_workload_that_began_with_the_version_is_not_rolled(team):
+    begun(team, "old")
+    team.write()
+    time.sleep(1.1)
+    team.workload("young")
+    team.wait_status(keyVersion=2, users=2, stale=0)
+    team.settled("old")
+    assert team.told("young") is None and team.replicasets("young") == 1
+
+
+def test_who_may_not_be_rolled_is_told_once_and_skipped(users):
+    team = users(may_roll=False)
+    begun(team, "one", "two")
+    team.write()
+    team.wait_status(keyVersion=2, users=2, stale=0, skipped=2)
+    wait_until(lambda: len(team.events("RolloutRefused")) == 2, 10)
+    time.sleep(3)
+    refused = team.events("RolloutRefused")
+    assert sorted(e["regarding"]["name"] for e in refused) == ["one", "two"] and "version 2" in refused[0]["note"]
+    assert team.told("one") is None and team.replicasets("one") == 1
+    team.bind()
+    team.wait_status(20, skipped=0, stale=0)
+    team.settled("one", "two")
+
+
+# ---- overrides and tenancy -----------------------------------------------------------------------------------------------
+
+
+def test_an_override_rolls_the_namespaces_that_it_is_for(users, world):
+    dev, prod = users(), users()
+    name = f"acme-{time.monotonic_ns()}"
+    stages = {"dev": f"{name}/dev", "prod": f"{name}/prod"}
+    for path in stages.values():
+        dev.write(path)
+    time.sleep(1.1)
+    world.cluster.core.patch_namespace(prod.ns, {"metadata": {"labels": {"env": "prod"}}})
+    made = {"apiVersion": rig.GROUP, "kind": "ClusterAIProvider", "metadata": {"name": name}, "spec": {
+        "path": f"ai-apis/data/{stages['dev']}", "resyncPeriod": "1s", "variables": [{"name": "ACME_API_KEY", "key": "api_key"}],
+        "connectionRef": {"name": "main", "namespace": dev.ns},
+        "overrides": [{"namespaceSelector": {"matchLabels": {"env": "prod"}}, "path": f"ai-apis/data/{stages['prod']}"}]}}
+    try:
+        world.cluster.kubectl("apply", "--server-side", "-f", "-", input=made)
+        for team in (dev, prod):
+            team.workload("web", inject=name)
+
+        def status():
+            return world.cluster.get(f"{CLUSTER}/{name}").get("status", {})
+        wait_until(lambda: (s := status()).get("users") == 2 and s["stale"] == 0 and s["keyVersion"] == 1, 15)
+        time.sleep(1.1)
+        dev.write(stages["prod"])
+        wait_until(lambda: prod.told("web", provider=name) == "2", 10)
+        prod.settled("web")
+        assert dev.replicasets("web") == 1 and status()["keyVersion"] == 1
+        message = next(c["message"] for c in status()["conditions"] if c["type"] == "Ready")
+        assert message == f"ai-apis/data/{stages['dev']}: version 1; ai-apis/data/{stages['prod']}: version 2"
+        dev.write(stages["dev"])
+        wait_until(lambda: dev.told("web", provider=name) == "2", 10)
+        # A provider of the namespace's own takes its workloads over.
+        dev.write()
+        dev.provide(name)
+        wait_until(lambda: status()["users"] == 1, 5)
+    finally:
+        world.cluster.kubectl("delete", "clusteraiprovider", name, "--ignore-not-found")
+
+
+def test_what_is_not_granted_is_never_asked_for(users, world):
+    team = users(grants=[{"namespaces": ["*"], "paths": ["ai-apis/data/theirs/*"]}])
+    before = len(world.bao.audit())
+    team.provide()
+    condition = team.wait_reason("AIProvider", "acme", "NotGranted")
+    assert f"ai-apis/data/{team.path} is not granted to namespace {team.ns}" in condition["message"]
+    team.provide("sys", path="sys/data/policies")
+    team.wait_reason("AIProvider", "sys", "NotGranted")
+    time.sleep(2)
+    asked = requests(world.bao, before, ("create", "read", "update", "delete", "list"))
+    assert [a for a in asked if team.ns in a[1] or a[1].startswith("sys/metadata")] == []
+
+
+def test_another_namespaces_connection_gives_only_what_it_grants(users, world):
+    owner, tenant = users(), users()
+    tenant.provide(connectionRef={"name": "main", "namespace": owner.ns})
+    tenant.wait_reason("AIProvider", "acme", "NotGranted")
