@@ -95,6 +95,9 @@ void add_operator_command(CLI::App& app, int& exit_code) {
     add("rollout-spread-seconds", flags->spread_seconds,
         "Within it all workloads of a provider are rolled when there is a new key")
         ->check(CLI::Range(0.0, 86'400.0));
+    add("probe-host", flags->options.probe_hosts,
+        "HOST[:PORT] of a provider's API that keys may be tried at, by https; may be repeated; none: no key "
+        "is tried");
     add("lease-name", flags->options.lease_name, "Name of the Lease");
     add("lease-seconds", flags->lease_seconds, "How long a rival waits after the last renewal it saw");
     add("renew-seconds", flags->renew_seconds, "How long the work goes on without a renewal");

@@ -3,6 +3,7 @@
 
 #include "rollout_schedule.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -10,6 +11,8 @@
 namespace keyshepherd::controller {
 
 struct ProviderMemory {
+    // When the key is tried again; the first time at once.
+    std::chrono::steady_clock::time_point next_probe{};
     RolloutSchedule schedule;
     // By workload, the version that it could not be rolled for: it is told once.
     std::map<std::string, std::int64_t> refused;

@@ -1,8 +1,11 @@
 #include "failpoint.hpp"
+#include "key_probe.hpp"
 #include "rollout.hpp"
 #include "turn.hpp"
 
+#include <keyshepherd/kube/client.hpp>
 #include <keyshepherd/kube/random.hpp>
+#include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/planner/grants.hpp>
 
 #include <fmt/format.h>
@@ -24,6 +27,8 @@ namespace {
 
 // Who may not be patched is tried again only now and then: a person has to bind a role first.
 constexpr int refused_rounds = 10;
+// Rollouts wait while a key is tried.
+constexpr milliseconds probe_time = 5s;
 
 const resources::Kind* const provider_kind = resources::find_kind("AIProvider");
 
@@ -81,10 +86,21 @@ Task<Again> ProviderTurn::reconcile() {
     const auto rolled = co_await roll_due();
     if (!rolled) co_return std::nullopt;  // we no longer lead
     sort_users();
-    co_await report(finding());
+    Finding found = finding();
+    if (!probes()) {
+        found.gone.insert("KeyValid");
+        runtime_.metrics.key_validity_unknown(key_.name, key_.ns);
+    } else if (const auto tried = co_await probe(*reached)) {
+        found.others.push_back(*tried);
+    }
+    co_await report(std::move(found));
     milliseconds again = resync();
-    if (const auto next = runtime_.providers[key_].schedule.next())
-        again = std::clamp(std::chrono::ceil<milliseconds>(*next - SteadyClock::now()), 10ms, again);
+    const auto not_later_than = [&](Deadline at) {
+        again = std::clamp(std::chrono::ceil<milliseconds>(at - SteadyClock::now()), 10ms, again);
+    };
+    const ProviderMemory& memory = runtime_.providers[key_];
+    if (const auto next = memory.schedule.next()) not_later_than(*next);
+    if (probes()) not_later_than(memory.next_probe);
     co_return again;
 }
 
@@ -240,6 +256,64 @@ Finding ProviderTurn::finding() const {
     else
         found.gone.insert("keyVersion");
     return found;
+}
+
+bool ProviderTurn::probes() const {
+    const auto probe = resource().spec.find("keyProbe");
+    return probe != resource().spec.end() && probe->value("enabled", false);
+}
+
+Task<std::optional<planner::Condition>> ProviderTurn::probe(const Way& way) {
+    const auto now = SteadyClock::now();
+    if (now < runtime_.providers[key_].next_probe) co_return std::nullopt;
+    const auto interval =
+        resources::seconds_of(resource().spec.at("keyProbe").value("interval", Json("10m"))).value_or(600);
+    runtime_.providers[key_].next_probe = now + std::chrono::seconds(std::max<std::int64_t>(interval, 1));
+    planner::Condition tried = co_await probe_now(way);
+    if (tried.truth == Truth::unknown)
+        runtime_.metrics.key_validity_unknown(key_.name, key_.ns);
+    else
+        runtime_.metrics.key_valid(key_.name, key_.ns, tried.truth == Truth::yes);
+    co_return tried;
+}
+
+Task<planner::Condition> ProviderTurn::probe_now(const Way& way) {
+    const std::string& path = places_.back().path;
+    if (!views_.at(path).version)
+        co_return not_probed("NoKey", fmt::format("{} has no version that could be tried", path));
+    const Json& wanted = resource().spec.at("keyProbe");
+    const auto& hosts = runtime_.options.probe_hosts;
+    const bool stated = wanted.contains("baseURL");
+    std::expected<ProbeTarget, planner::Condition> target =
+        probe_target(stated ? wanted["baseURL"].get<std::string>() : "", hosts);
+    if (stated && !target) co_return target.error();  // the secret is not even read
+    if (hosts.empty()) co_return not_probed("HostNotAllowed", "the operator allows no host (--probe-host)");
+    const auto encoded = vault::path({path});
+    if (!encoded) co_return not_probed("NoKey", encoded.error().message);
+    auto secret = co_await way.session->vault.read(*encoded, runtime_.soon());
+    if (!secret) co_return not_probed(planner::finding_of(secret.error()).reason, secret.error().message);
+    std::string key;
+    if (const auto data = *secret ? (*secret)->find("data") : Json::iterator();
+        *secret && data != (*secret)->end() && data->is_object()) {
+        const auto text = [&](const std::string& field) {
+            const auto at = data->find(field);
+            return at != data->end() && at->is_string() ? at->get<std::string>() : std::string();
+        };
+        key = text(resource().spec.at("variables").at(0).at("key").get<std::string>());
+        if (!stated) {
+            std::string base_url = text(wanted.at("baseURLKey").get<std::string>());
+            target = probe_target(base_url, hosts);
+            net::wipe(base_url);
+        }
+    }
+    if (*secret) kube::wipe(**secret);
+    if (!target) {
+        net::wipe(key);
+        co_return target.error();
+    }
+    co_return co_await probe_key(
+        runtime_.context, *std::move(target), std::move(key),
+        SteadyClock::now() + std::min<milliseconds>(runtime_.options.call, probe_time));
 }
 
 Task<void> ProviderTurn::refuse_all(std::string reason, std::string message) {

@@ -7,6 +7,7 @@
 #include <keyshepherd/planner/plan.hpp>
 #include <keyshepherd/planner/rotation.hpp>
 #include <keyshepherd/planner/secret_id.hpp>
+#include <keyshepherd/planner/status.hpp>
 
 #include <expected>
 #include <map>
@@ -158,6 +159,10 @@ private:
     Task<result<void>> roll_due();
     Task<result<void>> roll(std::string id);
     Finding finding() const;
+    bool probes() const;
+    // Tries the key of the provider's own path, when it is time to.
+    Task<std::optional<planner::Condition>> probe(const Way& way);
+    Task<planner::Condition> probe_now(const Way& way);
     Task<void> refuse_all(std::string reason, std::string message);
 
     struct Stale {

@@ -1,7 +1,10 @@
 """What the operator does for providers, on a real API server and a real OpenBao: it sees a key's version, and rolls the
 workloads that began with another one. The workloads are injected by the real webhook."""
 
+import http.server
 import json
+import ssl
+import threading
 import time
 
 import pytest
@@ -17,6 +20,45 @@ OPERATOR_POLICY = """
 """
 
 
+class Models:
+    """An API of a provider over TLS: `GET /v1/models` answers whoever brings the right key."""
+
+    def __init__(self, certificates):
+        self.key, self.status, self.seen = "sk-valid", 200, []
+        models = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                models.seen.append((self.path, self.headers["Authorization"]))
+                right = self.headers["Authorization"] == f"Bearer {models.key}"
+                self.send_response(models.status if right else 401)
+                self.send_header("Location", "/elsewhere")
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *_):
+                pass
+
+        self.handler, self.certificates, self.port = Handler, certificates, rig.free_port()
+        self.start()
+
+    def start(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificates.cert, self.certificates.key)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), self.handler)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def base_url(self):
+        return f"https://127.0.0.1:{self.port}/v1"
+
+
 class World:
     """A cluster with the webhook in force and an operator that may be killed and started again."""
 
@@ -29,12 +71,15 @@ class World:
         kubeconfig = rig.account_kubeconfig(cluster, folder / "webhook-kubeconfig", "keyshepherd-webhook")
         self.webhook = rig.Webhook(folder, certificates, bao, flags={"kubeconfig": kubeconfig})
         cluster.install_webhook(self.webhook.url, certificates.ca_pem)
+        self.models = Models(certificates)
+        self.trusted = {"SSL_CERT_FILE": str(certificates.ca)}
         self.start()
 
     def start(self):
         self.starts += 1
         self.operator = rig.Operator(self.folder / f"operator-{self.starts}", self.cluster, self.bao,
-                                     {"rollout-spread-seconds": SPREAD})
+                                     {"rollout-spread-seconds": SPREAD, "probe-host": f"127.0.0.1:{self.models.port}"},
+                                     env=self.trusted)
         wait_until(lambda: self.operator.leading, 15, "leading")
 
     def kill(self):
@@ -53,6 +98,7 @@ def world(cluster, bao, certificates, tmp_path_factory):
     assert "sk-" not in operator.log
     cluster.remove_webhook()
     world.webhook.stop()
+    world.models.stop()
 
 
 class Users(Team):
@@ -357,3 +403,60 @@ def test_another_namespaces_connection_gives_only_what_it_grants(users, world):
     owner, tenant = users(), users()
     tenant.provide(connectionRef={"name": "main", "namespace": owner.ns})
     tenant.wait_reason("AIProvider", "acme", "NotGranted")
+
+
+# ---- the key is tried ----------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_tried_at_an_allowed_host(team, world):
+    models = world.models
+    series = f'keyshepherd_key_valid{{namespace="{team.ns}",provider="acme"}}'
+
+    def valid(status, reason, seconds=8):
+        wait_until(lambda: (c := team.condition("AIProvider", "acme", "KeyValid")).get("reason") == reason and c["status"] == status,
+                   seconds, f"{reason}: {team.condition('AIProvider', 'acme', 'KeyValid')}")
+    team.write(api_key=models.key, base_url=models.base_url)
+    team.provide(keyProbe={"enabled": True, "interval": "2s"})
+    valid("True", "KeyAccepted")
+    assert models.seen[-1] == ("/v1/models", f"Bearer {models.key}")
+    wait_until(lambda: world.operator.metric(series) == 1, 5)
+    assert team.condition("AIProvider", "acme")["reason"] == "KeySeen"
+    version, before = team.stored("AIProvider", "acme")["metadata"]["resourceVersion"], len(models.seen)
+    time.sleep(7)
+    tried = len(models.seen) - before
+    assert 2 <= tried <= 4, f"{tried} times in 7 s, with an interval of 2 s"
+    assert team.stored("AIProvider", "acme")["metadata"]["resourceVersion"] == version
+    models.status = 302
+    valid("Unknown", "UnexpectedAnswer")
+    assert {path for path, _ in models.seen} == {"/v1/models"}, "a redirect is not followed"
+    models.status = 200
+    team.write(api_key="sk-revoked", base_url=models.base_url)
+    valid("False", "KeyRefused")
+    assert world.operator.metric(series) == 0 and series in world.operator.get("/metrics").text
+    models.stop()
+    valid("Unknown", "Unreachable")
+    assert series not in world.operator.get("/metrics").text
+    models.start()
+    team.write(api_key=models.key, base_url=models.base_url)
+    valid("True", "KeyAccepted")
+    team.provide(keyProbe={"enabled": False})
+    wait_until(lambda: team.condition("AIProvider", "acme", "KeyValid") == {}, 5)
+    stored = json.dumps([team.stored("AIProvider", "acme"), team.cluster.get(f"/apis/events.k8s.io/v1/namespaces/{team.ns}/events")])
+    assert "sk-" not in stored and "sk-" not in world.operator.log
+
+
+def test_a_key_goes_to_no_other_host(team, world):
+    other = Models(world.models.certificates)
+    try:
+        before = len(world.bao.audit())
+        team.write(api_key="sk-x", base_url=other.base_url)
+        team.provide(keyProbe={"enabled": True, "interval": "1s", "baseURL": other.base_url})
+        wait_until(lambda: team.condition("AIProvider", "acme", "KeyValid").get("reason") == "HostNotAllowed", 8)
+        read = {path for _, path in requests(world.bao, before, ("read",)) if team.ns in path}
+        assert read == {f"ai-apis/metadata/{team.path}"}, "the secret is not read in vain"
+        team.provide("two", keyProbe={"enabled": True, "interval": "1s"})
+        wait_until(lambda: team.condition("AIProvider", "two", "KeyValid").get("reason") == "HostNotAllowed", 8)
+        assert str(other.port) not in team.condition("AIProvider", "two", "KeyValid")["message"]
+        assert other.seen == []
+    finally:
+        other.stop()
