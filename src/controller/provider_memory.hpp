@@ -14,6 +14,9 @@ struct ProviderMemory {
     // When the key is tried again; the first time at once.
     std::chrono::steady_clock::time_point next_probe{};
     RolloutSchedule schedule;
+    // By workload, the version that we have rolled it for. Whoever takes the annotation away again has begun
+    // anew by that, with the key of the time: a version is not rolled twice for it.
+    std::map<std::string, std::int64_t> rolled;
     // By workload, the version that it could not be rolled for: it is told once.
     std::map<std::string, std::int64_t> refused;
 };

@@ -54,10 +54,12 @@ Task<Again> ProviderTurn::reconcile() {
     const Key through = connection_of(resource());
     if (through.kind == nullptr) {
         runtime_.metrics.forget_key(key_.name, key_.ns);
-        co_await report({.ready = Truth::yes,
+        Finding declared{.ready = Truth::yes,
                          .reason = "Declared",
                          .message = "without spec.connectionRef the key is not watched",
-                         .gone = {"keyVersion", "users", "stale", "skipped", "KeyValid"}});
+                         .gone = {"keyVersion", "users", "stale", "skipped", "KeyValid"}};
+        tell_of_delivery(declared);
+        co_await report(std::move(declared));
         co_return std::nullopt;
     }
     // Before any request: it is the operator's token that would read.
@@ -87,6 +89,7 @@ Task<Again> ProviderTurn::reconcile() {
     if (!rolled) co_return std::nullopt;  // we no longer lead
     sort_users();
     Finding found = finding();
+    tell_of_delivery(found);
     if (!probes()) {
         found.gone.insert("KeyValid");
         runtime_.metrics.key_validity_unknown(key_.name, key_.ns);
@@ -149,7 +152,10 @@ void ProviderTurn::sort_users() {
         if (!place || places_[*place].elsewhere) continue;
         const auto& version = views_.at(places_[*place].path).version;
         if (!version) continue;
-        const Need needs = planner::need(workload, key_.name, *version);
+        const auto rolled = memory.rolled.find(id);
+        const Need needs = rolled != memory.rolled.end() && rolled->second == version->version
+                               ? Need::none
+                               : planner::need(workload, key_.name, *version);
         if (needs == Need::none) {
             memory.refused.erase(id);
             continue;
@@ -165,6 +171,8 @@ void ProviderTurn::sort_users() {
     }
     memory.schedule.want(ids, SteadyClock::now(), runtime_.options.rollout_spread, kube::random_unit);
     std::erase_if(memory.refused, [&](const auto& each) { return !ids.contains(each.first); });
+    std::erase_if(memory.rolled,
+                  [&](const auto& each) { return !runtime_.workloads.all().contains(each.first); });
 }
 
 Task<result<void>> ProviderTurn::roll_due() {
@@ -188,6 +196,7 @@ Task<result<void>> ProviderTurn::roll(std::string id) {
         failpoint("rolled");
         outcome = "changed";
         runtime_.workloads.rolled(id, key_.name, version);
+        memory.rolled[id] = key.version;
         runtime_.metrics.rotation_rollout(key_.name, "rolled");
         runtime_.events.record(
             reference_to(workload), kube::Event::Type::normal, "KeyRotated", "Rollout",
@@ -256,6 +265,19 @@ Finding ProviderTurn::finding() const {
     else
         found.gone.insert("keyVersion");
     return found;
+}
+
+void ProviderTurn::tell_of_delivery(Finding& found) const {
+    constexpr const char* type = "SecretPublished";
+    const auto delivery = resource().spec.find("delivery");
+    if (delivery != resource().spec.end() && delivery->value("secret", false))
+        found.others.push_back({.type = type,
+                                .truth = Truth::no,
+                                .reason = "NotSupported",
+                                .message = "this version publishes no Secret; use wiring envfile, exec or "
+                                           "file"});
+    else
+        found.gone.insert(type);
 }
 
 bool ProviderTurn::probes() const {

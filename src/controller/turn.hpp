@@ -159,6 +159,8 @@ private:
     Task<result<void>> roll_due();
     Task<result<void>> roll(std::string id);
     Finding finding() const;
+    // That what delivery.secret asks for is not done.
+    void tell_of_delivery(Finding& found) const;
     bool probes() const;
     // Tries the key of the provider's own path, when it is time to.
     Task<std::optional<planner::Condition>> probe(const Way& way);

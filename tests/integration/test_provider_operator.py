@@ -79,7 +79,7 @@ class World:
         self.starts += 1
         self.operator = rig.Operator(self.folder / f"operator-{self.starts}", self.cluster, self.bao,
                                      {"rollout-spread-seconds": SPREAD, "probe-host": f"127.0.0.1:{self.models.port}"},
-                                     env=self.trusted)
+                                     environment=self.trusted)
         wait_until(lambda: self.operator.leading, 15, "leading")
 
     def kill(self):
@@ -218,8 +218,10 @@ def test_without_a_connection_it_is_only_declared(team, world):
     made = custom("AIProvider", team.ns, "acme", path="ai-apis/data/x", variables=[{"name": "A", "key": "a"}])
     del made["spec"]["connectionRef"]
     before = len(world.bao.audit())
+    made["spec"]["delivery"] = {"secret": True}
     team.apply(made)
     assert team.wait_reason("AIProvider", "acme", "Declared")["status"] == "True"
+    assert team.condition("AIProvider", "acme", "SecretPublished")["reason"] == "NotSupported"
     assert requests(world.bao, before, ("read",)) == []
 
 
@@ -289,6 +291,12 @@ def test_a_new_version_rolls_each_workload_once_within_the_spread(team, world):
         assert team.replicasets(name) == 1 and team.told(name) is None
     team.wait_status(keyVersion=2, users=10, stale=0, skipped=2)
     assert world.operator.metric('keyshepherd_rotation_rollouts_total{provider="acme",result="rolled"}') == before + 8
+    # Who takes the annotation away has begun anew by that.
+    gone = {"spec": {"template": {"metadata": {"annotations": {"rotation.keyshepherd.dev/acme": None}}}}}
+    generation = team.cluster.apps.patch_namespaced_deployment(names[0], team.ns, gone).metadata.generation
+    time.sleep(3)
+    assert team.told(names[0]) is None
+    assert team.cluster.deployment(team.ns, names[0])["metadata"]["generation"] == generation
     told = wait_until(lambda: (e := team.events("KeyRotated")) and len(e) == 8 and e, 10)
     assert {e["regarding"]["name"] for e in told} == {*names, "set", "daemon", "file-rolled"}
 
