@@ -38,6 +38,23 @@ TEST(Status, ATransitionTimeMovesOnlyWithTheStatus) {
     EXPECT_EQ(condition(sealed, "Synced"), condition(edited, "Synced")) << "what was known of Vault stays";
 }
 
+TEST(Status, HasCountsAndConditionsOfItsOwn) {
+    Finding seen{.ready = Truth::yes, .reason = "KeySeen", .counts = {{"keyVersion", 3}, {"users", 0}}};
+    seen.others = {{.type = "KeyValid", .truth = Truth::no, .reason = "KeyRefused", .message = "401"}};
+    const Json first = status_after(nullptr, seen, 1, "2026-01-01T00:00:00Z");
+    EXPECT_EQ(first["keyVersion"], 3);
+    EXPECT_EQ(first["users"], 0);
+    EXPECT_EQ(condition(first, "KeyValid")["status"], "False");
+    EXPECT_EQ(status_after(first, seen, 1, "2026-01-02T00:00:00Z"), first);
+    seen.others.clear();
+    EXPECT_EQ(status_after(first, seen, 1, "2026-01-02T00:00:00Z"), first) << "not tried this time: it stays";
+    seen.counts = {{"users", 0}};
+    seen.gone = {"KeyValid", "keyVersion"};
+    const Json after = status_after(first, seen, 1, "2026-01-03T00:00:00Z");
+    EXPECT_EQ(condition(after, "KeyValid"), nullptr);
+    EXPECT_FALSE(after.contains("keyVersion"));
+}
+
 TEST(Status, KeepsFactsAndWhatOthersWrote) {
     Finding finding = equal;
     finding.facts = {{"claim", "vault sys/policies/acl/x"}, {"roleID", ""}};
