@@ -1,4 +1,3 @@
-#include "failpoint.hpp"
 #include "key_probe.hpp"
 #include "rollout.hpp"
 #include "turn.hpp"
@@ -7,6 +6,7 @@
 #include <keyshepherd/kube/random.hpp>
 #include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/reconcile/failpoint.hpp>
 
 #include <fmt/format.h>
 

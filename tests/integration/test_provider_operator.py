@@ -3,6 +3,7 @@ workloads that began with another one. The workloads are injected by the real we
 
 import http.server
 import json
+import os
 import ssl
 import threading
 import time
@@ -75,11 +76,12 @@ class World:
         self.trusted = {"SSL_CERT_FILE": str(certificates.ca)}
         self.start()
 
-    def start(self):
+    def start(self, dies_at=None):
+        """`dies_at`: the failpoint at which it kills itself, and for the n-th time: rolled:2."""
         self.starts += 1
         self.operator = rig.Operator(self.folder / f"operator-{self.starts}", self.cluster, self.bao,
                                      {"rollout-spread-seconds": SPREAD, "probe-host": f"127.0.0.1:{self.models.port}"},
-                                     environment=self.trusted)
+                                    environment=self.trusted | ({"KEYSHEPHERD_FAILPOINT": dies_at} if dies_at else {}))
         wait_until(lambda: self.operator.leading, 15, "leading")
 
     def kill(self):
@@ -323,6 +325,22 @@ def test_a_killed_operator_rolls_nothing_twice(team, world):
     world.kill()
     rolled = [n for n in names if team.told(n) == "2"]
     assert 2 <= len(rolled) < len(names), rolled
+    world.start()
+    team.wait_status(25, keyVersion=2, stale=0)
+    assert all(team.told(n) == "2" for n in names)
+    team.settled(*names)
+
+
+@pytest.mark.skipif(os.environ.get("KEYSHEPHERD_PRESET") == "release", reason="a release has no failpoints")
+def test_an_operator_that_dies_behind_a_rollout_rolls_nothing_twice(team, world):
+    """Nothing but the template's annotation tells of the second rollout."""
+    names = [f"web-{i}" for i in range(3)]
+    begun(team, *names)
+    world.kill()
+    world.start(dies_at="rolled:2")
+    team.write()
+    wait_until(lambda: not world.operator.process.alive, 15, "it dies")
+    assert sum(team.told(n) == "2" for n in names) == 2
     world.start()
     team.wait_status(25, keyVersion=2, stale=0)
     assert all(team.told(n) == "2" for n in names)
