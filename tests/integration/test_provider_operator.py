@@ -81,7 +81,7 @@ class World:
         self.starts += 1
         self.operator = rig.Operator(self.folder / f"operator-{self.starts}", self.cluster, self.bao,
                                      {"rollout-spread-seconds": SPREAD, "probe-host": f"127.0.0.1:{self.models.port}"},
-                                    environment=self.trusted | ({"KEYSHEPHERD_FAILPOINT": dies_at} if dies_at else {}))
+                                     environment=self.trusted | ({"KEYSHEPHERD_FAILPOINT": dies_at} if dies_at else {}))
         wait_until(lambda: self.operator.leading, 15, "leading")
 
     def kill(self):
