@@ -36,33 +36,59 @@ Task<result<std::string>> VaultObjectTurn::disable_entity(vault::Client& vault) 
     co_return id;
 }
 
-Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Rights& rights) {
+// Destroys every secret-id of the role and revokes every token. Gives how many of each.
+Task<result<VaultObjectTurn::Swept>> VaultObjectTurn::sweep(const Way& way) {
     vault::Client& vault = way.session->vault;
+    Swept swept;
+    const auto all = co_await reconcile::list_accessors(vault, vault_path_, runtime_.soon());
+    if (!all && all.error().code != Errc::not_found) co_return std::unexpected(all.error());
+    if (all)
+        for (const std::string& accessor : *all) {
+            KEYSHEPHERD_CO_CHECK(
+                co_await reconcile::destroy_secret_id(vault, vault_path_, accessor, runtime_.soon()));
+            ++swept.secret_ids;
+        }
+    KEYSHEPHERD_CO_TRY(swept.tokens,
+                       co_await way.session->tokens.revoke(vault, vault_path_, "", "", runtime_.soon()));
+    co_return swept;
+}
+
+// What was disabled is good again, and nothing of what was cut off with it.
+Task<result<void>> VaultObjectTurn::end_cut_off(const Way& way) {
+    const std::string entity = entry_->status.value("cutOffEntity", "");
+    KEYSHEPHERD_CO_CHECK(co_await sweep(way));
+    if (entity.empty() || entity == "none") co_return result<void>();
+    const Json enabled = {{"disabled", false}};
+    const auto done =
+        co_await way.session->vault.write("identity/entity/id/" + entity, enabled, runtime_.soon());
+    if (!done) co_return std::unexpected(done.error());
+    co_return result<void>();
+}
+
+Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& judgement, bool owner) {
     const std::string before = entry_->status.value("cutOffEntity", "");
     if (!resource().cut_off) {
-        if (before != "none") {
-            const Json enabled = {{"disabled", false}};
-            if (const auto done =
-                    co_await vault.write("identity/entity/id/" + before, enabled, runtime_.soon());
-                !done)
-                co_return co_await failed(way.connection, done.error());
-        }
+        if (const auto done = co_await end_cut_off(way); !done)
+            co_return co_await failed(way.connection, done.error());
         Finding finding{
             .ready = Truth::unknown, .reason = "CutOffEnds", .message = "it is put in order again"};
         finding.gone = {"cutOffEntity"};
-        co_await report(finding);
+        if (!co_await runtime_.report(key_, entry_, std::move(finding))) co_return runtime_.retry_in(key_);
         event(kube::Event::Type::normal, "CutOffEnds", "Enable",
               fmt::format("{}: logins are possible again", vault_path_));
         for (const Key& dependent : runtime_.store.dependents(key_)) runtime_.wake(dependent);
         co_return milliseconds(0);
     }
-    if (!rights.revoke_tokens) {
-        co_await refuse("NotGranted",
-                        fmt::format("{}: {} grants namespace {} no right revokeTokens",
-                                    resources::cut_off_annotation, way.connection->resource.text(), key_.ns));
+    if (!judgement.rights.revoke_tokens || !owner) {
+        co_await refuse(
+            "NotGranted",
+            owner ? fmt::format("{}: {} grants namespace {} no right revokeTokens",
+                                resources::cut_off_annotation, way.connection->resource.text(), key_.ns)
+                  : fmt::format("{}: {} was neither made nor adopted by this resource",
+                                resources::cut_off_annotation, vault_path_));
         co_return std::nullopt;
     }
-    const auto entity = co_await disable_entity(vault);
+    const auto entity = co_await disable_entity(way.session->vault);
     if (!entity) co_return co_await failed(way.connection, entity.error());
     failpoint("cut-off");
     // In the status from here on: what was disabled can be enabled again.
@@ -72,28 +98,18 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Rights& righ
         .message = "no login succeeds and no token is good, until keyshepherd.dev/cut-off is taken away"};
     finding.changed = before.empty();
     finding.facts = {{"cutOffEntity", entity->empty() ? (before.empty() ? "none" : before) : *entity}};
-    co_await report(finding);
-    const auto all = co_await reconcile::list_accessors(vault, vault_path_, runtime_.soon());
-    if (!all && all.error().code != Errc::not_found) co_return co_await failed(way.connection, all.error());
-    std::size_t destroyed = 0;
-    if (all)
-        for (const std::string& accessor : *all) {
-            const auto gone =
-                co_await reconcile::destroy_secret_id(vault, vault_path_, accessor, runtime_.soon());
-            if (!gone) co_return co_await failed(way.connection, gone.error());
-            ++destroyed;
-        }
-    const auto revoked = co_await way.session->tokens.revoke(vault, vault_path_, "", "", runtime_.soon());
-    if (!revoked) co_return co_await failed(way.connection, revoked.error());
-    if (destroyed + *revoked > 0 || before.empty()) {
-        event(
-            kube::Event::Type::warning, "CutOff", "Revoke",
-            fmt::format("{}: {} secret-ids destroyed, {} tokens revoked", vault_path_, destroyed, *revoked));
+    if (!co_await runtime_.report(key_, entry_, std::move(finding))) co_return runtime_.retry_in(key_);
+    const auto swept = co_await sweep(way);
+    if (!swept) co_return co_await failed(way.connection, swept.error());
+    if (swept->secret_ids + swept->tokens > 0 || before.empty()) {
+        event(kube::Event::Type::warning, "CutOff", "Revoke",
+              fmt::format("{}: {} secret-ids destroyed, {} tokens revoked", vault_path_, swept->secret_ids,
+                          swept->tokens));
         runtime_.log.warn("cut off in Vault", {{"namespace", key_.ns},
                                                {"name", key_.name},
                                                {"vaultPath", vault_path_},
-                                               {"secretIDs", destroyed},
-                                               {"tokens", *revoked}});
+                                               {"secretIDs", swept->secret_ids},
+                                               {"tokens", swept->tokens}});
         for (const Key& dependent : runtime_.store.dependents(key_)) runtime_.wake(dependent);
     }
     outcome = "changed";

@@ -119,6 +119,8 @@ private:
         EntryPtr entry = make_entry(object);
         if (entry->resource.kind == nullptr) return;
         const Key key = key_of(*entry);
+        if (key.kind == secret_id_kind && entry->faults.empty())
+            runtime_.secrets.claim(key.ns, entry->resource.spec.value("secretName", ""), key);
         if (!runtime_.store.put(entry)) return;
         runtime_.wake(key);
         if (key.kind == connection_kind) runtime_.sessions.forget(key, entry->resource);

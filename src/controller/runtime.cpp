@@ -125,6 +125,7 @@ void Runtime::forget(const Key& key) {
     woken_.erase(key);
     queue.forget(key);
     secrets.forget(key);
+    told_.erase(key);
     providers.erase(key);
 }
 
@@ -138,6 +139,13 @@ void Runtime::users_changed(const std::string& ns, const std::string& provider) 
 void Runtime::labels_changed() {
     for (const Key& key : store.keys())
         if (!key.kind->namespaced) wake(key, 500ms);
+}
+
+bool Runtime::first_in_a_while(const Key& key, const std::string& what) {
+    const auto now = SteadyClock::now();
+    std::map<std::string, Deadline>& told = told_[key];
+    std::erase_if(told, [now](const auto& each) { return now >= each.second + 5min; });
+    return told.try_emplace(what, now).second;
 }
 
 bool Runtime::owns(const resources::Resource& resource, const std::string& claim) const {

@@ -79,6 +79,9 @@ public:
     // Overrides of providers may select other namespaces.
     void labels_changed();
 
+    // Whether `what` was not told of `key` within the last minutes: of what is met at every look.
+    bool first_in_a_while(const Key& key, const std::string& what);
+
     // ---- whose an object in Vault is
 
     bool owns(const resources::Resource& resource, const std::string& claim) const;
@@ -120,6 +123,7 @@ private:
     std::set<Key> woken_;  // of those that wait; at rest it is empty
     std::map<Key, Later> later_;
     std::deque<std::pair<Deadline, Key>> later_order_;
+    std::map<Key, std::map<std::string, Deadline>> told_;
     std::set<Key> holding_;  // connections whose finalizer is being written
     net::Signal held_;
 };

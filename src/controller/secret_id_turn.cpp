@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <ctime>
 #include <set>
+#include <tuple>
+#include <utility>
 
 namespace keyshepherd::controller {
 
@@ -86,7 +88,7 @@ Task<Again> SecretIdTurn::reconcile() {
                                                                          : " is being deleted"));
         co_return std::nullopt;  // its next state wakes us
     }
-    if (role->resource.cut_off) {
+    if (role->status.contains("cutOffEntity")) {
         co_await refuse("CutOff", which +
                                       " is cut off: nothing is issued until its annotation "
                                       "keyshepherd.dev/cut-off is taken away");
@@ -122,6 +124,29 @@ Task<Again> SecretIdTurn::reconcile() {
             co_return 2s;
         }
     }
+    if (const EntryPtr other = rival()) {
+        co_await refuse("Conflict",
+                        fmt::format("Secret {}/{} is {}'s; give another spec.secretName in a new resource",
+                                    key_.ns, secret_name_, other->resource.text()),
+                        false);
+        co_return resync();
+    }
+    if (moved()) {
+        const auto before = co_await way(connection_of(resource()));
+        if (!before) co_return before.error().again;
+        const std::string place = std::exchange(role_, entry_->status.value("vaultPath", ""));
+        const bool revoke = std::exchange(revoke_tokens_, entry_->status.value("revokeTokens", "") == "true");
+        const auto left = co_await remove_from_vault(*before);
+        if (!left) co_return co_await failed(before->connection, left.error());
+        event(kube::Event::Type::normal, "Destroyed", "Destroy",
+              fmt::format("what was issued at {}: the role is {} now", role_, place));
+        role_ = place;
+        revoke_tokens_ = revoke;
+        SecretIdRecord anew;
+        anew.secret_uid = record_.secret_uid;
+        anew.rotate_now = record_.rotate_now;
+        record_ = std::move(anew);
+    }
     if (!resource().finalized && record_.accessor.empty()) {
         // Nothing was ever issued for it, so there is nothing to look for.
         runtime_.secrets.swept(key_, true);
@@ -143,7 +168,7 @@ Task<Again> SecretIdTurn::reconcile() {
                                         "spec.secretName in a new resource",
                                         key_.ns, view_.pending_foreign ? pending_name_ : secret_name_),
                             false);
-            co_return std::nullopt;
+            co_return resync();
         }
         if (step.what == What::rest) {
             runtime_.queue.forget(key_);
@@ -182,6 +207,29 @@ Task<Again> SecretIdTurn::reconcile() {
     co_return co_await failed(connection, done.error());
 }
 
+// Who has the Secret's name before us: who has published in it, else the older. Null: nobody.
+EntryPtr SecretIdTurn::rival() const {
+    const auto rank = [](const Entry& entry) {
+        return std::tuple(entry.status.value("secretUID", "").empty(), entry.resource.created_at,
+                          entry.resource.uid);
+    };
+    for (const Key& key : runtime_.secrets.claimants(key_.ns, secret_name_)) {
+        if (key == key_) continue;
+        const EntryPtr other = runtime_.store.find(key);
+        if (other != nullptr && other->faults.empty() && other->resource.deletion_time.empty() &&
+            rank(*other) < rank(*entry_))
+            return other;
+    }
+    return nullptr;
+}
+
+// Whether what the status names lies in another role, or another Vault, than what is asked for now.
+bool SecretIdTurn::moved() const {
+    const std::string before = entry_->status.value("vaultPath", "");
+    return !before.empty() && !resource().connection.empty() &&
+           (before != role_ || resource().connection != connection_);
+}
+
 // The Secrets, and what Vault says of the values in them.
 Task<result<void>> SecretIdTurn::look() {
     auto secret = co_await runtime_.kube.get({kube::secrets, key_.ns, secret_name_}, runtime_.soon());
@@ -212,12 +260,14 @@ Task<result<void>> SecretIdTurn::look() {
         auto pending = co_await runtime_.kube.get({kube::secrets, key_.ns, pending_name_}, runtime_.soon());
         if (!pending && pending.error().code != Errc::not_found) co_return std::unexpected(pending.error());
         if (pending) {
-            view_.pending = true;
             view_.pending_foreign = !is_owner(*pending, resource().uid);
+            view_.pending = !view_.pending_foreign;
             pending_uid_ = kube::metadata(*pending).uid;
             if (!view_.pending_foreign) pending_value_ = kube::secret_value(*pending, "secret_id");
             kube::wipe(*pending);
-            if (view_.pending_foreign) co_return result<void>();
+            if (view_.pending_foreign)  // it may go
+                runtime_.secrets.expect(key_.ns, pending_name_, key_,
+                                        kube::metadata(*pending).resource_version);
         }
     }
     vault::Client& vault = session_->vault;
@@ -485,9 +535,11 @@ Task<result<void>> SecretIdTurn::restart() {
         if (told)
             event(kube::Event::Type::normal, "Restarted", "Restart",
                   fmt::format("{} {} is restarted, to read secret-id {}", kind, name, record_.accessor));
-        else
+        else if (runtime_.first_in_a_while(key_, fmt::format("{} {} {}", kind, name, record_.rollout)))
             event(kube::Event::Type::warning, "RestartRefused", "Restart",
-                  fmt::format("{} {} could not be restarted: {}", kind, name, told.error().message));
+                  fmt::format("{} {} could not be restarted: {}; bind the ClusterRole "
+                              "keyshepherd-operator-restarts in this namespace",
+                              kind, name, told.error().message));
     }
     co_return result<void>();
 }
@@ -564,7 +616,6 @@ Task<Again> SecretIdTurn::remove() {
     const EntryPtr role = runtime_.store.find(role_of(resource()));
     Key through = connection_of(resource());
     if (through.kind == nullptr && role != nullptr) through = connection_of(role->resource);
-    if (role_.empty() && role != nullptr) vault_path_ = role_ = planner::claim(role->resource);
     // A wish that came after the last look counts too, where it is granted.
     if (role != nullptr && role->faults.empty() && role->resource.spec.value("revokeTokens", false)) {
         const EntryPtr connection = runtime_.store.find(through);

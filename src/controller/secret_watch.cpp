@@ -9,8 +9,21 @@ namespace keyshepherd::controller {
 void SecretWatch::expect(const std::string& ns, const std::string& name, const Key& owner,
                          std::string version) {
     const std::string key = kube::key(ns, name);
-    expected_.insert_or_assign(key, Expected{owner, std::move(version)});
+    expected_[key].insert_or_assign(owner, std::move(version));
     of_[owner].insert(key);
+}
+
+void SecretWatch::claim(const std::string& ns, const std::string& name, const Key& owner) {
+    const std::string key = kube::key(ns, name);
+    expected_[key].try_emplace(owner);
+    of_[owner].insert(key);
+}
+
+std::vector<Key> SecretWatch::claimants(const std::string& ns, const std::string& name) const {
+    std::vector<Key> all;
+    if (const auto at = expected_.find(kube::key(ns, name)); at != expected_.end())
+        for (const auto& [owner, version] : at->second) all.push_back(owner);
+    return all;
 }
 
 bool SecretWatch::exists(const std::string& ns, const std::string& name) const {
@@ -52,14 +65,22 @@ void SecretWatch::forget(const Key& owner) {
     suspect_.erase(owner);
     const auto at = of_.find(owner);
     if (at == of_.end()) return;
-    for (const std::string& key : at->second) expected_.erase(key);
+    for (const std::string& key : at->second) {
+        const auto expected = expected_.find(key);
+        if (expected == expected_.end()) continue;
+        expected->second.erase(owner);
+        // Who waited for it may have it now.
+        for (const auto& [other, version] : expected->second) wake_(other);
+        if (expected->second.empty()) expected_.erase(expected);
+    }
     of_.erase(at);
 }
 
 void SecretWatch::changed(const std::string& key, const std::string& version) {
     const auto at = expected_.find(key);
-    if (at == expected_.end() || (!version.empty() && at->second.version == version)) return;
-    wake_(at->second.owner);
+    if (at == expected_.end()) return;
+    for (const auto& [owner, expected] : at->second)
+        if (version.empty() || expected != version) wake_(owner);
 }
 
 void SecretWatch::replaced(std::vector<kube::Json> objects, const std::vector<std::string>& gone) {

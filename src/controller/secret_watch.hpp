@@ -31,6 +31,10 @@ public:
 
     // `owner` is woken when the Secret is another one than in this version. `version` "": whatever it is.
     void expect(const std::string& ns, const std::string& name, const Key& owner, std::string version);
+    // Likewise, of one that was not looked at yet.
+    void claim(const std::string& ns, const std::string& name, const Key& owner);
+    // Whoever is about the Secret; of two, at most one may have it.
+    std::vector<Key> claimants(const std::string& ns, const std::string& name) const;
     // Whether there may be such a Secret.
     bool exists(const std::string& ns, const std::string& name) const;
     void made(const std::string& ns, const std::string& name) { known_.insert(kube::key(ns, name)); }
@@ -66,16 +70,12 @@ public:
     void failed(const Error& error, std::chrono::milliseconds wait) override;
 
 private:
-    struct Expected {
-        Key owner;
-        std::string version;
-    };
     void changed(const std::string& key, const std::string& version);
 
     std::function<void(const Key&)> wake_;
     telemetry::OperatorMetrics& metrics_;
     telemetry::Log& log_;
-    std::map<std::string, Expected> expected_;  // by "namespace/name"
+    std::map<std::string, std::map<Key, std::string>> expected_;  // by "namespace/name": owner → version
     std::map<Key, std::set<std::string>> of_;
     std::set<std::string> known_;
     std::set<Key> swept_;

@@ -95,7 +95,13 @@ private:
     Task<Again> remove(const Way& way, const planner::Observation& observed,
                        const planner::Standing& standing);
     // keyshepherd.dev/cut-off, of a VaultAppRole
-    Task<Again> cut_off(const Way& way, const planner::Rights& rights);
+    struct Swept {
+        std::size_t secret_ids = 0;
+        std::size_t tokens = 0;
+    };
+    Task<Again> cut_off(const Way& way, const planner::Judgement& judgement, bool owner);
+    Task<result<Swept>> sweep(const Way& way);
+    Task<result<void>> end_cut_off(const Way& way);
     Task<result<std::string>> disable_entity(vault::Client& vault);
 };
 
@@ -108,6 +114,8 @@ public:
 private:
     using What = planner::SecretIdStep::What;
 
+    EntryPtr rival() const;
+    bool moved() const;
     Task<result<void>> look();
     Task<result<void>> look_at_targets();
     Task<result<void>> take(const planner::SecretIdStep& step);

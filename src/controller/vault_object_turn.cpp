@@ -23,7 +23,8 @@ std::string difference(const planner::Plan& plan) {
 Task<Again> VaultObjectTurn::reconcile() {
     const auto later = runtime_.take_later(key_);
     if (deleting() && !resource().finalized) co_return std::nullopt;
-    if (resource().paused && !deleting()) {
+    // The emergency brake goes before a pause.
+    if (resource().paused && !resource().cut_off && !deleting()) {
         co_await report(
             {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"});
         co_return std::nullopt;
@@ -58,7 +59,7 @@ Task<Again> VaultObjectTurn::reconcile() {
                                      .role_id = resource().role_id};
     if (key_.kind->name == "VaultAppRole" && !deleting() &&
         (resource().cut_off || entry_->status.contains("cutOffEntity"))) {
-        const auto settled = co_await cut_off(*reached, judgement.rights);
+        const auto settled = co_await cut_off(*reached, judgement, standing.owner);
         if (resource().cut_off || settled) co_return settled;
     }
     if (const auto age = co_await confirmed(*reached, standing)) {
@@ -178,6 +179,11 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
 Task<Again> VaultObjectTurn::remove(const Way& way, const planner::Observation& observed,
                                     const planner::Standing& standing) {
     const planner::Plan plan = planner::plan_removal(resource(), observed, standing);
+    if (standing.owner && entry_->status.contains("cutOffEntity")) {
+        // The entity stays when the role goes: whoever makes that role again would find it disabled.
+        if (const auto done = co_await end_cut_off(way); !done)
+            co_return co_await failed(way.connection, done.error());
+    }
     if (auto done = co_await reconcile::act(way.session->vault, plan, runtime_.soon()); !done)
         co_return co_await failed(way.connection, done.error());
     if (!standing.owner && !resource().claim.empty()) {

@@ -213,9 +213,11 @@ std::map<std::string, std::string> fields(const SecretIdRecord& record) {
     return all;
 }
 
-SecretIdStep next_step(const Resource& resource, std::string_view owner, const SecretIdRecord& record,
-                       const SecretIdView& view, std::int64_t grace) {
-    if (view.secret == SecretState::foreign || view.pending_foreign) return {.what = What::refuse};
+namespace {
+
+SecretIdStep step_of(const Resource& resource, std::string_view owner, const SecretIdRecord& record,
+                     const SecretIdView& view, std::int64_t grace) {
+    if (view.secret == SecretState::foreign) return {.what = What::refuse};
     const bool alive = view.secret != SecretState::absent && is_alive(view.published, owner, view.now);
     const bool recorded = alive && view.published->accessor == record.accessor;
 
@@ -310,6 +312,18 @@ SecretIdStep next_step(const Resource& resource, std::string_view owner, const S
                     .accessors = std::move(orphans)};
     }
     return {.what = What::rest, .at = at};
+}
+
+}  // namespace
+
+SecretIdStep next_step(const Resource& resource, std::string_view owner, const SecretIdRecord& record,
+                       const SecretIdView& view, std::int64_t grace) {
+    SecretIdView seen = view;
+    if (view.pending_foreign) seen.pending = false;
+    SecretIdStep step = step_of(resource, owner, record, seen, grace);
+    // There is no place for a new one. What is published and what is in overlap go their way all the same.
+    if (step.what == What::draw && view.pending_foreign) return {.what = What::refuse};
+    return step;
 }
 
 }  // namespace keyshepherd::planner

@@ -533,6 +533,11 @@ constexpr std::array<Field, 12> secret_id_spec = {{
     resync_field,
 }};
 
+constexpr std::array<Rule, 1> secret_id_rules = {{
+    {"!(has(self.secretName) && self.secretName.endsWith('-pending'))",
+     "secretName: must not end in -pending, as what the operator makes beside a Secret does"},
+}};
+
 constexpr std::array<std::string_view, 2> alias_sources = {"serviceaccount_uid", "serviceaccount_name"};
 constexpr std::array<Field, 20> kubernetes_spec = {{
     connection_field,
@@ -905,6 +910,7 @@ constexpr std::array<Kind, 8> all = {{
      .doc = "A secret-id of a VaultAppRole: issued, published as a Secret, rotated, and destroyed.",
      .spec = secret_id_spec,
      .columns = secret_id_columns,
+     .rules = secret_id_rules,
      .facts = secret_id_facts},
     {.name = "AIProvider",
      .plural = "aiproviders",

@@ -173,6 +173,11 @@ void check_secret_id(const Json& spec, Reader& reader) {
     const auto seconds = [&](const char* field) {
         return seconds_of(spec.value(field, Json("0"))).value_or(0);
     };
+    if (spec.value("secretName", "").ends_with("-pending"))
+        reader.fault(
+            "spec.secretName",
+            "must not end in -pending: so ends what the operator makes beside a Secret; absent, it is "
+            "the resource's own name");
     if (seconds("maxOverlap") < seconds("overlap"))
         reader.fault("spec.maxOverlap", "must be at least spec.overlap");
     if (spec.contains("rotationPeriod") && seconds("rotationPeriod") < 1)
@@ -248,7 +253,9 @@ Reading read(const Json& object, std::string_view default_namespace) {
             resource.mark = text_at(*at, claim_annotation.data());
             resource.paused = text_at(*at, paused_annotation.data()) == "true";
             resource.rotate_now = text_at(*at, rotate_annotation.data());
-            resource.cut_off = text_at(*at, cut_off_annotation.data()) == "true";
+            // An emergency brake is not the place to insist on a spelling.
+            const std::string cut_off = text_at(*at, cut_off_annotation.data());
+            resource.cut_off = !cut_off.empty() && cut_off != "false" && cut_off != "no" && cut_off != "0";
         }
         if (const auto at = metadata.find("finalizers"); at != metadata.end() && at->is_array())
             resource.finalized = std::ranges::find(*at, Json(finalizer)) != at->end();

@@ -36,7 +36,7 @@ def alone(operator, installed, bao, tmp_path):
     """alone() makes an operator of the test's own, while the module's rests; alone.team() a team for it."""
     alone = Alone(installed, bao, tmp_path)
     # What other tests have left would be met by an operator that is to die at this test's resources.
-    wait_until(lambda: not alone.resources(), 60, "the resources of other tests gone")
+    wait_until(lambda: not alone.resources(), 120, "the resources of other tests gone")
     assert operator.stop() == 0
     yield alone
     alone.end()
@@ -460,6 +460,53 @@ def test_somebody_elses_pending_secret_is_a_conflict_and_not_touched(pair, team)
     assert team.cluster.request("GET", pair.path("s-pending")).content == before
 
 
+def test_a_pending_secret_of_somebody_else_holds_up_only_while_it_is_there(pair, team):
+    pair.apply(resyncPeriod="2s")
+    first = pair.published()
+    team.cluster.core.create_namespaced_secret(team.ns, {"metadata": {"name": "s-pending"}, "stringData": {"secret_id": "mine"}})
+    pair.annotate(rotate_now="1")
+    team.wait_reason("VaultSecretID", "s", "Conflict")
+    assert pair.login(first)
+    team.cluster.core.delete_namespaced_secret("s-pending", team.ns)
+    assert pair.login(pair.rotated(first, 10))
+
+
+def test_of_two_that_name_one_secret_the_first_keeps_it_and_its_watch(pair, team):
+    pair.apply(resyncPeriod="1h")
+    first = pair.published()
+    team.apply(team.role("other"), custom("VaultSecretID", team.ns, "twin", appRoleRef={"name": "other"}, secretName="s"))
+    told = team.wait_reason("VaultSecretID", "twin", "Conflict")
+    assert f"VaultSecretID {team.ns}/s" in told["message"]
+    team.cluster.core.delete_namespaced_secret("s", team.ns)
+    second = pair.rotated(first, 5)
+    assert second["role_id"] == first["role_id"] and pair.login(second)
+    team.wait_reason("VaultSecretID", "twin", "Conflict")
+    team.delete("VaultSecretID", "twin")
+    wait_until(lambda: team.stored("VaultSecretID", "twin") is None, 10)
+    team.cluster.core.delete_namespaced_secret("s", team.ns)
+    assert pair.login(pair.rotated(second, 5))
+
+
+def test_a_role_of_another_name_leaves_nothing_in_the_one_before(pair, team, bao):
+    pair.apply(role={"deletionPolicy": "Retain"})
+    first, accessor = pair.published(), pair.status()["accessor"]
+    team.delete("VaultAppRole", "r")
+    wait_until(lambda: team.stored("VaultAppRole", "r") is None, 10)
+    team.apply(team.role("r", name=f"{team.ns}-moved"))
+    second = pair.rotated(first)
+    assert second["role_id"] != first["role_id"] and pair.login(second) and not pair.login(first)
+    assert accessor not in pair.accessors()
+    bao.root.auth.approle.delete_role(f"{team.ns}-r")
+
+
+def test_a_name_that_ends_as_ours_is_refused(team):
+    refused = team.cluster.kubectl("apply", "--server-side", "-f", "-", check=False, input=json.dumps(
+        custom("VaultSecretID", team.ns, "x", appRoleRef={"name": "r"}, secretName="y-pending")))
+    assert refused.returncode and "must not end in -pending" in refused.stderr
+    team.apply(team.role(), custom("VaultSecretID", team.ns, "z-pending", appRoleRef={"name": "r"}))
+    team.wait_reason("VaultSecretID", "z-pending", "InvalidSpec")
+
+
 @pytest.mark.parametrize("how", ["immutable", "type"])
 def test_what_cannot_be_written_is_made_anew_with_the_same_value(pair, team, how):
     pair.apply()
@@ -767,7 +814,8 @@ def test_a_restarted_operator_writes_nothing(alone, installed, bao):
     assert before == [p.values() for p in pairs]
 
 
-POINTS = re.findall(r'failpoint\("([a-z-]+)"\)', (rig.REPOSITORY / "src" / "controller" / "secret_id_turn.cpp").read_text())
+# delete-revoke is passed only with tokens to revoke: test_revocation.py
+POINTS = re.findall(r'failpoint\("((?!delete-revoke)[a-z-]+)"\)', (rig.REPOSITORY / "src" / "controller" / "secret_id_turn.cpp").read_text())
 AT_BIRTH = ["finalizer", "draw", "enroll", "publish", "record", "discard"]
 LATER = ["restart", "destroy", "forget", "replace"]
 AT_THE_END = ["delete-destroy", "delete-sweep"]

@@ -39,7 +39,7 @@ struct Resource {
     std::string role_id;     // of a VaultAppRole
     std::string connection;  // of a VaultSecretID: "namespace/name" of the VaultConnection it was issued by
     std::string rotate_now;  // annotation keyshepherd.dev/rotate-now: any new value rotates
-    bool cut_off = false;    // annotation keyshepherd.dev/cut-off: "true"
+    bool cut_off = false;    // annotation keyshepherd.dev/cut-off: anything but false, no and 0
     Json spec;               // every field with its default
 
     std::string text() const;  // "VaultPolicy ai/ai-api"

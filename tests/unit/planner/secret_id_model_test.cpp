@@ -396,7 +396,7 @@ private:
         }
         view.pending = world_.pending.has_value();
         view.pending_foreign = view.pending && world_.pending->foreign;
-        if (view.pending_foreign) return view;
+        if (view.pending_foreign) view.pending = false;
         if (world_.secret)
             if (const Registered* found = world_.find(world_.secret->value)) view.published = found->facts;
         if (view.pending) {

@@ -70,9 +70,18 @@ TEST(SecretIdStep, SomebodyElsesSecretIsRefusedWhateverElseIsDue) {
     f.view.pending = f.view.drawn = true;
     f.view.secret = SecretState::foreign;
     EXPECT_EQ(f.step().what, What::refuse);
-    f.view.secret = SecretState::ours;
+}
+
+TEST(SecretIdStep, SomebodyElsesPendingSecretStopsNothingButANewOne) {
+    Fixture f;
     f.view.pending_foreign = true;
+    EXPECT_EQ(f.step().what, What::rest);
+    f.resource.rotate_now = "now";
     EXPECT_EQ(f.step().what, What::refuse);
+    f.record.previous = "old";
+    f.record.rotated_at = rfc3339(t0 - 7200);
+    f.record.overlap_until = rfc3339(t0 - 7000);
+    EXPECT_NE(f.step().what, What::refuse) << "what is in overlap goes all the same";
 }
 
 TEST(SecretIdStep, TheFirstOneGoesThroughEveryStep) {
