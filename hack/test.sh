@@ -60,14 +60,16 @@ fuzz() {
     done
 }
 
-pytests() { # report preset argument…
+run_pytests() { # report preset argument…: of what is built
     local report=$1 preset=$2 programs
     shift 2
-    programs=$(hack/tools.sh) && build "$preset" keyshepherd keyshepherd-exec kube_client &&
+    programs=$(hack/tools.sh) &&
         env KEYSHEPHERD_PRESET="$preset" KEYSHEPHERD="$PWD/build/$preset/keyshepherd" KEYSHEPHERD_EXEC="$PWD/build/$preset/keyshepherd-exec" \
             PARSEENV="$programs/parseenv" YAMLTOJSON="$programs/yamltojson" \
             "$programs/python" -m pytest -q -rs -p no:cacheprovider --timeout=300 --junitxml="$reports/$report.xml" "$@"
 }
+build_for_pytests() { build "$1" keyshepherd keyshepherd-exec kube_client; }
+pytests() { build_for_pytests "$2" && run_pytests "$@"; }
 # Two at once, each with servers of its own: most of their time is waiting. `+` stands between the two lists of tests.
 side_by_side() { # report preset test… + test…
     local report=$1 preset=$2 status=0 first=()
@@ -77,10 +79,10 @@ side_by_side() { # report preset test… + test…
         shift
     done
     shift
-    build "$preset" keyshepherd keyshepherd-exec kube_client || return 1
-    pytests "$report-1" "$preset" "${first[@]}" >"$reports/$report-1.log" 2>&1 &
+    build_for_pytests "$preset" || return 1
+    run_pytests "$report-1" "$preset" "${first[@]}" >"$reports/$report-1.log" 2>&1 &
     local beside=$!
-    pytests "$report-2" "$preset" "$@" || status=1
+    run_pytests "$report-2" "$preset" "$@" || status=1
     wait "$beside" || status=1
     cat "$reports/$report-1.log"
     return "$status"
