@@ -1,12 +1,12 @@
 #include "runtime.hpp"
 
 #include <keyshepherd/core/build.hpp>
+#include <keyshepherd/core/time.hpp>
 #include <keyshepherd/kube/finalizer.hpp>
 #include <keyshepherd/kube/random.hpp>
 #include <keyshepherd/planner/plan.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,15 +25,6 @@ kube::Resource resource_of(const resources::Kind& kind) {
 
 kube::ObjectRef ref_of(const Key& key, std::string subresource) {
     return {resource_of(*key.kind), key.ns, key.name, std::move(subresource)};
-}
-
-std::string now_text() {
-    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
-}
-
-std::time_t time_of(const std::string& text) {
-    std::tm time{};
-    return strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &time) == nullptr ? 0 : timegm(&time);
 }
 
 std::string vault_of(const resources::Resource& connection) {
@@ -235,7 +226,8 @@ bool Runtime::taken(const Key& key, const result<Json>& patched) {
 Task<bool> Runtime::report(Key key, EntryPtr entry, Finding finding) {
     const EntryPtr latest = store.find(key);
     if (latest == nullptr) co_return true;
-    const Json after = planner::status_after(latest->status, finding, entry->resource.generation, now_text());
+    const Json after = planner::status_after(latest->status, finding, entry->resource.generation,
+                                             rfc3339(std::time(nullptr)));
     if (after == latest->status) co_return true;
     const std::string before = planner::ready_reason(latest->status);
     Json body = after;  // a merge takes away only what it names

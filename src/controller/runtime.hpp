@@ -31,10 +31,6 @@ using std::chrono::milliseconds;
 
 kube::Resource resource_of(const resources::Kind& kind);
 kube::ObjectRef ref_of(const Key& key, std::string subresource = {});
-// RFC 3339 in UTC, as the API's Time wants it.
-std::string now_text();
-// Seconds since 1970 of what Kubernetes writes; 0 for anything else.
-std::time_t time_of(const std::string& text);
 // The Vault that a connection leads to, as claims name it.
 std::string vault_of(const resources::Resource& connection);
 

@@ -1,5 +1,6 @@
 #include "turn.hpp"
 
+#include <keyshepherd/core/time.hpp>
 #include <keyshepherd/fsm/resync.hpp>
 #include <keyshepherd/kube/random.hpp>
 #include <keyshepherd/planner/status.hpp>
@@ -100,7 +101,7 @@ Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
             ? 300
             : resources::seconds_of(connection->resource.spec.value("deletionTimeout", Json("5m")))
                   .value_or(300);
-    const auto left = time_of(resource().deletion_time) + timeout - std::time(nullptr);
+    const auto left = seconds_since_epoch(resource().deletion_time) + timeout - std::time(nullptr);
     if (left > 0) {
         co_await report({.ready = Truth::no, .reason = "DeletionBlocked", .message = why});
         co_return std::min<milliseconds>(runtime_.retry_in(key_), std::chrono::seconds(left));

@@ -1,12 +1,10 @@
+#include <keyshepherd/core/time.hpp>
 #include <keyshepherd/inject/annotations.hpp>
 #include <keyshepherd/planner/rotation.hpp>
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
-#include <chrono>
 
 namespace keyshepherd::planner {
 
@@ -65,7 +63,7 @@ std::optional<Workload> read_workload(const Json& object, const std::string& def
                       .name = text(object, {"metadata", "name"}),
                       .uid = text(object, {"metadata", "uid"}),
                       .resource_version = text(object, {"metadata", "resourceVersion"}),
-                      .created = seconds_since_1970(text(object, {"metadata", "creationTimestamp"})),
+                      .created = seconds_since_epoch(text(object, {"metadata", "creationTimestamp"})),
                       .providers = {},
                       .told = {}};
     // The template's annotations go over the workload's own, as in the webhook.
@@ -136,32 +134,12 @@ KeyView read_key(std::string_view path, const Json& metadata, std::int64_t now) 
         return {.version = {},
                 .reason = "KeyNotFound",
                 .message = fmt::format("{}: no version of it is in Vault", path)};
-    const std::int64_t deleted = seconds_since_1970(text(state, {"deletion_time"}));
+    const std::int64_t deleted = seconds_since_epoch(text(state, {"deletion_time"}));
     if (at(state, {"destroyed"}) == Json(true) || (deleted != 0 && deleted <= now))
         return {.version = {},
                 .reason = "KeyDeleted",
                 .message = fmt::format("{}: version {}, the newest, is deleted", path, version)};
-    return {.version = KeyVersion{version, seconds_since_1970(text(state, {"created_time"}))}};
-}
-
-std::int64_t seconds_since_1970(std::string_view time) {
-    // 2026-01-31T12:00:00
-    constexpr std::string_view shape = "0000-00-00T00:00:00";
-    if (time.size() <= shape.size() || !time.ends_with('Z')) return 0;
-    for (std::size_t i = 0; i < shape.size(); ++i)
-        if (shape[i] == '0' ? time[i] < '0' || time[i] > '9' : time[i] != shape[i]) return 0;
-    const auto number = [&](std::size_t from, std::size_t digits) {
-        int value = 0;
-        std::from_chars(time.data() + from, time.data() + from + digits, value);
-        return value;
-    };
-    using namespace std::chrono;
-    const year_month_day day{year(number(0, 4)), month(static_cast<unsigned>(number(5, 2))),
-                             std::chrono::day(static_cast<unsigned>(number(8, 2)))};
-    if (!day.ok()) return 0;
-    return duration_cast<seconds>(sys_days(day).time_since_epoch() + hours(number(11, 2)) +
-                                  minutes(number(14, 2)) + seconds(number(17, 2)))
-        .count();
+    return {.version = KeyVersion{version, seconds_since_epoch(text(state, {"created_time"}))}};
 }
 
 Need need(const Workload& workload, const std::string& provider, const KeyVersion& key) {

@@ -1,5 +1,6 @@
 #include "for_each.hpp"
 
+#include <keyshepherd/core/time.hpp>
 #include <keyshepherd/reconcile/secret_id.hpp>
 
 #include <fmt/format.h>
@@ -66,7 +67,7 @@ Task<result<SecretIdFacts>> enroll_secret_id(vault::Client& vault, std::string r
     SecretIdFacts facts;
     facts.accessor = answer->data.value("secret_id_accessor", "");
     const std::int64_t now = std::time(nullptr);
-    facts.created = planner::rfc3339(now);
+    facts.created = rfc3339(now);
     if (const auto ttl = answer->data.find("secret_id_ttl"); ttl != answer->data.end() && ttl->is_number())
         if (const auto seconds = ttl->get<std::int64_t>(); seconds > 0) facts.expires = now + seconds;
     const Json stamped = Json::parse(metadata, nullptr, false);

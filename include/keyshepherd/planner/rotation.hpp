@@ -73,9 +73,6 @@ struct KeyView {
 // may be set for later.
 KeyView read_key(std::string_view path, const Json& metadata, std::int64_t now);
 
-// Seconds since 1970 of a time in RFC 3339 and UTC, fractions dropped; 0 for anything else.
-std::int64_t seconds_since_1970(std::string_view time);
-
 enum class Need {
     none,  // it has the version, or began with it
     roll,

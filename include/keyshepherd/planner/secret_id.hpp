@@ -118,9 +118,4 @@ struct SecretIdStep {
 SecretIdStep next_step(const Resource& resource, std::string_view owner, const SecretIdRecord& record,
                        const SecretIdView& view, std::int64_t grace = 30);
 
-// Seconds since 1970 of RFC 3339, with or without a fraction, in whatever zone (Vault writes its server's);
-// 0 for anything else and for Vault's "never" (0001-01-01T00:00:00Z).
-std::int64_t seconds_since_epoch(std::string_view text);
-std::string rfc3339(std::int64_t seconds_since_epoch);
-
 }  // namespace keyshepherd::planner

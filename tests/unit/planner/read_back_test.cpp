@@ -1,3 +1,4 @@
+#include <keyshepherd/core/time.hpp>
 #include <keyshepherd/planner/read_back.hpp>
 
 #include <gtest/gtest.h>

@@ -2,6 +2,7 @@
 // effects, of answers that are lost, and of people. The steps are taken as SecretIdTurn::take() takes them.
 //
 //     KEYSHEPHERD_SEED=7 KEYSHEPHERD_CASES=100000 planner_test --gtest_filter='SecretIdModel.*'
+#include <keyshepherd/core/time.hpp>
 #include <keyshepherd/planner/secret_id.hpp>
 
 #include <fmt/format.h>

@@ -1,0 +1,33 @@
+#include <keyshepherd/core/time.hpp>
+
+#include <gtest/gtest.h>
+
+namespace keyshepherd {
+namespace {
+
+constexpr std::int64_t noon = 1'795'608'000;
+
+TEST(Time, IsReadInEveryZone) {
+    for (const char* same :
+         {"2026-11-25T12:00:00Z", "2026-11-25T12:00:00.123456789Z", "2026-11-25T14:00:00+02:00",
+          "2026-11-25T06:30:00.5-05:30", "2026-11-25T12:00:00-00:00"})
+        EXPECT_EQ(seconds_since_epoch(same), noon) << same;
+}
+
+TEST(Time, IsNothingWhereTheTextIsNoTime) {
+    for (const char* none :
+         {"", "2026", "0001-01-01T00:00:00Z", "2026-11-25", "2026-11-25T12:00:00", "2026-11-25 12:00:00Z",
+          "x026-11-25T12:00:00Z", "2026-13-25T12:00:00Z", "2026-02-31T12:00:00Z", "2026-11-25T12:00:00+2:00",
+          "2026-11-25T12:00:00+0200", "2026-11-25T12:00:00+ab:00", "2026-11-25T12:00:00+24:00",
+          "2026-11-25T12:00:00+02:60", "2026-11-25T12:00:00Zx"})
+        EXPECT_EQ(seconds_since_epoch(none), 0) << none;
+}
+
+TEST(Time, IsWrittenAsItIsRead) {
+    EXPECT_EQ(rfc3339(noon), "2026-11-25T12:00:00Z");
+    EXPECT_EQ(seconds_since_epoch(rfc3339(noon)), noon);
+    EXPECT_EQ(rfc3339(0), "1970-01-01T00:00:00Z");
+}
+
+}  // namespace
+}  // namespace keyshepherd
