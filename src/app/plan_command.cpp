@@ -7,6 +7,7 @@
 #include "plan_report.hpp"
 #include "secret_id_files.hpp"
 
+#include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
@@ -330,6 +331,7 @@ int print_policy(const GivenResources& given) {
 }
 
 int finish(VaultFlags flags, bool apply) {
+    net::forbid_core_files();  // the token is in this memory, and secret-ids are
     from_vaults_environment(flags);
     if (flags.source.files.empty() && !flags.source.from_cluster) {
         std::cerr << "error: give the resources with -f FILE, or --from-cluster\n";

@@ -7,14 +7,13 @@
 #include <keyshepherd/kube/reflector.hpp>
 #include <keyshepherd/kube/secret.hpp>
 #include <keyshepherd/net/server.hpp>
+#include <keyshepherd/net/wiped.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <fmt/format.h>
 #include <malloc.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <csignal>
@@ -350,9 +349,7 @@ private:
 
 void prepare_process() {
     std::signal(SIGPIPE, SIG_IGN);
-    prctl(PR_SET_DUMPABLE, 0);  // tokens are in this memory
-    const rlimit no_core{0, 0};
-    setrlimit(RLIMIT_CORE, &no_core);
+    net::forbid_core_files();  // tokens are in this memory
     mallopt(M_ARENA_MAX, 1);
     mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     mallopt(M_TRIM_THRESHOLD, 1024 * 1024);

@@ -14,18 +14,6 @@ namespace keyshepherd::reconcile {
 using planner::Json;
 using planner::SecretIdFacts;
 
-namespace {
-
-// Overwrites the texts of a request or an answer that held a secret-id.
-void wipe(Json& json) {
-    if (json.is_structured())
-        for (Json& each : json) wipe(each);
-    else if (json.is_string())
-        net::wipe(json.get_ref<std::string&>());
-}
-
-}  // namespace
-
 result<std::string> draw(std::size_t count) {
     std::vector<unsigned char> bytes(count);
     if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1)
@@ -40,9 +28,8 @@ result<std::string> draw(std::size_t count) {
 Task<result<std::optional<SecretIdFacts>>> find_secret_id(vault::Client& vault, std::string role,
                                                           std::string value, Deadline deadline) {
     Json body = {{"secret_id", value}};
-    auto answer = co_await vault.write(role + "/secret-id/lookup", body, deadline);
-    wipe(body);
     net::wipe(value);
+    auto answer = co_await vault.write(role + "/secret-id/lookup", std::move(body), deadline);
     if (!answer) co_return std::unexpected(answer.error());
     if (!answer->data.is_object()) co_return std::nullopt;
     KEYSHEPHERD_CO_TRY(auto facts, planner::secret_id_facts(answer->data));
@@ -52,9 +39,8 @@ Task<result<std::optional<SecretIdFacts>>> find_secret_id(vault::Client& vault, 
 Task<result<SecretIdFacts>> enroll_secret_id(vault::Client& vault, std::string role, Json request,
                                              std::string value, Deadline deadline) {
     request["secret_id"] = value;
-    auto answer = co_await vault.write(role + "/custom-secret-id", request, deadline);
     const std::string metadata = request.value("metadata", "");
-    wipe(request);
+    auto answer = co_await vault.write(role + "/custom-secret-id", std::move(request), deadline);
     if (!answer) {
         if (answer.error().code == Errc::conflict) {
             auto found = co_await find_secret_id(vault, role, std::move(value), deadline);
@@ -74,7 +60,7 @@ Task<result<SecretIdFacts>> enroll_secret_id(vault::Client& vault, std::string r
     facts.owner = stamped.value("owner", "");
     facts.terms = stamped.value("terms", "");
     facts.issue = stamped.value("issue", "");
-    wipe(answer->data);
+    net::wipe(answer->data);
     if (facts.accessor.empty()) co_return fail(Errc::protocol, "Vault's answer names no secret_id_accessor");
     co_return facts;
 }

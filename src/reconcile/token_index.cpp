@@ -20,12 +20,6 @@ std::uint64_t digest(std::string_view text) {
     return std::hash<std::string_view>()(text);
 }
 
-// What a lookup or a revocation says of a token that is no more.
-bool is_gone(const Error& error) {
-    return error.code == Errc::not_found || error.code == Errc::invalid ||
-           error.message.contains("invalid accessor");
-}
-
 }  // namespace
 
 TokenOrigin token_origin(const json& data) {
@@ -69,8 +63,9 @@ Task<result<void>> TokenIndex::refresh(vault::Client& vault, Deadline deadline) 
         std::move(fresh), [this, &vault, deadline](std::string accessor) -> Task<result<void>> {
             json body = {{"accessor", accessor}};
             auto answer = co_await vault.write("auth/token/lookup-accessor", std::move(body), deadline);
-            if (!answer && !is_gone(answer.error())) co_return std::unexpected(answer.error());
-            if (!answer) co_return result<void>();
+            if (!answer && answer.error().code == Errc::not_found)
+                co_return result<void>();  // gone meanwhile
+            if (!answer) co_return std::unexpected(answer.error());
             TokenOrigin origin = token_origin(answer->data);
             origin.seen = lists_;
             if (origin.role.empty())
@@ -99,7 +94,7 @@ Task<result<void>> TokenIndex::revoke_these(vault::Client& vault, std::vector<st
         std::move(tokens), [this, &vault, deadline](std::string accessor) -> Task<result<void>> {
             json body = {{"accessor", accessor}};
             auto answer = co_await vault.write("auth/token/revoke-accessor", std::move(body), deadline);
-            if (!answer && !is_gone(answer.error())) co_return std::unexpected(answer.error());
+            if (!answer && answer.error().code != Errc::not_found) co_return std::unexpected(answer.error());
             ours_.erase(accessor);
             co_return result<void>();
         });

@@ -26,6 +26,7 @@ constexpr struct {
     // Of another role: for the role that was named it is gone.
     {403, "invalid secret id accessor", Errc::not_found},
     {0, "failed to find accessor entry", Errc::not_found},
+    {0, "invalid accessor", Errc::not_found},  // of a token
     {400, "\" does not exist", Errc::not_found},
     {500, "\" does not exist", Errc::not_found},
     {500, "is already registered", Errc::conflict},

@@ -698,6 +698,7 @@ Task<result<Written>> Client::write(std::string path, json body, Deadline deadli
     std::string text;
     try {
         text = body.is_null() ? "{}" : body.dump();
+        net::wipe(body);  // it may hold a secret
     } catch (const json::exception&) {
         co_return fail(Errc::invalid, fmt::format("POST {}: a text in the body is no UTF-8", path));
     }

@@ -1,6 +1,7 @@
 #include "cluster_view.hpp"
 
 #include <keyshepherd/core/build.hpp>
+#include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/webhook/routes.hpp>
 #include <keyshepherd/webhook/run.hpp>
 
@@ -10,7 +11,6 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 #include <malloc.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -32,10 +32,7 @@ constexpr asio::as_tuple_t<asio::use_awaitable_t<Executor>> no_throw{};
 
 void prepare_process(telemetry::Log& log) {
     std::signal(SIGPIPE, SIG_IGN);
-    // The private key is in this memory.
-    prctl(PR_SET_DUMPABLE, 0);
-    const rlimit no_core{0, 0};
-    setrlimit(RLIMIT_CORE, &no_core);
+    net::forbid_core_files();  // the private key is in this memory
     rlimit files{};
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;

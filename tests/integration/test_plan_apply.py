@@ -5,6 +5,7 @@ import fcntl
 import itertools
 import json
 import os
+import resource as limits_of
 import shutil
 import subprocess
 import time
@@ -491,3 +492,21 @@ def test_a_rotation_revokes_the_tokens_of_the_old_one_also_when_it_is_killed_in_
             ids.call("apply", code=0, role=role, overlap="3s", rotate=rotate)
         assert not alive(old) and alive(new) and len(ids.accessors()) == 1
         assert "revoking" not in ids.file(".state.json").read_text()
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_no_core_file_can_hold_what_the_process_knows(command):
+    def unlimited():
+        limits_of.setrlimit(limits_of.RLIMIT_CORE, (limits_of.RLIM_INFINITY, limits_of.RLIM_INFINITY))
+
+    waiting = subprocess.Popen([*rig.keyshepherd(), command, "-f", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, preexec_fn=unlimited)
+
+    def core():
+        with open(f"/proc/{waiting.pid}/limits") as limits:
+            return next(line for line in limits if line.startswith("Max core file size")).split()[4:6]
+
+    try:
+        rig.wait_until(lambda: core() == ["0", "0"], 5, "no core file")
+    finally:
+        waiting.communicate("", timeout=10)

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <openssl/crypto.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -16,6 +18,24 @@ inline void wipe(std::string& text) {
     text.resize(text.capacity());
     OPENSSL_cleanse(text.data(), text.size());
     text.clear();
+}
+
+// Every text in a tree of nlohmann's.
+template <class Tree>
+    requires requires(Tree& tree) { tree.is_structured(); }
+void wipe(Tree& tree) {
+    if (tree.is_structured())
+        for (auto& each : tree) wipe(each);
+    else if (tree.is_string())
+        wipe(tree.template get_ref<std::string&>());
+}
+
+// For a process that holds secrets: it leaves no core file, and no other process of its user reads its
+// memory.
+inline void forbid_core_files() {
+    prctl(PR_SET_DUMPABLE, 0);
+    const rlimit none{0, 0};
+    setrlimit(RLIMIT_CORE, &none);
 }
 
 // What append() does, without leaving the old bytes behind when it needs new memory. `expected`: the size
