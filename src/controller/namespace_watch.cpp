@@ -12,11 +12,7 @@ void NamespaceWatch::replaced(std::vector<kube::Json> objects, const std::vector
 }
 
 void NamespaceWatch::applied(kube::Json object) {
-    inject::Labels labels;
-    if (const auto metadata = object.find("metadata"); metadata != object.end())
-        if (const auto given = metadata->find("labels"); given != metadata->end() && given->is_object())
-            for (const auto& [name, value] : given->items())
-                if (value.is_string()) labels.emplace(name, value.get<std::string>());
+    inject::Labels labels = kube::labels(object);
     const std::string name = kube::key(object);
     const inject::Labels* before = known_.find(name);
     if (before != nullptr && *before == labels) return;

@@ -3,25 +3,18 @@
 #pragma once
 
 #include <keyshepherd/kube/client.hpp>
+#include <keyshepherd/planner/rotation.hpp>
 
 #include <string>
 #include <string_view>
 
 namespace keyshepherd::controller {
 
-struct RolloutState {
-    bool told = false;  // the template has the value
-    bool out = false;   // and every pod is of it
-};
-
-// Pure: of a Deployment, StatefulSet or DaemonSet.
-RolloutState rollout_state(const kube::Json& workload, const std::string& annotation,
-                           const std::string& value);
-
 // `kind` is Deployment, StatefulSet or DaemonSet. Errc::not_found: there is none.
-kube::Task<result<RolloutState>> look_at_rollout(kube::Client& kube, std::string ns, std::string kind,
-                                                 std::string name, std::string annotation, std::string value,
-                                                 kube::Deadline deadline);
+kube::Task<result<planner::RolloutState>> look_at_rollout(kube::Client& kube, std::string ns,
+                                                          std::string kind, std::string name,
+                                                          std::string annotation, std::string value,
+                                                          kube::Deadline deadline);
 // With a `resource_version` only what it was then is patched: Errc::conflict when it has changed since.
 kube::Task<result<void>> roll_out(kube::Client& kube, std::string ns, std::string kind, std::string name,
                                   std::string annotation, std::string value, kube::Deadline deadline,

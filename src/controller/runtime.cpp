@@ -105,7 +105,7 @@ void Runtime::start_over() {
     queue.clear();
     later_.clear();
     later_order_.clear();
-    secrets.start_over(std::time(nullptr), options.orphan_grace);
+    sweeps.start_over(std::time(nullptr), options.orphan_grace);
     providers.clear();
     for (const Key& key : store.keys()) wake(key);
 }
@@ -116,6 +116,7 @@ void Runtime::forget(const Key& key) {
     woken_.erase(key);
     queue.forget(key);
     secrets.forget(key);
+    sweeps.forget(key);
     told_.erase(key);
     providers.erase(key);
 }

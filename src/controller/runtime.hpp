@@ -7,6 +7,7 @@
 #include "seal.hpp"
 #include "secret_watch.hpp"
 #include "store.hpp"
+#include "sweeps.hpp"
 #include "vault_session.hpp"
 #include "workload_watch.hpp"
 
@@ -109,6 +110,7 @@ public:
     Store store;
     Seal seal;
     SecretWatch secrets;
+    Sweeps sweeps;
     WorkloadWatch workloads;
     NamespaceWatch namespaces;
     std::map<Key, ProviderMemory> providers;  // since we lead

@@ -43,10 +43,9 @@ bool is_owner(const Json& secret, const std::string& uid) {
     return false;
 }
 
-// Of the pod template: what restarts it for this resource, and for no other. Not below keyshepherd.dev/,
-// where the webhook takes it for a wish.
+// Of the pod template: what restarts it for this resource, and for no other.
 std::string restart_annotation(const resources::Resource& resource) {
-    return fmt::format("rotation.{}/secret-id-{}", resources::group, resource.uid.substr(0, 8));
+    return planner::rotation_annotation("secret-id-" + resource.uid.substr(0, 8));
 }
 
 }  // namespace
@@ -149,13 +148,13 @@ Task<Again> SecretIdTurn::reconcile() {
     }
     if (!resource().finalized && record_.accessor.empty()) {
         // Nothing was ever issued for it, so there is nothing to look for.
-        runtime_.secrets.swept(key_, true);
+        runtime_.sweeps.finish(key_);
     } else if (!co_await runtime_.add_finalizer(key_, entry_)) {  // somebody's replace has dropped it
         outcome = "error";
         co_return runtime_.retry_in(key_);
     }
-    view_.list_wanted = !runtime_.secrets.swept(key_);
-    view_.unsure_until = runtime_.secrets.unsure_until(key_);
+    view_.list_wanted = !runtime_.sweeps.done(key_);
+    view_.unsure_until = runtime_.sweeps.unsure_until(key_);
 
     result<void> done = co_await look();
     for (int steps = 0; done; ++steps) {
@@ -262,12 +261,13 @@ Task<result<void>> SecretIdTurn::look() {
         if (pending) {
             view_.pending_foreign = !is_owner(*pending, resource().uid);
             view_.pending = !view_.pending_foreign;
-            pending_uid_ = kube::metadata(*pending).uid;
-            if (!view_.pending_foreign) pending_value_ = kube::secret_value(*pending, "secret_id");
-            kube::wipe(*pending);
+            const kube::Metadata metadata = kube::metadata(*pending);
+            pending_uid_ = metadata.uid;
             if (view_.pending_foreign)  // it may go
-                runtime_.secrets.expect(key_.ns, pending_name_, key_,
-                                        kube::metadata(*pending).resource_version);
+                runtime_.secrets.expect(key_.ns, pending_name_, key_, metadata.resource_version);
+            else
+                pending_value_ = kube::secret_value(*pending, "secret_id");
+            kube::wipe(*pending);
         }
     }
     vault::Client& vault = session_->vault;
@@ -330,7 +330,7 @@ Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
             const bool issued = step.record.accessor != record_.accessor;
             KEYSHEPHERD_CO_CHECK(co_await tell(step.record));
             failpoint("record");
-            if (issued && swept_) runtime_.secrets.swept(key_, true);
+            if (issued && swept_) runtime_.sweeps.finish(key_);
             if (issued)
                 event(kube::Event::Type::normal, rotated ? "Rotated" : "Issued", "Issue",
                       fmt::format("secret-id {} is in Secret {}{}", record_.accessor, secret_name_,
@@ -354,7 +354,7 @@ Task<result<void>> SecretIdTurn::list() {
     // One list does for every resource of the role, unless something has gone amiss since.
     KEYSHEPHERD_CO_TRY(view_.all, co_await session_->secret_ids.of(
                                       session_->vault, role_, owner_,
-                                      runtime_.secrets.fresh_from(key_, view_.now), runtime_.soon()));
+                                      runtime_.sweeps.fresh_from(key_, view_.now), runtime_.soon()));
     bool young = false;
     std::set<std::string> living;
     for (const planner::SecretIdFacts& each : *view_.all) {
@@ -370,21 +370,17 @@ Task<result<void>> SecretIdTurn::list() {
         tell_revoked(revoked);
     }
     // An orphan may be too young to be destroyed now, or not there yet.
-    runtime_.secrets.swept(key_, !young && std::time(nullptr) >= view_.unsure_until);
+    if (young || std::time(nullptr) < view_.unsure_until)
+        runtime_.sweeps.suspect(key_);
+    else
+        runtime_.sweeps.finish(key_);
     co_return result<void>();
 }
 
 Task<result<void>> SecretIdTurn::draw(std::string why) {
     KEYSHEPHERD_CO_TRY(pending_value_, reconcile::draw(reconcile::secret_id_bytes));
-    Json body = {{"apiVersion", "v1"},
-                 {"kind", "Secret"},
-                 {"metadata",
-                  {{"name", pending_name_},
-                   {"labels", {{SecretWatch::label, SecretWatch::label_value}}},
-                   {"ownerReferences", Json::array({owner_reference(resource())})}}},
-                 {"type", "Opaque"},
-                 {"immutable", true},
-                 {"data", {{"secret_id", kube::base64(pending_value_)}}}};
+    Json body = secret(pending_name_, {{"secret_id", kube::base64(pending_value_)}});
+    body["immutable"] = true;
     auto made = co_await runtime_.kube.create(kube::secrets, key_.ns, std::move(body), runtime_.soon());
     if (!made) {
         // One is there that the watch has not told of: the next look sees it.
@@ -435,8 +431,8 @@ Task<result<void>> SecretIdTurn::enroll() {
     view_.drawn = false;  // whatever comes of it, it is not sent again
     KEYSHEPHERD_CO_TRY(const std::string issue, reconcile::draw(reconcile::issue_bytes));
     // Until the status names it, somebody may take away what refers to it.
-    swept_ = runtime_.secrets.swept(key_);
-    runtime_.secrets.swept(key_, false);
+    swept_ = runtime_.sweeps.done(key_);
+    runtime_.sweeps.suspect(key_);
     auto facts = co_await reconcile::enroll_secret_id(session_->vault, role_,
                                                       planner::secret_id_request(resource(), owner_, issue),
                                                       pending_value_, runtime_.soon());
@@ -452,7 +448,19 @@ Task<result<void>> SecretIdTurn::enroll() {
 
 void SecretIdTurn::unsure() {
     view_.unsure_until = std::time(nullptr) + runtime_.options.orphan_grace;
-    runtime_.secrets.unsure(key_, view_.unsure_until);
+    runtime_.sweeps.unsure(key_, view_.unsure_until);
+}
+
+// A Secret of ours, as it is written; `data` in base64.
+Json SecretIdTurn::secret(const std::string& name, Json data) const {
+    return {{"apiVersion", "v1"},
+            {"kind", "Secret"},
+            {"metadata",
+             {{"name", name},
+              {"labels", {{SecretWatch::label, SecretWatch::label_value}}},
+              {"ownerReferences", Json::array({owner_reference(resource())})}}},
+            {"type", "Opaque"},
+            {"data", std::move(data)}};
 }
 
 // Makes the Secret, or makes it right. With the uid in the request another one of that name is never written.
@@ -464,14 +472,8 @@ Task<result<void>> SecretIdTurn::write_secret(std::string& value) {
         failpoint("replace");
         view_.secret = SecretState::absent;
     }
-    Json body = {{"apiVersion", "v1"},
-                 {"kind", "Secret"},
-                 {"metadata",
-                  {{"name", secret_name_},
-                   {"labels", {{SecretWatch::label, SecretWatch::label_value}}},
-                   {"ownerReferences", Json::array({owner_reference(resource())})}}},
-                 {"type", "Opaque"},
-                 {"data", {{"role_id", kube::base64(role_id_)}, {"secret_id", kube::base64(value)}}}};
+    Json body =
+        secret(secret_name_, {{"role_id", kube::base64(role_id_)}, {"secret_id", kube::base64(value)}});
     result<Json> written;
     if (view_.secret == SecretState::absent) {
         written = co_await runtime_.kube.create(kube::secrets, key_.ns, std::move(body), runtime_.soon());
@@ -614,8 +616,8 @@ Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
 
 Task<Again> SecretIdTurn::remove() {
     const EntryPtr role = runtime_.store.find(role_of(resource()));
-    Key through = connection_of(resource());
-    if (through.kind == nullptr && role != nullptr) through = connection_of(role->resource);
+    // Both stand in the status before anything is issued, and only the operator writes there.
+    const Key through = connection_of(resource());
     // A wish that came after the last look counts too, where it is granted.
     if (role != nullptr && role->faults.empty() && role->resource.spec.value("revokeTokens", false)) {
         const EntryPtr connection = runtime_.store.find(through);

@@ -2,8 +2,6 @@
 
 #include <keyshepherd/kube/client.hpp>
 
-#include <algorithm>
-
 namespace keyshepherd::controller {
 
 void SecretWatch::expect(const std::string& ns, const std::string& name, const Key& owner,
@@ -30,39 +28,7 @@ bool SecretWatch::exists(const std::string& ns, const std::string& name) const {
     return known_.contains(kube::key(ns, name));
 }
 
-void SecretWatch::unsure(const Key& owner, std::int64_t until) {
-    swept(owner, false);
-    unsure_[owner] = until;
-}
-
-std::int64_t SecretWatch::unsure_until(const Key& owner) const {
-    const auto at = unsure_.find(owner);
-    // Spread, so that not all are listed at once.
-    const auto after = static_cast<std::int64_t>(std::hash<std::string>{}(owner.ns + '/' + owner.name) %
-                                                 static_cast<std::size_t>(spread_ + 1));
-    return std::max(at == unsure_.end() ? 0 : at->second, sure_from_ + after);
-}
-
-void SecretWatch::start_over(std::int64_t now, std::int64_t grace) {
-    swept_.clear();
-    unsure_.clear();
-    suspect_.clear();
-    started_over_ = net::SteadyClock::now();
-    sure_from_ = now + grace;
-    spread_ = grace;
-}
-
-Deadline SecretWatch::fresh_from(const Key& owner, std::int64_t now) const {
-    const auto at = suspect_.find(owner);
-    const Deadline suspected = at == suspect_.end() ? started_over_ : at->second;
-    const std::chrono::seconds sure_for(std::max<std::int64_t>(now - unsure_until(owner), 0));
-    return std::max<Deadline>(suspected, net::SteadyClock::now() - sure_for);
-}
-
 void SecretWatch::forget(const Key& owner) {
-    swept_.erase(owner);
-    unsure_.erase(owner);
-    suspect_.erase(owner);
     const auto at = of_.find(owner);
     if (at == of_.end()) return;
     for (const std::string& key : at->second) {

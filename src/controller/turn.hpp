@@ -122,6 +122,7 @@ private:
     Task<result<void>> draw(std::string why);
     Task<result<void>> draw_finalized(std::string why);
     Task<result<void>> enroll();
+    Json secret(const std::string& name, Json data) const;
     Task<result<void>> write_secret(std::string& value);
     Task<result<void>> discard();
     void unsure();

@@ -46,12 +46,11 @@ Task<Again> VaultObjectTurn::reconcile() {
         co_return std::nullopt;
     }
     const std::string vault = vault_of(reached->connection->resource);
-    const std::string claim = vault + " " + planner::claim(resource());
+    const std::string claim = vault + " " + vault_path_;
     const EntryPtr owned_by = deleting() ? nullptr : co_await owner(vault);
     if (owned_by != nullptr) {
-        co_await refuse(
-            "Conflict",
-            fmt::format("{} belongs to {}", planner::claim(resource()), owned_by->resource.text()), false);
+        co_await refuse("Conflict", fmt::format("{} belongs to {}", vault_path_, owned_by->resource.text()),
+                        false);
         co_return std::nullopt;  // woken when that one goes
     }
     const planner::Standing standing{.owner = runtime_.owns(resource(), claim),
@@ -139,13 +138,13 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
                                                                : "Updated";
         const std::string what =
             drift && plan.verdict == Verdict::create ? "was gone, and is made again" : difference(plan);
-        std::string note = fmt::format("{}: {}", planner::claim(resource()), what);
+        std::string note = fmt::format("{}: {}", vault_path_, what);
         for (const std::string& warning : *done) note += "; Vault warns: " + warning;
         runtime_.log.info("changed in Vault", {{"kind", key_.kind->name},
                                                {"namespace", key_.ns},
                                                {"name", key_.name},
                                                {"reason", reason},
-                                               {"vaultPath", planner::claim(resource())},
+                                               {"vaultPath", vault_path_},
                                                {"difference", what}});
         event(drift ? kube::Event::Type::warning : kube::Event::Type::normal, reason, "Write", note);
     }
@@ -155,7 +154,7 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
     if (role_id.empty()) role_id = plan.role_id;
     if (key_.kind->name == "VaultAppRole" && role_id.empty() &&
         (resource().role_id.empty() || plan.verdict == Verdict::create)) {
-        const auto answer = co_await vault.read(planner::claim(resource()) + "/role-id", runtime_.soon());
+        const auto answer = co_await vault.read(vault_path_ + "/role-id", runtime_.soon());
         if (answer && *answer) role_id = (*answer)->value("role_id", "");
     }
     // The first of the connection that has tokens revoked: the list of those that are out takes a while.
@@ -201,7 +200,7 @@ Task<Again> VaultObjectTurn::remove(const Way& way, const planner::Observation& 
         runtime_.log.info("removed from Vault", {{"kind", key_.kind->name},
                                                  {"namespace", key_.ns},
                                                  {"name", key_.name},
-                                                 {"vaultPath", planner::claim(resource())}});
+                                                 {"vaultPath", vault_path_}});
     }
     co_return co_await let_go();
 }
@@ -209,7 +208,7 @@ Task<Again> VaultObjectTurn::remove(const Way& way, const planner::Observation& 
 // Who the object belongs to, when that is not this resource: whoever has made or adopted it; before anybody
 // has, the oldest of those who may.
 Task<EntryPtr> VaultObjectTurn::owner(std::string vault) {
-    const std::string path = planner::claim(resource());
+    const std::string path = vault_path_;
     const std::string claim = vault + " " + path;
     if (runtime_.owns(resource(), claim)) co_return nullptr;
     std::vector<EntryPtr> older;

@@ -46,6 +46,17 @@ std::string path(const ObjectRef& ref) {
     return url;
 }
 
+std::map<std::string, std::string, std::less<>> labels(const Json& object) {
+    std::map<std::string, std::string, std::less<>> labels;
+    const auto metadata = object.find("metadata");
+    if (metadata == object.end()) return labels;
+    const auto given = metadata->find("labels");
+    if (given == metadata->end() || !given->is_object()) return labels;
+    for (const auto& [name, value] : given->items())
+        if (value.is_string()) labels.emplace(name, value.get<std::string>());
+    return labels;
+}
+
 Metadata metadata(const Json& object) {
     Metadata data;
     if (!object.is_object()) return data;

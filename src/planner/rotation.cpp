@@ -29,6 +29,11 @@ std::string text(const Json& object, std::initializer_list<const char*> names) {
     return found.is_string() ? found.get<std::string>() : std::string();
 }
 
+std::int64_t number(const Json& object, std::initializer_list<const char*> names, std::int64_t otherwise) {
+    const Json& found = at(object, names);
+    return found.is_number_integer() ? found.get<std::int64_t>() : otherwise;
+}
+
 inject::Selector selector_of(const Json& given) {
     using enum inject::Requirement::Operator;
     inject::Selector selector;
@@ -148,6 +153,27 @@ Need need(const Workload& workload, const std::string& provider, const KeyVersio
         told != workload.told.end() && told->second == std::to_string(key.version))
         return Need::none;
     return workload.rolls ? Need::roll : Need::skip;
+}
+
+RolloutState rollout_state(const Json& object, const std::string& annotation, const std::string& value) {
+    RolloutState state;
+    state.told =
+        at(object, {"spec", "template", "metadata", "annotations", annotation.c_str()}) == Json(value);
+    if (!state.told ||
+        number(object, {"status", "observedGeneration"}, 0) < number(object, {"metadata", "generation"}, 0))
+        return state;
+    if (object.value("kind", "") == "DaemonSet") {
+        const auto wanted = number(object, {"status", "desiredNumberScheduled"}, 0);
+        state.out = number(object, {"status", "updatedNumberScheduled"}, 0) >= wanted &&
+                    number(object, {"status", "numberAvailable"}, 0) >= wanted;
+        return state;
+    }
+    const auto wanted = number(object, {"spec", "replicas"}, 1);
+    // No pod of the old template is left, and as many as are wanted of the new one serve.
+    state.out = number(object, {"status", "updatedReplicas"}, 0) >= wanted &&
+                number(object, {"status", "replicas"}, 0) <= wanted &&
+                number(object, {"status", "availableReplicas"}, 0) >= wanted;
+    return state;
 }
 
 }  // namespace keyshepherd::planner

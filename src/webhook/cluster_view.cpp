@@ -82,12 +82,7 @@ void ClusterView::Providers::erase(const std::string& key) {
 }
 
 void ClusterView::NamespaceLabels::applied(kube::Json object) {
-    inject::Labels labels;
-    if (const auto metadata = object.find("metadata"); metadata != object.end())
-        if (const auto given = metadata->find("labels"); given != metadata->end() && given->is_object())
-            for (const auto& [name, value] : given->items())
-                if (value.is_string()) labels.emplace(name, value.get<std::string>());
-    if (owner.view_.namespaces.put(kube::key(object), std::move(labels))) owner.news_();
+    if (owner.view_.namespaces.put(kube::key(object), kube::labels(object))) owner.news_();
 }
 
 void ClusterView::NamespaceLabels::erase(const std::string& key) {

@@ -747,7 +747,8 @@ class Proxy:
                     source.shutdown(socket.SHUT_RDWR)  # what answers is not heard any more
                     time.sleep(self.delay)
                     sink.sendall(data)
-                    time.sleep(0.5)  # or the server would see that nobody is there before it begins
+                    # Or the server would see that nobody is there before it begins: the other thread ends both on the answer.
+                    wait_until(lambda: sink.fileno() < 0, 30, "the answer that is to be lost")
                     break
                 sink.sendall(data)
         for end in (source, sink):

@@ -940,14 +940,14 @@ def test_destroyed_by_hand_and_killed_right_after_it_never_logs_in_again(alone):
     assert not pair.login(pending)
 
 
-@pytest.mark.parametrize("delay", [0, 4], ids=["lost", "late"])
+@pytest.mark.parametrize("delay", [0, 6], ids=["lost", "late"])
 def test_an_answer_that_is_lost_leaves_one_pair(alone, installed, bao, certificates, delay):
     """The request that registers a value goes through, at once or after its sender has given up, and nobody hears of it."""
     proxy = rig.Proxy(bao.port, certificates)
     through = f"https://127.0.0.1:{proxy.port}"
     team = alone.team(address=through)
     pair = Pair(team)
-    alone({"vault-address": through, "orphan-grace-seconds": 6})
+    alone({"vault-address": through, "orphan-grace-seconds": 8})
     team.apply(team.role())
     team.wait_reason("VaultAppRole", "r", "Reconciled")
     try:
@@ -960,8 +960,8 @@ def test_an_answer_that_is_lost_leaves_one_pair(alone, installed, bao, certifica
             assert pair.login(held)
             if delay:  # until it has arrived, there is nothing to be found
                 wait_until(lambda: set(pair.owned()) - {pair.status().get("accessor"), pair.status().get("previousAccessor")},
-                           delay + 3, "the late one")
-            assert pair.settled(25) == held
+                           delay + 8, "the late one")
+            assert pair.settled(30) == held
             if round_ == 0:
                 proxy.lose = b"custom-secret-id"
                 pair.annotate(rotate_now="1")

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -52,6 +54,9 @@ struct Metadata {
 
 // What is missing, or of another type, is empty.
 Metadata metadata(const Json& object);
+
+// Those that are text.
+std::map<std::string, std::string, std::less<>> labels(const Json& object);
 
 // "namespace/name", or "name" in no namespace; as client-go writes it.
 std::string key(const Json& object);

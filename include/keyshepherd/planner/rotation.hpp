@@ -42,6 +42,14 @@ std::optional<Workload> read_workload(const Json& object, const std::string& def
 // takes it for a wish.
 std::string rotation_annotation(std::string_view provider);
 
+struct RolloutState {
+    bool told = false;  // the template has the value
+    bool out = false;   // and every pod is of it
+};
+
+// Of a Deployment, StatefulSet or DaemonSet.
+RolloutState rollout_state(const Json& workload, const std::string& annotation, const std::string& value);
+
 // A place in Vault that a provider's key is read from, by the namespaces that read it there.
 struct KeyPlace {
     inject::Selector namespaces;  // empty: all that no place before it takes

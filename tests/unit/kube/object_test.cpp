@@ -172,5 +172,13 @@ TEST(DropManagedFields, LeavesEverythingElse) {
         drop_managed_fields(broken);
 }
 
+TEST(Labels, AreThoseThatAreText) {
+    EXPECT_TRUE(labels(Json::object()).empty());
+    EXPECT_TRUE(labels({{"metadata", {{"labels", nullptr}}}}).empty());
+    const auto found = labels({{"metadata", {{"labels", {{"team", "shop"}, {"odd", 1}}}}}});
+    ASSERT_EQ(found.size(), 1U);
+    EXPECT_EQ(found.at("team"), "shop");
+}
+
 }  // namespace
 }  // namespace keyshepherd::kube

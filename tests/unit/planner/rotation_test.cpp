@@ -174,5 +174,60 @@ TEST(Keys, HaveTheVersionThatVaultTells) {
         EXPECT_EQ(read_key("p", nothing, noon).reason, "KeyNotFound") << nothing;
 }
 
+Json rolled(const char* kind, Json status, Json spec = Json::object()) {
+    Json object = deployment({{"rotation.keyshepherd.dev/holysheep", "3"}});
+    object["kind"] = kind;
+    object["metadata"]["generation"] = 2;
+    object["spec"].update(spec);
+    object["status"] = std::move(status);
+    return object;
+}
+
+RolloutState state(const Json& object) {
+    return rollout_state(object, "rotation.keyshepherd.dev/holysheep", "3");
+}
+
+TEST(RolloutState, IsOutWhenNoPodOfTheOldTemplateIsLeftAndTheNewOnesServe) {
+    const Json spec = {{"replicas", 2}};
+    const Json done = {
+        {"observedGeneration", 2}, {"updatedReplicas", 2}, {"replicas", 2}, {"availableReplicas", 2}};
+    for (const char* kind : {"Deployment", "StatefulSet"}) {
+        EXPECT_TRUE(state(rolled(kind, done, spec)).out) << kind;
+        const std::pair<const char*, int> still[] = {
+            {"observedGeneration", 1}, {"updatedReplicas", 1}, {"replicas", 3}, {"availableReplicas", 1}};
+        for (const auto& [field, count] : still) {
+            Json status = done;
+            status[field] = count;
+            const RolloutState found = state(rolled(kind, status, spec));
+            EXPECT_TRUE(found.told) << kind << ' ' << field;
+            EXPECT_FALSE(found.out) << kind << ' ' << field;
+        }
+    }
+    // Without a number of replicas one is meant; with none nothing has to serve.
+    EXPECT_FALSE(state(rolled("Deployment", {{"observedGeneration", 2}})).out);
+    EXPECT_TRUE(state(rolled("Deployment", {{"observedGeneration", 2}}, {{"replicas", 0}})).out);
+}
+
+TEST(RolloutState, OfADaemonSetIsByItsNodes) {
+    const Json done = {{"observedGeneration", 2},
+                       {"desiredNumberScheduled", 3},
+                       {"updatedNumberScheduled", 3},
+                       {"numberAvailable", 3}};
+    EXPECT_TRUE(state(rolled("DaemonSet", done)).out);
+    for (const char* field : {"updatedNumberScheduled", "numberAvailable"}) {
+        Json status = done;
+        status[field] = 2;
+        EXPECT_FALSE(state(rolled("DaemonSet", status)).out) << field;
+    }
+}
+
+TEST(RolloutState, AnotherValueWasNotTold) {
+    const Json object = rolled("Deployment", {{"observedGeneration", 2}}, {{"replicas", 0}});
+    const RolloutState found = rollout_state(object, "rotation.keyshepherd.dev/holysheep", "4");
+    EXPECT_FALSE(found.told);
+    EXPECT_FALSE(found.out);
+    EXPECT_FALSE(rollout_state(Json::object(), "rotation.keyshepherd.dev/holysheep", "3").told);
+}
+
 }  // namespace
 }  // namespace keyshepherd::planner

@@ -1,0 +1,45 @@
+// Which resources' secret-ids in Vault were all looked at, so that none is left that nothing refers to. Kept
+// while we lead: whoever leads next looks again.
+#pragma once
+
+#include "store.hpp"
+
+#include <keyshepherd/net/task.hpp>
+
+#include <cstdint>
+#include <map>
+#include <set>
+
+namespace keyshepherd::controller {
+
+using net::Deadline;
+
+// For one thread. Times are seconds since 1970, but for those of the steady clock.
+class Sweeps {
+public:
+    // Whoever led before may have left a registration on its way for `grace` seconds more.
+    void start_over(std::int64_t now, std::int64_t grace);
+    void forget(const Key& owner);
+
+    // Whether all were looked at since we lead, and since nothing was on its way.
+    bool done(const Key& owner) const { return done_.contains(owner); }
+    void finish(const Key& owner);
+    // There may be one that nothing refers to.
+    void suspect(const Key& owner);
+    // A registration that was given up may arrive in Vault until then.
+    void unsure(const Key& owner, std::int64_t until);
+    // When a list shows all; spread, so that after a start not all are asked for at once.
+    std::int64_t unsure_until(const Key& owner) const;
+    // When a list has to have been asked for, at the earliest, to show all.
+    Deadline fresh_from(const Key& owner, std::int64_t now) const;
+
+private:
+    std::set<Key> done_;
+    std::map<Key, std::int64_t> unsure_;
+    std::map<Key, Deadline> suspected_;
+    Deadline started_over_{};
+    std::int64_t sure_from_ = 0;
+    std::int64_t spread_ = 0;
+};
+
+}  // namespace keyshepherd::controller
