@@ -165,7 +165,8 @@ Task<result<Filled>> Connection::fill(Deadline deadline) {
 }
 
 bool Connection::idle(std::function<void()> on_event) {
-    if (arrived_ || reading_ || in_.size() > 0 || !socket_.is_open()) return false;
+    if (reading_ || in_.size() > 0 || read_error_ || !socket_.is_open()) return false;
+    arrived_ = false;     // an answer that came before its request was wholly written was never waited for
     in_.shrink_to_fit();  // frees it, and freeing wipes
     start_read();
     on_event_ = std::move(on_event);

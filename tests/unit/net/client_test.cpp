@@ -267,6 +267,21 @@ TEST_F(ClientTest, TakesAnAnswerThatComesBeforeTheBodyWasSent) {
         EXPECT_EQ(answer.error().code, Errc::unavailable);
 }
 
+TEST_F(ClientTest, KeepsAConnectionOnWhichTheAnswerCameEarly) {
+    // While the second request is still being written, as a quick server's answer is on a busy machine.
+    Peer peer(context_, {{Peer::take(), Peer::ok("one"), Peer::pause(50ms), Peer::ok("two"),
+                          Peer::pause(50ms), Peer::take(), Peer::take(), Peer::ok("three")}});
+    Client client(context_, plain(peer));
+    ASSERT_EQ(run(client.send(get()))->body, "one");
+    const auto early = run(client.send(post(std::string(8 << 20, 'x'))));
+    ASSERT_TRUE(early) << early.error().message;
+    EXPECT_EQ(early->body, "two");
+    const auto next = run(client.send(get()));
+    ASSERT_TRUE(next) << next.error().message;
+    EXPECT_EQ(next->body, "three");
+    EXPECT_EQ(peer.connections(), 1U);
+}
+
 TEST_F(ClientTest, BoundsTheAnswer) {
     Peer announced(context_, {{Peer::take(), Peer::say("HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" +
                                                        std::string(2000, 'x'))}});
