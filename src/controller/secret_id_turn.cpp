@@ -465,6 +465,19 @@ Json SecretIdTurn::secret(const std::string& name, Json data) const {
 
 // Makes the Secret, or makes it right. With the uid in the request another one of that name is never written.
 Task<result<void>> SecretIdTurn::write_secret(std::string& value) {
+    runtime_.secrets.writing(key_.ns, secret_name_, key_);
+    auto written = co_await put_secret(value);
+    runtime_.secrets.expect(key_.ns, secret_name_, key_,
+                            written ? kube::metadata(*written).resource_version : std::string());
+    if (!written) co_return std::unexpected(written.error());
+    view_.secret = SecretState::ours;
+    view_.secret_uid = kube::metadata(*written).uid;
+    kube::wipe(*written);
+    outcome = "changed";
+    co_return result<void>();
+}
+
+Task<result<Json>> SecretIdTurn::put_secret(std::string& value) {
     if (view_.secret == SecretState::fixed) {
         KEYSHEPHERD_CO_CHECK(co_await runtime_.kube.remove({kube::secrets, key_.ns, secret_name_},
                                                            {.uid = view_.secret_uid},
@@ -474,27 +487,16 @@ Task<result<void>> SecretIdTurn::write_secret(std::string& value) {
     }
     Json body =
         secret(secret_name_, {{"role_id", kube::base64(role_id_)}, {"secret_id", kube::base64(value)}});
-    result<Json> written;
-    if (view_.secret == SecretState::absent) {
-        written = co_await runtime_.kube.create(kube::secrets, key_.ns, std::move(body), runtime_.soon());
-    } else {
-        body["metadata"]["uid"] = view_.secret_uid;
-        body["metadata"]["namespace"] = key_.ns;
-        written = co_await runtime_.kube.patch({kube::secrets, key_.ns, secret_name_},
-                                               {.kind = kube::Patch::Kind::apply,
-                                                .body = std::move(body),
-                                                .field_manager = field_manager,
-                                                .force = true},
-                                               runtime_.soon());
-    }
-    if (!written) co_return std::unexpected(written.error());
-    const kube::Metadata metadata = kube::metadata(*written);
-    kube::wipe(*written);
-    view_.secret = SecretState::ours;
-    view_.secret_uid = metadata.uid;
-    outcome = "changed";
-    runtime_.secrets.expect(key_.ns, secret_name_, key_, metadata.resource_version);
-    co_return result<void>();
+    if (view_.secret == SecretState::absent)
+        co_return co_await runtime_.kube.create(kube::secrets, key_.ns, std::move(body), runtime_.soon());
+    body["metadata"]["uid"] = view_.secret_uid;
+    body["metadata"]["namespace"] = key_.ns;
+    co_return co_await runtime_.kube.patch({kube::secrets, key_.ns, secret_name_},
+                                           {.kind = kube::Patch::Kind::apply,
+                                            .body = std::move(body),
+                                            .field_manager = field_manager,
+                                            .force = true},
+                                           runtime_.soon());
 }
 
 Task<result<void>> SecretIdTurn::discard() {

@@ -7,7 +7,17 @@ namespace keyshepherd::controller {
 void SecretWatch::expect(const std::string& ns, const std::string& name, const Key& owner,
                          std::string version) {
     const std::string key = kube::key(ns, name);
-    expected_[key].insert_or_assign(owner, std::move(version));
+    Expected& expected = expected_[key][owner];
+    // The watch may be quicker than the answer to our own request.
+    const bool another = expected.told && (version.empty() || *expected.told != version);
+    expected = {.version = std::move(version)};
+    of_[owner].insert(key);
+    if (another) wake_(owner);
+}
+
+void SecretWatch::writing(const std::string& ns, const std::string& name, const Key& owner) {
+    const std::string key = kube::key(ns, name);
+    expected_[key][owner].writing = true;
     of_[owner].insert(key);
 }
 
@@ -45,8 +55,12 @@ void SecretWatch::forget(const Key& owner) {
 void SecretWatch::changed(const std::string& key, const std::string& version) {
     const auto at = expected_.find(key);
     if (at == expected_.end()) return;
-    for (const auto& [owner, expected] : at->second)
-        if (version.empty() || expected != version) wake_(owner);
+    for (auto& [owner, expected] : at->second) {
+        if (expected.writing)
+            expected.told = version;
+        else if (version.empty() || expected.version != version)
+            wake_(owner);
+    }
 }
 
 void SecretWatch::replaced(std::vector<kube::Json> objects, const std::vector<std::string>& gone) {

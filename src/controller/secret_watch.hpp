@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@ public:
 
     // `owner` is woken when the Secret is another one than in this version. `version` "": whatever it is.
     void expect(const std::string& ns, const std::string& name, const Key& owner, std::string version);
+    // `owner` is about to write it and calls expect() with what came of it: until then it is not woken.
+    void writing(const std::string& ns, const std::string& name, const Key& owner);
     // Likewise, of one that was not looked at yet.
     void claim(const std::string& ns, const std::string& name, const Key& owner);
     // Whoever is about the Secret; of two, at most one may have it.
@@ -51,7 +54,12 @@ private:
     std::function<void(const Key&)> wake_;
     telemetry::OperatorMetrics& metrics_;
     telemetry::Log& log_;
-    std::map<std::string, std::map<Key, std::string>> expected_;  // by "namespace/name": owner → version
+    struct Expected {
+        std::string version;
+        bool writing = false;
+        std::optional<std::string> told = {};  // the last version that the watch told of meanwhile
+    };
+    std::map<std::string, std::map<Key, Expected>> expected_;  // by "namespace/name" and owner
     std::map<Key, std::set<std::string>> of_;
     std::set<std::string> known_;
     bool synced_ = false;

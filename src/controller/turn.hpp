@@ -124,6 +124,7 @@ private:
     Task<result<void>> enroll();
     Json secret(const std::string& name, Json data) const;
     Task<result<void>> write_secret(std::string& value);
+    Task<result<Json>> put_secret(std::string& value);
     Task<result<void>> discard();
     void unsure();
     Task<result<void>> restart();
