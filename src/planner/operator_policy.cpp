@@ -1,5 +1,6 @@
 #include <keyshepherd/planner/operator_policy.hpp>
 #include <keyshepherd/planner/plan.hpp>
+#include <keyshepherd/planner/rotation.hpp>
 
 #include <algorithm>
 #include <array>
@@ -82,12 +83,35 @@ void add_beyond_plans(const Resource& resource, std::span<const Resource> all, N
             add_secret_id(claim(role), needs);
 }
 
+bool is_set(const Resource& provider, const char* part, const char* field) {
+    const auto at = provider.spec.find(part);
+    return at != provider.spec.end() && at->value(field, false);
+}
+
+// A version is asked for at every place, and nowhere else: whether a mount is of KV version 2 is told by the
+// path. The key itself is read where it is published, and to be tried at the provider's own place.
+void add_provider(const Resource& provider, Needs& needs) {
+    const bool is_published = is_set(provider, "delivery", "secret");
+    const bool is_tried = is_set(provider, "keyProbe", "enabled");
+    const std::vector<KeyPlace> places = key_places(provider);
+    for (const KeyPlace& place : places) {
+        const auto metadata = metadata_path(place.path);
+        if (place.elsewhere || !metadata) continue;
+        needs[*metadata].insert("read");
+        if (is_published || (is_tried && &place == &places.back())) needs[place.path].insert("read");
+    }
+}
+
 }  // namespace
 
 std::string operator_policy(std::span<const Resource> resources) {
     Needs needs;
     add_own_token(needs);
     for (const Resource& resource : resources) {
+        if (!resource.kind->in_vault) {
+            add_provider(resource, needs);
+            continue;
+        }
         add(resource, needs);
         add_beyond_plans(resource, resources, needs);
     }

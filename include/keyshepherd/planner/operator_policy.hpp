@@ -14,7 +14,8 @@ using resources::Resource;
 // The policy's text, as policy_text() spells one, for a login that manages `resources`: every path that is
 // read, written or, where deletionPolicy is Delete, removed for one of them, and what a login asks about its
 // own token. Each path once, in the order of the alphabet. A VaultSecretID counts where its VaultAppRole is
-// among them. What the grants of a connection make of a resource is not looked at here.
+// among them; a provider for what is read of its key. Which connection a resource refers to, and what the
+// grants of that make of it, is not looked at here.
 std::string operator_policy(std::span<const Resource> resources);
 
 }  // namespace keyshepherd::planner

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 namespace keyshepherd::planner {
@@ -14,7 +15,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 Resource make(const char* kind, Json spec) {
-    if (kind != std::string_view("VaultSecretID")) spec["connectionRef"] = {{"name", "main"}};
+    if (kind != std::string_view("VaultSecretID")) spec["connectionRef"]["name"] = "main";
+    if (kind == std::string_view("ClusterAIProvider")) spec["connectionRef"]["namespace"] = "ai";
     auto reading = resources::read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
                                     {"kind", kind},
                                     {"metadata", {{"name", "x"}, {"namespace", "ai"}}},
@@ -175,6 +177,49 @@ TEST(OperatorPolicy, HasWhatARoleThatIsCutOffOrRevokesTokensNeeds) {
                              "path \"identity/lookup/entity\" {\n  capabilities = [\"update\"]",
                              "path \"identity/entity/id/*\" {\n  capabilities = [\"update\"]"})
         EXPECT_THAT(operator_policy(revoking), HasSubstr(rule));
+}
+
+Resource provider(std::string_view more = "{}") {
+    Json spec = Json::parse(R"({"path": "ai-apis/data/acme",
+        "variables": [{"name": "A", "key": "a"}],
+        "overrides": [
+            {"namespaceSelector": {"matchLabels": {"env": "prod"}}, "path": "prod/data/acme"},
+            {"namespaceSelector": {"matchLabels": {"env": "far"}}, "path": "ai-apis/data/far",
+             "vault": {"address": "https://far:8200"}}]})");
+    spec.update(Json::parse(more));
+    return make("ClusterAIProvider", std::move(spec));
+}
+
+std::string policy_of_provider(std::string_view more = "{}") {
+    return operator_policy(std::array{provider(more)});
+}
+
+std::string read_rule(std::string_view path) {
+    return "path \"" + std::string(path) + "\" {\n  capabilities = [\"read\"]\n}\n";
+}
+
+TEST(OperatorPolicy, OfAProviderIsTheVersionAtEachPlaceInItsOwnVault) {
+    const std::string versions =
+        read_rule("ai-apis/metadata/acme") + "\n" + own_token + "\n" + read_rule("prod/metadata/acme");
+    EXPECT_EQ(policy_of_provider(), versions);
+    EXPECT_EQ(policy_of_provider(R"({"keyProbe": {"enabled": false}, "delivery": {"secret": false}})"),
+              versions);
+}
+
+TEST(OperatorPolicy, OfAProviderWhoseKeyIsTriedHasTheKeyThatIsTried) {
+    EXPECT_EQ(policy_of_provider(R"({"keyProbe": {"enabled": true}})"),
+              read_rule("ai-apis/data/acme") + "\n" + policy_of_provider());
+}
+
+TEST(OperatorPolicy, OfAProviderWhoseKeyIsPublishedHasTheKeyAtEachPlace) {
+    EXPECT_EQ(policy_of_provider(R"({"delivery": {"secret": true}})"),
+              read_rule("ai-apis/data/acme") + "\n" + read_rule("ai-apis/metadata/acme") + "\n" + own_token +
+                  "\n" + read_rule("prod/data/acme") + "\n" + read_rule("prod/metadata/acme"));
+}
+
+TEST(OperatorPolicy, OfAProviderHasNothingWhereThereAreNoVersions) {
+    EXPECT_EQ(policy_of_provider(R"({"path": "flat/acme", "overrides": [], "keyProbe": {"enabled": true}})"),
+              own_token);
 }
 
 // Or the policy would leave out what is done for a kind that came later.
