@@ -20,13 +20,17 @@ void add_object(const resources::Json& object, ResourceFiles& found) {
     resources::Reading read = resources::read(object, "");
     for (const resources::Fault& fault : read.faults)
         std::cerr << fmt::format("warning: {}: {}: {}\n", read.resource.text(), fault.field, fault.message);
-    if (read.faults.empty()) found.resources.push_back({std::move(read.resource), "cluster", true});
+    if (!read.faults.empty()) return;
+    if (read.resource.kind->in_vault)
+        found.resources.push_back({std::move(read.resource), "cluster", true});
+    else
+        found.providers.push_back(std::move(read.resource));
 }
 
-net::Task<result<void>> list_all(kube::Client& client, std::chrono::milliseconds timeout,
+net::Task<result<void>> list_all(kube::Client& client, std::chrono::milliseconds timeout, Providers providers,
                                  ResourceFiles& found) {
     for (const resources::Kind& kind : resources::kinds()) {
-        if (!kind.in_vault) continue;
+        if (!kind.in_vault && providers == Providers::left_out) continue;
         const kube::Resource resource{std::string(resources::group), std::string(resources::version),
                                       std::string(kind.plural)};
         kube::ListOptions options;
@@ -40,13 +44,13 @@ net::Task<result<void>> list_all(kube::Client& client, std::chrono::milliseconds
     co_return result<void>();
 }
 
-result<ResourceFiles> read_cluster(const std::string& kubeconfig, std::chrono::milliseconds timeout) {
-    KEYSHEPHERD_TRY(kube::Config config, kube::load(kubeconfig));
+result<ResourceFiles> read_cluster(const Source& source, std::chrono::milliseconds timeout) {
+    KEYSHEPHERD_TRY(kube::Config config, kube::load(source.kubeconfig));
     asio::io_context context;
     kube::Client client(context, std::move(config));
     ResourceFiles found;
     result<void> ended;
-    asio::co_spawn(context, list_all(client, timeout, found),
+    asio::co_spawn(context, list_all(client, timeout, source.providers, found),
                    [&](const std::exception_ptr& e, result<void> r) {
                        if (e) std::rethrow_exception(e);
                        ended = std::move(r);
@@ -59,7 +63,7 @@ result<ResourceFiles> read_cluster(const std::string& kubeconfig, std::chrono::m
 
 result<ResourceFiles> read_files(const Source& source) {
     KEYSHEPHERD_TRY(const auto inputs, read_inputs(source.files, source.recursive));
-    return read_resources(inputs, source.default_namespace);
+    return read_resources(inputs, source.default_namespace, source.providers);
 }
 
 }  // namespace
@@ -88,10 +92,10 @@ const resources::Resource* role_of(const resources::Resource& secret_id, const G
 result<GivenResources> read_given(const Source& source, double timeout_seconds) {
     const std::chrono::milliseconds timeout(static_cast<long>(timeout_seconds * 1000));
     KEYSHEPHERD_TRY(ResourceFiles read,
-                    source.from_cluster ? read_cluster(source.kubeconfig, timeout) : read_files(source));
+                    source.from_cluster ? read_cluster(source, timeout) : read_files(source));
     if (!read.errors.empty())
         return fail(Errc::invalid, fmt::format("{}", fmt::join(read.errors, "\nerror: ")));
-    if (read.resources.empty())
+    if (read.resources.empty() && read.providers.empty())
         return fail(Errc::invalid,
                     fmt::format("no custom resource of keyshepherd.dev in what was given ({} other objects)",
                                 read.others));
@@ -108,6 +112,11 @@ result<GivenResources> read_given(const Source& source, double timeout_seconds) 
             else
                 given.leaving.push_back(std::move(resource.resource));
         }
+    // The operator does nothing for one that has no connection, or is being deleted.
+    for (resources::Resource& provider : read.providers)
+        if (provider.spec.contains("connectionRef") &&
+            (!source.from_cluster || provider.deletion_time.empty()))
+            given.providers.push_back(std::move(provider));
     return given;
 }
 

@@ -18,17 +18,20 @@ struct Source {
     bool from_cluster = false;  // instead of files
     std::string kubeconfig;     // "": $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount
     std::string default_namespace = "default";
+    Providers providers = Providers::left_out;
 };
 
 using ConnectionName = std::pair<std::string, std::string>;  // namespace and name
 
 struct GivenResources {
     std::map<ConnectionName, resources::Resource> connections;
-    std::vector<FileResource> resources;       // in the order in which they have to be made in Vault
-    std::vector<resources::Resource> leaving;  // of a cluster: being deleted, and the operator's alone
+    std::vector<FileResource> resources;         // in the order in which they have to be made in Vault
+    std::vector<resources::Resource> leaving;    // of a cluster: being deleted, and the operator's alone
+    std::vector<resources::Resource> providers;  // those that the operator looks after
 };
 
-// The VaultConnection that a resource refers to; not of a VaultSecretID, which has that of its role.
+// The VaultConnection that a resource refers to, which every one of GivenResources does; not of a
+// VaultSecretID, which has that of its role.
 ConnectionName connection_of(const resources::Resource& resource);
 bool is_secret_id(const resources::Resource& resource);
 // The VaultAppRole of a VaultSecretID; null: it is not among what was given.

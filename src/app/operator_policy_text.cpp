@@ -5,9 +5,29 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <set>
 
 namespace keyshepherd::app {
+
+namespace {
+
+// The first thing that the grants of its connection refuse. A connection that is not among what was given
+// refuses nothing.
+std::optional<resources::Fault> refusal(const resources::Resource& resource, const GivenResources& given) {
+    const auto at = given.connections.find(connection_of(resource));
+    if (at == given.connections.end()) return std::nullopt;
+    // Which policies are the operator's own is not known without a login.
+    auto faults = planner::judge(resource, at->second, {}).faults;
+    if (faults.empty()) return std::nullopt;
+    return std::move(faults.front());
+}
+
+std::string left_out_text(const resources::Resource& resource, const resources::Fault& fault) {
+    return fmt::format("{} is left out: {}: {}", resource.text(), fault.field, fault.message);
+}
+
+}  // namespace
 
 OperatorPolicyText operator_policy_text(const GivenResources& given) {
     OperatorPolicyText made;
@@ -27,18 +47,18 @@ OperatorPolicyText operator_policy_text(const GivenResources& given) {
                     role == nullptr ? "not among what was given" : "left out too"));
             continue;
         }
-        const ConnectionName name = connection_of(file.resource);
-        if (const auto at = given.connections.find(name); at != given.connections.end()) {
-            // Which policies are the operator's own is not known without a login.
-            const auto faults = planner::judge(file.resource, at->second, {}).faults;
-            if (!faults.empty()) {
-                made.warnings.push_back(fmt::format("{} is left out: {}: {}", file.resource.text(),
-                                                    faults.front().field, faults.front().message));
-                left_out.insert(&file.resource);
-                continue;
-            }
+        if (const auto fault = refusal(file.resource, given)) {
+            made.warnings.push_back(left_out_text(file.resource, *fault));
+            left_out.insert(&file.resource);
+            continue;
         }
-        asked[name].push_back(file.resource);
+        asked[connection_of(file.resource)].push_back(file.resource);
+    }
+    for (const resources::Resource& provider : given.providers) {
+        if (const auto fault = refusal(provider, given))
+            made.warnings.push_back(left_out_text(provider, *fault));
+        else
+            asked[connection_of(provider)].push_back(provider);
     }
     for (const resources::Resource& resource : given.leaving) {
         const resources::Resource* bearer = is_secret_id(resource) ? role_of(resource, given) : &resource;
@@ -56,6 +76,8 @@ OperatorPolicyText operator_policy_text(const GivenResources& given) {
         }
         made.text += planner::operator_policy(resources);
     }
+    if (asked.empty())
+        made.warnings.push_back("the operator asks Vault for nothing of what was given: there is no policy");
     if (asked.size() > 1)
         made.warnings.push_back(fmt::format(
             "the resources use {} connections: what is printed is one policy for each, behind a comment",

@@ -337,6 +337,7 @@ int finish(VaultFlags flags, bool apply) {
         std::cerr << "error: give the resources with -f FILE, or --from-cluster\n";
         return 1;
     }
+    if (flags.policy_for_operator) flags.source.providers = Providers::taken;
     auto given = read_given(flags.source, flags.timeout_seconds);
     if (!given) return failed(given.error());
     if (flags.policy_for_operator) return print_policy(*given);

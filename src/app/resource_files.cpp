@@ -12,7 +12,8 @@ namespace {
 
 class Reading {
 public:
-    explicit Reading(const std::string& default_namespace) : default_namespace_(default_namespace) {}
+    Reading(const std::string& default_namespace, Providers providers)
+        : default_namespace_(default_namespace), providers_(providers) {}
 
     void file(const InputFile& file) {
         const auto documents = yaml::read(file.text);
@@ -42,30 +43,38 @@ private:
             return;
         }
         resources::Reading read = resources::read(object, default_namespace_);
-        if (read.resource.kind != nullptr && !read.resource.kind->in_vault) {  // the webhook's business
+        const bool is_provider = read.resource.kind != nullptr && !read.resource.kind->in_vault;
+        if (is_provider && providers_ == Providers::left_out) {
             ++found_.others;
             return;
         }
-        const std::string name = fmt::format("{} {}/{}", object.value("kind", "?"), read.resource.ns,
-                                             read.resource.name.empty() ? "(no name)" : read.resource.name);
+        const bool has_namespace = read.resource.kind == nullptr || read.resource.kind->namespaced;
+        const std::string name =
+            fmt::format("{} {}{}{}", object.value("kind", "?"), read.resource.ns, has_namespace ? "/" : "",
+                        read.resource.name.empty() ? "(no name)" : read.resource.name);
         for (const resources::Fault& fault : read.faults)
             found_.errors.push_back(fmt::format("{}: {}: {}: {}", place, name, fault.field, fault.message));
         if (!read.faults.empty()) return;
         if (const auto [first, fresh] = places_.try_emplace(name, place); !fresh)
             return found_.errors.push_back(fmt::format("{}: {}: is also at {}", place, name, first->second));
-        found_.resources.push_back(
-            {std::move(read.resource), place, object["spec"].contains("adoptionPolicy")});
+        if (is_provider)
+            found_.providers.push_back(std::move(read.resource));
+        else
+            found_.resources.push_back(
+                {std::move(read.resource), place, object["spec"].contains("adoptionPolicy")});
     }
 
     const std::string& default_namespace_;
+    Providers providers_;
     ResourceFiles found_;
     std::map<std::string, std::string> places_;
 };
 
 }  // namespace
 
-ResourceFiles read_resources(const std::vector<InputFile>& files, const std::string& default_namespace) {
-    Reading reading(default_namespace);
+ResourceFiles read_resources(const std::vector<InputFile>& files, const std::string& default_namespace,
+                             Providers providers) {
+    Reading reading(default_namespace, providers);
     for (const InputFile& file : files) reading.file(file);
     return std::move(reading).take();
 }

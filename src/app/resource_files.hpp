@@ -16,13 +16,18 @@ struct FileResource {
     bool adoption_is_given = false;  // spec.adoptionPolicy stands in the file
 };
 
+enum class Providers { left_out, taken };
+
 struct ResourceFiles {
     std::vector<FileResource> resources;  // in the order of the files
-    std::vector<std::string> errors;      // "vault.yaml line 12: VaultPolicy ai/x: spec.name: is missing"
-    std::size_t others = 0;               // objects that are not ours
+    std::vector<resources::Resource> providers;
+    std::vector<std::string> errors;  // "vault.yaml line 12: VaultPolicy ai/x: spec.name: is missing"
+    std::size_t others = 0;           // objects that are not ours
 };
 
-// Reads every document of every file, and the items of Lists.
-ResourceFiles read_resources(const std::vector<InputFile>& files, const std::string& default_namespace);
+// Reads every document of every file, and the items of Lists. Providers that are left out count among the
+// others, whatever is wrong with them.
+ResourceFiles read_resources(const std::vector<InputFile>& files, const std::string& default_namespace,
+                             Providers providers);
 
 }  // namespace keyshepherd::app

@@ -746,14 +746,20 @@ def test_plan_from_the_cluster_shows_what_the_operator_would_repair(team, bao, i
     assert "ai-apis/data/x" in team.vault_policy()
 
     leaving = team.policy("leaving")
-    leaving["metadata"]["finalizers"] = ["example.dev/held"]
-    team.apply(leaving)
-    team.delete("VaultPolicy", "leaving")
+    # Of a provider that is being deleted nothing is read.
+    providers = [custom("AIProvider", team.ns, name, path=f"ai-apis/data/{team.ns}/{name}", variables=[{"name": "A", "key": "a"}])
+                 for name in ("acme", "leaving")]
+    leaving["metadata"]["finalizers"] = providers[1]["metadata"]["finalizers"] = ["example.dev/held"]
+    team.apply(leaving, *providers)
+    for kind in ("VaultPolicy", "AIProvider"):
+        team.delete(kind, "leaving")
     printed = run("plan", "--policy-for-operator")
-    team.cluster.kubectl("patch", "vaultpolicy", "leaving", "-n", team.ns, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    for kind in ("vaultpolicy", "aiprovider"):
+        team.cluster.kubectl("patch", kind, "leaving", "-n", team.ns, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
     assert printed.returncode == 0, printed.stderr
     block = printed.stdout.split(f"# VaultConnection {team.ns}/main\n")[-1].split("\n# ")[0]
     assert {path: allowed for path, allowed in rig.policy_rules(block).items() if team.ns in path} == {
+        f"ai-apis/metadata/{team.ns}/acme": ["read"],
         f"auth/approle/role/{team.ns}-r": ["create", "read", "update", "delete"],
         f"auth/approle/role/{team.ns}-r/custom-secret-id": ["update"],
         f"auth/approle/role/{team.ns}-r/role-id": ["read"],

@@ -1,14 +1,19 @@
 """`keyshepherd plan --policy-for-operator`: the policy is enough for all that the resources ask, and nothing in it is too much.
 
-Here by `apply` on files; test_operator.py has an operator that lives under such a policy."""
+Here by `apply` on files, and by an operator for providers, which `apply` has nothing to do for; test_operator.py has an operator
+that lives under such a policy with all other kinds."""
 
 import json
 import os
 import subprocess
+import time
 
 import pytest
 import rig
 import yaml
+from rig import custom, wait_until
+from team import Team, check_no_secret
+from test_provider_operator import Models
 
 SAMPLE = rig.REPOSITORY / "manifests" / "samples" / "holysheep.yaml"
 
@@ -138,7 +143,11 @@ def test_each_connection_has_its_policy(run):
     role = resource("VaultAppRole", "denied", name="elsewhere-x", mount="elsewhere")
     secret_ids = [rig.custom("VaultSecretID", "ai", name, appRoleRef={"name": of})
                   for name, of in (("e", "ai-prod-role"), ("f", "denied"), ("g", "nobody"))]
-    done = run("plan", [*secret_ids, *sample(), other, theirs, unknown, refused, role], "--policy-for-operator")
+    providers = [provider("p", "ai-apis/data/mine", ref={"name": "main"}),
+                 provider("q", "team/data/theirs", ref={"name": "other"}),
+                 provider("r", "sys/data/x", ref={"name": "main"}), provider("s", "team/data/nobody"),
+                 provider("every", "team/data/all", "ClusterAIProvider", ref={"name": "other", "namespace": "ai"})]
+    done = run("plan", [*secret_ids, *sample(), other, theirs, unknown, refused, role, *providers], "--policy-for-operator")
     assert done.returncode == 0, done.stderr
     first, second, third = done.stdout.split("# VaultConnection ")[1:]
     assert first.startswith("ai/absent\n") and "sys/policies/acl/c" in first
@@ -148,3 +157,176 @@ def test_each_connection_has_its_policy(run):
     assert "warning: VaultSecretID ai/g is left out: spec.appRoleRef.name: VaultAppRole ai/nobody is not among" in done.stderr
     assert third.startswith("ai/other, in Vault's namespace team\n") and "sys/policies/acl/ai.b" in third
     assert "warning: VaultPolicy ai/d is left out: spec.name: " in done.stderr and "3 connections" in done.stderr
+    of_providers = {path for path in rig.policy_rules(second.partition("\n")[2].strip() + "\n") if path.startswith(("ai-apis/", "team/"))}
+    assert of_providers == {"ai-apis/metadata/mine"}
+    assert "team/metadata/theirs" in third and "team/metadata/all" in third and "team/metadata/nobody" not in done.stdout
+    assert "warning: AIProvider ai/r is left out: spec.path: " in done.stderr and "sys/metadata" not in done.stdout
+
+
+# ---- providers -----------------------------------------------------------------------------------------------------------
+
+
+def provider(name, path, kind="AIProvider", ns="ai", ref=None, **spec):
+    """With no `ref` it refers to no connection."""
+    made = custom(kind, ns, name, path=path, variables=[{"name": "A", "key": "api_key"}], resyncPeriod="1s", **spec)
+    del made["spec"]["connectionRef"]
+    if ref:
+        made["spec"]["connectionRef"] = ref
+    if kind == "ClusterAIProvider":
+        del made["metadata"]["namespace"]
+    return made
+
+
+def test_providers_alone_and_what_is_wrong_with_them(run):
+    rules = printed(run, [provider("p", "ai-apis/data/mine", ref={"name": "main"})])
+    assert rules == {"ai-apis/metadata/mine": ["read"], "auth/token/lookup-self": ["read"], "auth/token/renew-self": ["update"],
+                     "auth/token/revoke-self": ["update"]}
+    unwatched = run("plan", [provider("p", "ai-apis/data/mine")], "--policy-for-operator")
+    assert (unwatched.returncode, unwatched.stdout) == (0, "") and "there is no policy" in unwatched.stderr
+    wrong = [provider("p", "", "ClusterAIProvider", ref={"name": "main", "namespace": "ai"})]
+    done = run("plan", wrong, "--policy-for-operator")
+    assert done.returncode == 1 and "ClusterAIProvider p: spec.path: " in done.stderr
+    assert "no custom resource of keyshepherd.dev" in run("plan", wrong).stderr, "a provider is nothing that plan compares"
+
+
+class Providers:
+    """Two connections of a team, each with a login under the policy that is printed for it, and an operator with providers:
+    one of the cluster with overrides, whose key is tried, one of the namespace, and one on the second connection."""
+
+    def __init__(self, run, cluster, bao, models):
+        self.run, self.cluster, self.bao, self.models = run, cluster, bao, models
+        self.team = Team(cluster, bao, auth=self.login("main"))
+        self.ns = self.team.ns
+        main, second = {"name": "main", "namespace": self.ns}, {"name": "second", "namespace": self.ns}
+        connection = self.team.stored("VaultConnection", "main")
+        self.connections = [custom("VaultConnection", self.ns, name, **connection["spec"] | {"auth": self.login(name)})
+                            for name in ("main", "second")]
+        stages = [{"namespaceSelector": {"matchLabels": {"env": "prod"}}, "path": self.path("prod")},
+                  {"namespaceSelector": {"matchLabels": {"env": "far"}}, "path": self.path("far"),
+                   "vault": {"address": "https://far:8200"}}]
+        self.providers = [
+            provider(f"{self.ns}-acme", self.path("acme"), "ClusterAIProvider", ref=main, overrides=stages,
+                     keyProbe={"enabled": True, "interval": "1s"}),
+            provider("own", self.path("own"), ns=self.ns, ref=main),
+            provider("other", self.path("other"), ns=self.ns, ref=second),
+            provider("declared", self.path("declared"), ns=self.ns)]
+        done = run("plan", [*self.connections, *self.providers], "--policy-for-operator")
+        assert done.returncode == 0 and "2 connections" in done.stderr, done.stderr
+        self.rules = {}
+        for block in done.stdout.split("# VaultConnection ")[1:]:
+            name, _, text = block.partition("\n")
+            self.rules[name.removeprefix(f"{self.ns}/")] = rig.policy_rules(text.strip() + "\n")
+        assert set(self.rules) == {"main", "second"}
+        for name, rules in self.rules.items():
+            self.allow(name, rules)
+            bao.root.write_data(f"auth/kubernetes/role/{self.login_name(name)}", data={
+                "bound_service_account_names": ["keyshepherd-vault"], "bound_service_account_namespaces": [self.ns],
+                "audience": "vault", "token_policies": [self.login_name(name)], "token_no_default_policy": True,
+                "token_ttl": "3s", "token_max_ttl": "1h"})
+        for name in ("acme", "prod", "own", "other", "declared", "far"):
+            self.write(name)
+        self.team.apply(*self.connections, *self.providers)
+
+    def login_name(self, connection):
+        return f"printed-{connection}"
+
+    def login(self, connection):
+        return {"kubernetes": {"role": self.login_name(connection), "serviceAccountName": "keyshepherd-vault"}}
+
+    def path(self, name, part="data"):
+        return f"ai-apis/{part}/{self.ns}/{name}"
+
+    def allow(self, connection, rules):
+        self.bao.root.sys.create_or_update_policy(self.login_name(connection), text_of(rules))
+
+    def write(self, name):
+        secret = {"api_key": self.models.key, "base_url": self.models.base_url}
+        self.bao.root.secrets.kv.v2.create_or_update_secret(f"{self.ns}/{name}", secret, mount_point="ai-apis")
+
+    def status(self, name):
+        path = f"clusteraiproviders/{name}" if name.endswith("-acme") else f"namespaces/{self.ns}/aiproviders/{name}"
+        return self.cluster.get(f"/apis/{rig.GROUP}/{path}").get("status", {})
+
+    def state(self):
+        """For each provider the version and the reason of Ready, for `acme` that of KeyValid too."""
+        found = {}
+        for made in self.providers:
+            name = made["metadata"]["name"]
+            status = self.status(name)
+            reasons = {c["type"]: c["reason"] for c in status.get("conditions", [])}
+            found[name.removeprefix(f"{self.ns}-")] = (status.get("keyVersion"), reasons.get("Ready"), reasons.get("KeyValid"))
+        return found
+
+    def wait(self, version, **different):
+        wanted = {"acme": (version, "KeySeen", "KeyAccepted"), "own": (version, "KeySeen", None),
+                  "other": (version, "KeySeen", None), "declared": (None, "Declared", None)} | different
+        try:
+            wait_until(lambda: self.state() == wanted, 20, every=0.2)
+        except TimeoutError:
+            raise AssertionError(f"it is {self.state()}, not {wanted}") from None
+
+    def asked(self, since):
+        """What the logins of these connections asked: the connection and the audit log's entry."""
+        for entry in self.bao.audit()[since:]:
+            request, policies = entry["request"], entry.get("auth", {}).get("policies", [])
+            for connection in self.rules:
+                if entry["type"] == "response" and self.login_name(connection) in policies and "/login" not in request["path"]:
+                    yield connection, entry
+
+
+def test_the_operator_does_providers_work_under_exactly_the_printed_policy(run, cluster, bao, certificates, tmp_path):
+    """Versions seen, a new one too, and a key tried; nothing is denied, and nothing of the policies is left unused. Then each
+    capability is taken out alone: the status tells of it every time."""
+    rig.install_operator(cluster)
+    models = Models(certificates)
+    providers = operator = None
+    try:
+        since = len(bao.audit())
+        providers = Providers(run, cluster, bao, models)
+        operator = rig.Operator(tmp_path / "operator", cluster, bao, {"probe-host": f"127.0.0.1:{models.port}"},
+                                environment={"SSL_CERT_FILE": str(certificates.ca)})
+        providers.wait(1)
+        for name in ("acme", "prod", "own", "other"):
+            providers.write(name)
+        providers.wait(2)
+        message = next(c["message"] for c in providers.status(f"{providers.ns}-acme")["conditions"] if c["type"] == "Ready")
+        assert f"{providers.path('prod')}: version 2" in message
+        time.sleep(3)  # the tokens are renewed
+        assert operator.stop() == 0
+        asked = list(providers.asked(since))
+        assert [e["request"]["path"] for _, e in asked if e.get("error")] == []
+        used = {(c, e["request"]["path"], e["request"]["operation"]) for c, e in asked}
+        assert used == {(c, path, capability) for c, rules in providers.rules.items() for path, allowed in rules.items()
+                        for capability in allowed}
+        assert {path for _, path, _ in used if path.startswith("ai-apis/data/")} == {providers.path("acme")}
+        print(f"{len(asked)} requests under {sum(map(len, providers.rules.values()))} paths, none denied, none unused")
+
+        operator._start()
+        taken = 0
+        for connection, rules in providers.rules.items():
+            for path in rules:
+                if not path.startswith("ai-apis/"):
+                    continue  # of every login, as with the other kinds
+                providers.allow(connection, {p: a for p, a in rules.items() if p != path})
+                name = path.rpartition("/")[2]
+                without = {"own": {"own": (None, "PermissionDenied", None)}, "other": {"other": (None, "PermissionDenied", None)},
+                           # The override's version is missed, the provider's own is there.
+                           "prod": {"acme": (2, "PermissionDenied", "KeyAccepted")},
+                           "acme": {"acme": (2, "KeySeen", "PermissionDenied") if "/data/" in path else
+                                    (None, "PermissionDenied", "NoKey")}}[name]
+                providers.wait(2, **without)
+                providers.allow(connection, rules)
+                providers.wait(2)
+                taken += 1
+        print(f"{taken} capabilities taken out, each of them missed")
+        assert taken == 5
+        assert operator.stop() == 0
+        check_no_secret(operator, bao)
+        assert models.key not in operator.log
+    finally:
+        if operator:
+            operator.stop()
+        if providers:
+            cluster.kubectl("delete", "clusteraiprovider", f"{providers.ns}-acme", "--ignore-not-found")
+            cluster.kubectl("delete", "namespace", providers.ns, "--wait=false", "--ignore-not-found")
+        models.stop()
