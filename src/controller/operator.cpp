@@ -206,9 +206,8 @@ private:
         while (!co_await net::is_cancelled()) {
             const auto now = SteadyClock::now();
             runtime_.metrics.waiting(runtime_.queue.waiting());
-            runtime_.queue_later(now, false);
+            runtime_.queue_later(now);
             auto key = runtime_.queue.pop(now, options_.workers);
-            if (!key && runtime_.queue_later(now, true)) key = runtime_.queue.pop(now, options_.workers);
             if (!key) {
                 const auto next = runtime_.queue.next_wakeup(options_.workers);
                 co_await runtime_.changed.wait(

@@ -74,6 +74,7 @@ milliseconds Runtime::retry_in(const Key& key) {
 }
 
 bool Runtime::behind() const {
+    if (taking_ > 0) return true;
     const auto next = queue.next_wakeup(std::numeric_limits<std::size_t>::max());
     return next && *next <= SteadyClock::now();
 }
@@ -90,8 +91,8 @@ std::optional<Runtime::Later> Runtime::take_later(const Key& key) {
     return taken ? std::optional(std::move(taken.mapped())) : std::nullopt;
 }
 
-bool Runtime::queue_later(Deadline now, bool idle) {
-    while (!later_order_.empty() && (idle || later_order_.front().first <= now)) {
+bool Runtime::queue_later(Deadline now) {
+    while (!later_order_.empty() && (later_order_.front().first <= now || !behind())) {
         const Key key = std::move(later_order_.front().second);
         later_order_.pop_front();
         if (!later_.contains(key)) continue;

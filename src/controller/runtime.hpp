@@ -51,12 +51,23 @@ public:
     // How long to wait after a failure: doubles, and within a minute of Vault's return everything is looked
     // at.
     milliseconds retry_in(const Key& key);
-    // Whether resources are due that nobody looks at yet.
+    // Whether there is something for Vault: resources are due that nobody looks at yet, or are being taken.
     bool behind() const;
+    // While it lives, a resource is on its way to Vault for the first time.
+    class Taking {
+    public:
+        explicit Taking(Runtime& runtime) : runtime_(runtime) { ++runtime_.taking_; }
+        Taking(const Taking&) = delete;
+        Taking& operator=(const Taking&) = delete;
+        ~Taking() { --runtime_.taking_; }
+
+    private:
+        Runtime& runtime_;
+    };
     Deadline soon() const { return SteadyClock::now() + options.call; }
 
-    // Applications wait for what is in Vault: where resources are due, all of that comes first, and what a
-    // resource came to is told afterwards. False when nothing is due: then tell it now.
+    // Applications wait for what is in Vault: while we are behind, all of that comes first, and what a
+    // resource came to is told afterwards. False when we are not: then tell it now.
     bool tell_later(const Key& key, Finding finding, std::int64_t generation);
     struct Later {
         Finding finding;
@@ -64,9 +75,9 @@ public:
         bool woken = false;  // something has happened since
     };
     std::optional<Later> take_later(const Key& key);
-    // Queues the resource whose state waits the longest to be told, when it is `idle` or has waited long
-    // enough.
-    bool queue_later(Deadline now, bool idle);
+    // Queues the resource whose state waits the longest to be told, when we are not behind or it has waited
+    // long enough.
+    bool queue_later(Deadline now);
     bool has_later() const { return !later_order_.empty(); }
     // Whoever led before may have missed something: everything is due.
     void start_over();
@@ -98,7 +109,7 @@ public:
     // there is nothing new.
     Task<bool> report(Key key, EntryPtr entry, Finding finding);
 
-    static constexpr std::chrono::seconds longest_later{5};
+    static constexpr std::chrono::seconds longest_later{10};
 
     boost::asio::io_context& context;
     const Options& options;
@@ -118,6 +129,7 @@ public:
     net::Signal changed;  // something may be due
 
 private:
+    std::size_t taking_ = 0;
     std::set<Key> woken_;  // of those that wait; at rest it is empty
     std::map<Key, Later> later_;
     std::deque<std::pair<Deadline, Key>> later_order_;

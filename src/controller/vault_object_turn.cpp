@@ -118,7 +118,9 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
                          .drifted = true});
         co_return rest();
     }
+    std::optional<Runtime::Taking> taking;
     if (!standing.owner || !resource().finalized) {
+        taking.emplace(runtime_);
         // What we are about to make or to take over is written down first: after a crash it is still
         // ours.
         if (!co_await runtime_.own(key_, entry_, way.connection, claim)) {
@@ -148,6 +150,7 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
                                                {"difference", what}});
         event(drift ? kube::Event::Type::warning : kube::Event::Type::normal, reason, "Write", note);
     }
+    taking.reset();
     runtime_.queue.forget(key_);
     // What was read before is not what was put back.
     std::string role_id = resource().spec.value("roleID", "");
