@@ -284,6 +284,10 @@ std::string env_entry(const Plan& plan, const std::string& variable) {
         case Wiring::file:
             write(out, R"({"name":")", name, R"(_FILE","value":")", files_folder, "/", name, R"("})");
             break;
+        case Wiring::secret:
+            write(out, R"({"name":")", name, R"(","valueFrom":{"secretKeyRef":{"name":")",
+                  json::Inside{carried.secret}, R"(","key":")", name, R"("}}})");
+            break;
         case Wiring::exec:  // the launcher puts the value in its place
             write(out, R"({"name":")", name, R"(","value":"vault:)", json::Inside{carried.reference.path},
                   "#", json::Inside{carried.reference.key}, R"("})");
@@ -298,6 +302,7 @@ std::string env_entry(const Plan& plan, const std::string& variable) {
 
 PodParts parts_of(const Plan& plan, const Settings& settings) {
     PodParts parts;
+    if (plan.agent == AgentMode::none) return parts;
     parts.init_containers.reserve(3);
     parts.volumes.reserve(5);
     const std::vector<Rendered> files = rendered_files(plan);

@@ -193,20 +193,20 @@ public:
             edit_.set(base + "/metadata", object(storage_));
         note_made(json::find(edit_.document(), {"spec", "template", "metadata"}), "annotations",
                   "annotations");
-        annotate("agent-config", parts.agent_config);
+        if (!parts.agent_config.empty()) annotate("agent-config", parts.agent_config);
         if (!parts.vault_ca.empty()) annotate("vault-ca", parts.vault_ca);
 
         for (const ContainerPlan& container : plan_.containers) wire(container);
 
         const value* pod = json::find(edit_.document(), {"spec", "template", "spec"});
-        note_made(pod, "initContainers", "initContainers");
+        if (!parts.init_containers.empty()) note_made(pod, "initContainers", "initContainers");
         for (std::size_t i = 0; i < parts.init_containers.size(); ++i)
             edit_.insert_json("/spec/template/spec/initContainers", i, parts.init_containers[i].json);
         marker_.init_containers = names_of(parts.init_containers);
         for (const Part& container : parts.containers)
             edit_.append_json("/spec/template/spec/containers", container.json);
         marker_.containers = names_of(parts.containers);
-        note_made(pod, "volumes", "volumes");
+        if (!parts.volumes.empty()) note_made(pod, "volumes", "volumes");
         for (const Part& volume : parts.volumes)
             edit_.append_json("/spec/template/spec/volumes", volume.json);
         marker_.volumes = names_of(parts.volumes);
@@ -243,6 +243,10 @@ private:
     // What was written where a user's entry may have the same form: then only the value tells whose it is.
     void keep_value(const Plan& plan, const std::string& variable, const std::string& name) {
         if (plan.wiring == Wiring::envfile) return;
+        if (plan.wiring == Wiring::secret) {
+            marker_.values[name] = plan.variables.at(variable).secret;
+            return;
+        }
         const value entry = json::bj::parse(env_entry(plan, variable));
         marker_.values[name] = json::find_text(entry, {"value"});
     }

@@ -40,6 +40,10 @@ bool reads_our_file(const value& entry) {
     return json::find_text(entry, {"valueFrom", "fileKeyRef", "volumeName"}) == env_volume;
 }
 
+bool by_secret(const Marker& marker) {
+    return marker.wiring == text(Wiring::secret);
+}
+
 // What stood in place of the entry: nullptr where the marker says nothing about it.
 const value* original_of(const Marker& marker, const std::string& list, const std::string& container,
                          std::string_view variable) {
@@ -56,7 +60,10 @@ bool is_ours(const value& entry, const value* original, const Marker& marker) {
     if (reads_our_file(entry)) return true;
     if (original == nullptr) return false;
     const auto written = marker.values.find(std::string(json::find_text(entry, {"name"})));
-    return written != marker.values.end() && written->second == json::find_text(entry, {"value"});
+    if (written == marker.values.end()) return false;
+    if (!by_secret(marker)) return written->second == json::find_text(entry, {"value"});
+    return written->second.starts_with(name_prefix) &&
+           written->second == json::find_text(entry, {"valueFrom", "secretKeyRef", "name"});
 }
 
 bool is_ours(const value& mount) {
@@ -68,14 +75,17 @@ bool is_wrapped(const array* command) {
            (*command)[1] == value("--");
 }
 
-bool carries_ours(const value& container) {
+bool carries_ours(const value& container, const Marker& marker) {
     if (is_wrapped(json::find_array(container, {"command"}))) return true;
     const array* mounts = json::find_array(container, {"volumeMounts"});
     if (mounts != nullptr &&
         std::any_of(mounts->begin(), mounts->end(), [](const value& m) { return is_ours(m); }))
         return true;
     const array* env = json::find_array(container, {"env"});
-    return env != nullptr && std::any_of(env->begin(), env->end(), reads_our_file);
+    static const value nothing;
+    return env != nullptr && std::any_of(env->begin(), env->end(), [&](const value& entry) {
+               return reads_our_file(entry) || (by_secret(marker) && is_ours(entry, &nothing, marker));
+           });
 }
 
 // Under which name the marker knows each container that carries something of ours and that it does not know
@@ -96,7 +106,7 @@ std::map<std::string, std::map<std::string, std::string>> renamed(const value& p
         if (const array* elements = json::find_array(pod_template, {"spec", list}))
             for (const value& container : *elements) {
                 std::string name(json::find_text(container, {"name"}));
-                if (!is_own_name(name) && !known.contains(name) && carries_ours(container))
+                if (!is_own_name(name) && !known.contains(name) && carries_ours(container, marker))
                     unknown.push_back(std::move(name));
             }
         for (const std::string& name : unknown)
@@ -140,10 +150,13 @@ void strip_container(json::Editor& edit, const std::string& pointer, const std::
         if (!is_ours(entry, original, marker)) continue;
         const std::string at = fmt::format("{}/env/{}", pointer, i - 1);
         const object* from = json::find_object(entry, {"valueFrom"});
+        const bool of_file = reads_our_file(entry);
         if (from != nullptr && from->size() > 1) {
-            edit.remove(at + "/valueFrom/fileKeyRef");  // a later apply brought a source of the user's own
+            // A later apply brought a source of the user's own.
+            edit.remove(
+                at + (of_file || !by_secret(marker) ? "/valueFrom/fileKeyRef" : "/valueFrom/secretKeyRef"));
         } else if (entry.get_object().contains("value") && from != nullptr) {
-            edit.remove(at + (reads_our_file(entry) ? "/valueFrom" : "/value"));  // or one beside ours
+            edit.remove(at + (of_file || by_secret(marker) ? "/valueFrom" : "/value"));  // or one beside ours
         } else if (original == nullptr || original->is_null()) {
             edit.remove(at);
         } else {
@@ -413,7 +426,8 @@ bool holds(const json::value& pod_template, const Marker& marker) {
     if (!all("initContainers", marker.init_containers) || !all("containers", marker.containers) ||
         !all("volumes", marker.volumes))
         return false;
-    if (json::find_text(pod_template, {"metadata", "annotations", "keyshepherd.dev/agent-config"}).empty())
+    if (!by_secret(marker) &&
+        json::find_text(pod_template, {"metadata", "annotations", "keyshepherd.dev/agent-config"}).empty())
         return false;
     std::size_t wired = 0, wrapped = 0, mounted = 0;
     for (const std::string list : {"initContainers", "containers"}) {

@@ -20,7 +20,7 @@ struct Marker {
     // did.
     std::map<std::string, std::map<std::string, std::map<std::string, json::value>>> env;
     std::map<std::string, std::string>
-        values;  // of entries whose form a user's may have too: by name, what was written
+        values;  // of entries whose form a user's may have too: by name, what was written, or the Secret
     std::vector<std::string> init_containers, containers, volumes;  // names
     std::vector<std::string> wrapped;      // containers whose command runs through the launcher
     std::vector<std::string> entrypoints;  // of these, the ones that had no command

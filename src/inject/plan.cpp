@@ -20,10 +20,10 @@ constexpr KubernetesVersion env_files{1, 35};  // fileKeyRef, on by default
 
 // The one matrix of what goes together; "" where it does.
 std::string refuse(Wiring wiring, AgentMode agent, OnRotate on_rotate) {
-    if (wiring == Wiring::secret)
-        return "wiring secret needs a Secret that the operator publishes, and this version has none; use "
-               "envfile, exec or file";
-    if (agent == AgentMode::none)
+    if (wiring == Wiring::secret && agent != AgentMode::none)
+        return fmt::format("wiring secret runs no agent; drop agent {}, or use envfile, exec or file",
+                           text(agent));
+    if (wiring != Wiring::secret && agent == AgentMode::none)
         return fmt::format("wiring {} needs an agent in the pod; use agent sidecar or init", text(wiring));
     switch (on_rotate) {
         case OnRotate::by_wiring:
@@ -210,7 +210,8 @@ private:
                           fmt::format("names two providers that both set {}; drop one of them", v.name));
                     continue;
                 }
-                plan_.variables[v.name] = {{provider->path, v.key}, provider->name + ".env"};
+                plan_.variables[v.name] = {
+                    {provider->path, v.key}, provider->name + ".env", provider->secret};
                 plan_.order.push_back(v.name);
             }
         }
@@ -262,7 +263,40 @@ private:
         }
     }
 
+    // Nothing but what the operator publishes is in a Secret, and no agent runs that could bring more.
+    void check_published() {
+        for (const Provider* p : providers_)
+            if (p->secret.empty())
+                fault("wiring",
+                      fmt::format(
+                          "is secret, and the operator publishes no Secret for the provider {} here: that "
+                          "takes spec.delivery.secret: true and spec.connectionRef in it, and no Vault "
+                          "of its own in an override; or use envfile, exec or file",
+                          p->name));
+        for (const auto& [variable, carried] : plan_.variables)
+            if (carried.file == references_file)
+                fault(
+                    wishes_.variables.contains(variable) ? "env-" + variable : "wiring",
+                    fmt::format("asks for {} out of {}, and wiring secret carries the variables of providers "
+                                "only; use envfile, exec or file",
+                                variable, carried.reference.path));
+        const auto of_agent = [](std::string_view name) {
+            for (const std::string_view family : {"secret-", "template-", "perms-", "agent-"})
+                if (name.starts_with(family)) return true;
+            for (const std::string_view one :
+                 {"role", "auth-type", "auth-path", "token-audience", "approle-secret", "vault-address",
+                  "vault-namespace", "ca-secret", "tls-server-name", "log-level"})
+                if (name == one) return true;
+            return false;
+        };
+        for (const auto& [name, value] : source_.values)
+            if (of_agent(name))
+                fault(name,
+                      "is for the agent, and wiring secret runs none; drop it, or use envfile, exec or file");
+    }
+
     void find_connection() {
+        if (wishes_.wiring == Wiring::secret) return check_published();
         if (providers_.empty()) return;
         plan_.vault = providers_.front()->vault;
         plan_.login = providers_.front()->login;
@@ -385,14 +419,14 @@ private:
                              [&](const Container& c) { return c.name == name; }))
                 fault("entrypoint-" + name, "is for a container that the template does not have");
 
-        plan_.agent = wishes_.agent;
+        plan_.agent =
+            wishes_.wiring == Wiring::secret && !wishes_.agent_given ? AgentMode::none : wishes_.agent;
         plan_.native_sidecar =
             settings_.kubernetes >= native_sidecars && settings_.lowest_kubelet >= native_sidecars;
         if (const std::string reason = refuse(plan_.wiring, plan_.agent, wishes_.on_rotate); !reason.empty())
-            fault(plan_.wiring == Wiring::secret   ? "wiring"
-                  : plan_.agent == AgentMode::none ? "agent"
-                                                   : "on-rotate",
-                  reason);
+            fault(
+                (plan_.wiring == Wiring::secret) != (plan_.agent == AgentMode::none) ? "agent" : "on-rotate",
+                reason);
     }
 
     void wire_containers() {
@@ -545,6 +579,13 @@ private:
     // What the API server would answer with a bare "must be unique" is said here in full.
     void check_collisions() {
         for (const Container& c : containers_) {
+            for (std::size_t i = 0; plan_.wiring == Wiring::secret && i < c.variables.size(); ++i)
+                if (const auto name = json::find_text((*c.env)[i], {"valueFrom", "secretKeyRef", "name"});
+                    std::ranges::any_of(
+                        providers_, [&](const Provider* p) { return !name.empty() && p->secret == name; }))
+                    fault_at(c, fmt::format(".env[{}].valueFrom.secretKeyRef.name", i),
+                             fmt::format("is the Secret that {}wiring: secret wires; drop the entry",
+                                         annotation_prefix));
             for (std::size_t i = 0; i < c.variables.size(); ++i)
                 if (is_own_name(json::find_text((*c.env)[i], {"valueFrom", "fileKeyRef", "volumeName"})))
                     fault_at(c, fmt::format(".env[{}].valueFrom.fileKeyRef.volumeName", i),

@@ -10,10 +10,11 @@
 
 namespace keyshepherd::inject {
 
-// A variable of the pod: where its value is, and the rendered file that will carry it.
+// A variable of the pod: where its value is, and the rendered file or the Secret that will carry it.
 struct Carried {
     Reference reference;
-    std::string file;  // below env_folder: holysheep.env
+    std::string file;         // below env_folder: holysheep.env
+    std::string secret = {};  // that the operator publishes it in, by the variable's name
 };
 
 // What one container gets. `list` is "containers" or "initContainers".

@@ -1,3 +1,4 @@
+#include "layout.hpp"
 #include "names.hpp"
 #include "provider_document.hpp"
 
@@ -21,6 +22,10 @@ std::string fault_of(const ProviderDocument& document) {
 }
 
 }  // namespace
+
+std::string published_secret(std::string_view kind, std::string_view provider) {
+    return fmt::format("{}{}{}", name_prefix, provider, kind == "ClusterAIProvider" ? ".cluster" : "");
+}
 
 Catalog Catalog::built_in(std::string vault_address, std::string vault_ca) {
     Catalog catalog;

@@ -220,6 +220,8 @@ void read_override(Reader& read, const json::object& from, const std::string& pa
                    "must have matchLabels or matchExpressions; what is for every namespace is the provider "
                    "itself");
     read_parts(read, from, path, override_.provider);
+    if (!Reader::absent(from, "vault"))  // where the operator does not look
+        override_.provider.secret.clear();
     if (std::ranges::all_of(std::array{"path", "variables", "vault", "auth"},
                             [&](const char* part) { return Reader::absent(from, part); }))
         read.fault(path + " must have path, variables, vault or auth: what it is to replace");
@@ -246,8 +248,13 @@ void read_spec(Reader& read, const json::object& spec, ProviderDocument& documen
         read.known(*connection, "spec.connectionRef", {"name", "namespace"});
     if (const json::object* probe = read.object(spec, "spec", "keyProbe"))
         read.known(*probe, "spec.keyProbe", {"enabled", "baseURL", "baseURLKey", "interval"});
-    if (const json::object* delivery = read.object(spec, "spec", "delivery"))
+    if (const json::object* delivery = read.object(spec, "spec", "delivery")) {
         read.known(*delivery, "spec.delivery", {"secret"});
+        const json::value* asked = delivery->if_contains("secret");
+        // Without a connection the operator sees no key that it could publish.
+        if (asked != nullptr && *asked == json::value(true) && !Reader::absent(spec, "connectionRef"))
+            document.provider.secret = published_secret(document.kind, document.provider.name);
+    }
     const json::array* overrides = cluster ? read.array(spec, "spec", "overrides") : nullptr;
     for (std::size_t i = 0; overrides != nullptr && i < overrides->size(); ++i) {
         const std::string path = fmt::format("spec.overrides[{}]", i);

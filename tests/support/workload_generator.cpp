@@ -87,6 +87,7 @@ public:
                                                   : "namespace=own");
         Json pod = make_pod();
         annotations();
+        if (!faulty_ && random_.chance(12)) by_secret();
         w_.object = unquote_numbers(assemble(std::move(pod)).dump());
         return std::move(w_);
     }
@@ -392,6 +393,18 @@ private:
         }
     }
 
+    // Wiring secret, without whatever only an agent could bring.
+    void by_secret() {
+        std::erase_if(wishes_, [](const auto& each) {
+            const std::string_view name = each.first;
+            for (const char* kept : {"inject", "on-", "containers", "init-containers", "entrypoint-"})
+                if (name.starts_with(kept)) return false;
+            return true;
+        });
+        wish("wiring", "secret");
+        note("wiring=secret");
+    }
+
     void how() {
         const std::string wiring =
             random_.chance(30)
@@ -686,7 +699,12 @@ const inject::Catalog& catalog() {
         for (
             const std::string_view text : {
                 R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"openroad"},"spec":{
-                     "path":"ai-apis/data/openroad","variables":[{"name":"OPENROAD_TOKEN","key":"token"}],"auth":{"role":"holysheep"}}})",
+                     "path":"ai-apis/data/openroad","variables":[{"name":"OPENROAD_TOKEN","key":"token"}],"auth":{"role":"holysheep"},
+                     "connectionRef":{"name":"main","namespace":"vault"},"delivery":{"secret":true}}})",
+                R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"holysheep"},"spec":{
+                     "path":"ai-apis/data/holysheep","variables":[{"name":"HOLYSHEEP_API_KEY","key":"api_key"},
+                     {"name":"HOLYSHEEP_BASE_URL","key":"base_url"}],"connectionRef":{"name":"main","namespace":"vault"},
+                     "delivery":{"secret":true}}})",
                 R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"elsewhere"},"spec":{
                      "path":"kv/data/elsewhere","variables":[{"name":"ELSEWHERE_KEY","key":"k"},{"name":"ELSEWHERE_ORG","key":"o"}],
                      "vault":{"address":"https://bao.elsewhere.example:8200","namespace":"ai"},

@@ -40,7 +40,12 @@ struct Provider {
     std::vector<Variable> variables;  // the key first
     Connection vault;
     Login login;
+    std::string secret = {};  // that the operator publishes with the variables, by their names; "": none
 };
+
+// The Secret that carries a provider's variables, in the namespace of whoever reads it. An AIProvider and a
+// ClusterAIProvider of one name never have the same: no provider's name has a dot.
+std::string published_secret(std::string_view kind, std::string_view provider);
 
 // Whether `text` is http:// or https:// with a host, and holds no user, query or fragment.
 bool is_vault_address(std::string_view text);

@@ -207,7 +207,8 @@ bool is_our_name(const std::string& name) {
 
 bool is_our_entry(const Json& entry) {
     if (entry.contains("valueFrom") && entry["valueFrom"].is_object() &&
-        entry["valueFrom"].contains("fileKeyRef"))
+        (entry["valueFrom"].contains("fileKeyRef") ||
+         entry.value("/valueFrom/secretKeyRef/name"_json_pointer, "").starts_with("keyshepherd-")))
         return true;
     const std::string value =
         entry.contains("value") && entry["value"].is_string() ? entry["value"].get<std::string>() : "";
@@ -323,9 +324,9 @@ TEST_F(Laws, TheGeneratorCoversWhatItPromises) {
     for (const char* verdict :
          {"untouched kind", "untouched namespace", "untouched not-asked", "untouched opted-out",
           "untouched no-containers", "untouched windows", "untouched nothing-to-wire", "injected", "denied",
-          "injected by envfile", "injected by exec", "injected by file", "injected and made a list",
-          "injected and made a list of null", "injected and wrapped an entrypoint",
-          "injected with a plain sidecar"})
+          "injected by envfile", "injected by exec", "injected by file", "injected by secret",
+          "injected and made a list", "injected and made a list of null",
+          "injected and wrapped an entrypoint", "injected with a plain sidecar"})
         EXPECT_GT(verdicts[verdict], 0U) << verdict << " never happens";
     EXPECT_GT(verdicts["injected"], workloads().size() / 3) << "too few workloads reach the laws";
     EXPECT_LE(longest_warning, 256U) << "the API server cuts a warning there";
@@ -518,7 +519,8 @@ void expect_ours(const Json& operation) {
         auto entry = [](const Json& v) { return v.is_object() && is_our_entry(v); };
         auto mount = [=](const Json& v) { return named_ours(v) && v["readOnly"] == true; };
         auto annotations = [](const Json& v) {
-            return v.size() == 1 && v.contains("keyshepherd.dev/agent-config");
+            return v.size() == 1 &&
+                   (v.contains("keyshepherd.dev/agent-config") || v.contains("keyshepherd.dev/injected"));
         };
         auto text = [](const Json& v) { return v.is_string(); };
         auto command = [](const Json& v) {
@@ -931,6 +933,36 @@ void expect_restricted(const Json& container, bool all_amounts) {
                 EXPECT_TRUE(container["resources"][side].contains(what)) << side << ' ' << what;
 }
 
+// Wiring secret: variables that are read from Secrets of the operator's, and nothing beside them.
+void only_reads_secrets(const Json& before, const Json& after) {
+    const auto pod_of = [](const Json& object) -> const Json& { return object["spec"]["template"]["spec"]; };
+    std::size_t read = 0;
+    each_container(after, [&](const std::string&, const Json& c) {
+        EXPECT_FALSE(is_our_name(name_in(c)));
+        if (!c.contains("env") || !c["env"].is_array()) return;
+        for (const Json& entry : c["env"]) {
+            const Json source = entry.value("/valueFrom/secretKeyRef"_json_pointer, Json::object());
+            if (!source.value("name", "").starts_with("keyshepherd-")) continue;
+            ++read;
+            EXPECT_EQ(source["key"], entry["name"]);
+            EXPECT_EQ(source.size(), 2U);
+            EXPECT_FALSE(entry.contains("value"));
+        }
+    });
+    EXPECT_GT(read, 0U);
+    EXPECT_EQ(pod_of(before).value("volumes", Json()), pod_of(after).value("volumes", Json()));
+    for (const char* list : {"containers", "initContainers"})
+        for (const Json& c :
+             pod_of(after).value(list, Json()).is_array() ? pod_of(after)[list] : Json::array()) {
+            const Json was = named(pod_of(before)[list], name_in(c));
+            for (const char* member : {"command", "args", "volumeMounts"})
+                EXPECT_EQ(c.value(member, Json()), was.value(member, Json())) << member;
+        }
+    const Json& notes = after["spec"]["template"]["metadata"]["annotations"];
+    EXPECT_FALSE(notes.contains("keyshepherd.dev/agent-config") ||
+                 notes.contains("keyshepherd.dev/vault-ca"));
+}
+
 TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
     all([](const Workload& w) {
         const Injection r = run(w, w.object);
@@ -939,8 +971,9 @@ TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
         const Json& pod = after["spec"]["template"]["spec"];
         const Json& annotations = after["spec"]["template"]["metadata"]["annotations"];
         const Json marker = Json::parse(annotations["keyshepherd.dev/injected"].get<std::string>());
-        const Json config = Json::parse(annotations["keyshepherd.dev/agent-config"].get<std::string>());
         const std::string wiring = marker["wiring"];
+        if (wiring == "secret") return only_reads_secrets(Json::parse(w.object), after);
+        const Json config = Json::parse(annotations["keyshepherd.dev/agent-config"].get<std::string>());
         const KubernetesVersion oldest = std::min(w.settings.kubernetes, w.settings.lowest_kubelet);
         const bool native = oldest >= KubernetesVersion{1, 29} && !w.has("agent=init");
         if (wiring == "envfile") EXPECT_GE(oldest, (KubernetesVersion{1, 35}));

@@ -11,7 +11,16 @@ namespace {
 using Json = nlohmann::json;
 using testing::HasSubstr;
 
-const Catalog catalog = Catalog::built_in("https://vault.example:8200");
+// The built-in provider, with a Secret.
+const Catalog catalog = [] {
+    Catalog all = Catalog::built_in("https://vault.example:8200");
+    const auto holysheep = json::parse(
+        R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"holysheep"},
+        "spec":{"path":"ai-apis/data/holysheep","variables":[{"name":"HOLYSHEEP_API_KEY","key":"api_key"},
+        {"name":"HOLYSHEEP_BASE_URL","key":"base_url"}],"connectionRef":{"name":"main"},"delivery":{"secret":true}}})");
+    EXPECT_TRUE(all.add(holysheep.value()));
+    return all;
+}();
 
 struct Answer {
     Outcome outcome;
@@ -81,8 +90,34 @@ TEST_P(RenamedContainer, ACopyGivesOursBackToo) {
     EXPECT_EQ(got, want);
 }
 
-INSTANTIATE_TEST_SUITE_P(Wirings, RenamedContainer, testing::Values("exec", "envfile"),
+INSTANTIATE_TEST_SUITE_P(Wirings, RenamedContainer, testing::Values("exec", "envfile", "secret"),
                          [](const auto& info) { return std::string(info.param); });
+
+TEST(WiringSecret, GivesBackWhatAnApplyMergedIntoOurEntries) {
+    const Json plain = deployment("secret");
+    const Json injected = ask(plain).object;
+    Json merged = injected;
+    container(merged, 1)["env"][1]["value"] = "vault:ai-apis/data/holysheep#api_key";
+    ASSERT_TRUE(container(merged, 1)["env"][1]["valueFrom"].contains("secretKeyRef")) << merged.dump(1);
+    EXPECT_EQ(ask(merged, injected).object, injected);
+    Json sourced = injected;
+    container(sourced, 1)["env"][1]["valueFrom"]["configMapKeyRef"] = {{"name", "c"}, {"key", "k"}};
+    const Json got = ask(opted_out(sourced), injected).object;
+    EXPECT_EQ(got.at("spec").at("template").at("spec").at("containers").at(1).at("env").at(0).at("valueFrom"),
+              (Json{{"configMapKeyRef", {{"name", "c"}, {"key", "k"}}}}));
+}
+
+TEST(WiringSecret, TouchesNoSecretOfTheUsersForAForgedMarker) {
+    Json forged = ask(deployment("secret")).object;
+    Json& env = container(forged, 0)["env"];
+    env.push_back({{"name", "OWN"}, {"valueFrom", {{"secretKeyRef", {{"name", "own"}, {"key", "k"}}}}}});
+    Json marker = Json::parse(annotations(forged)["keyshepherd.dev/injected"].get<std::string>());
+    marker["env"]["containers"]["app"]["OWN"] = nullptr;
+    marker["values"]["OWN"] = "own";
+    annotations(forged)["keyshepherd.dev/injected"] = marker.dump();
+    const Json got = ask(opted_out(forged), forged).object;
+    EXPECT_EQ(got.at("spec").at("template").at("spec").at("containers").at(0).at("env").size(), 1U);
+}
 
 TEST(RenamedEntrypoint, IsAbsentAgain) {
     Json plain = deployment("exec");
