@@ -34,6 +34,13 @@ std::int64_t number(const Json& object, std::initializer_list<const char*> names
     return found.is_number_integer() ? found.get<std::int64_t>() : otherwise;
 }
 
+std::map<std::string, std::string> variables_of(const Json& given) {
+    std::map<std::string, std::string> variables;
+    for (const Json& each : given)
+        variables.emplace(each.at("name").get<std::string>(), each.at("key").get<std::string>());
+    return variables;
+}
+
 inject::Selector selector_of(const Json& given) {
     using enum inject::Requirement::Operator;
     inject::Selector selector;
@@ -55,7 +62,7 @@ inject::Selector selector_of(const Json& given) {
 
 bool Workload::means_the_same(const Workload& other) const {
     return uid == other.uid && created == other.created && providers == other.providers &&
-           rolls == other.rolls && told == other.told;
+           rolls == other.rolls && secrets == other.secrets && told == other.told;
 }
 
 std::optional<Workload> read_workload(const Json& object, const std::string& default_provider) {
@@ -93,6 +100,10 @@ std::optional<Workload> read_workload(const Json& object, const std::string& def
     workload.rolls = asked.on_rotate == inject::OnRotate::by_wiring
                          ? text(injected, {"wiring"}) != inject::text(inject::Wiring::file)
                          : asked.on_rotate == inject::OnRotate::rollout;
+    if (text(injected, {"wiring"}) == inject::text(inject::Wiring::secret))
+        if (const Json& values = at(injected, {"values"}); values.is_object())
+            for (const Json& secret : values)
+                if (secret.is_string()) workload.secrets.insert(secret.get<std::string>());
     return workload;
 }
 
@@ -102,12 +113,14 @@ std::string rotation_annotation(std::string_view provider) {
 
 std::vector<KeyPlace> key_places(const Resource& provider) {
     const auto own = provider.spec.at("path").get<std::string>();
+    const Json& variables = provider.spec.at("variables");
     std::vector<KeyPlace> places;
     for (const Json& each : provider.spec.value("overrides", Json::array()))
         places.push_back({.namespaces = selector_of(each.at("namespaceSelector")),
                           .path = each.value("path", own),
+                          .variables = variables_of(each.value("variables", variables)),
                           .elsewhere = each.contains("vault")});
-    places.push_back({.namespaces = {}, .path = own});
+    places.push_back({.namespaces = {}, .path = own, .variables = variables_of(variables)});
     return places;
 }
 

@@ -28,6 +28,7 @@ struct Workload {
     std::int64_t created = 0;                 // seconds since 1970
     std::set<std::string> providers;          // names
     bool rolls = true;                        // a new key reaches it by a rollout, and by nothing else
+    std::set<std::string> secrets = {};       // that its variables are read from, by wiring secret
     std::map<std::string, std::string> told;  // off its template: by provider, the version it was rolled for
 
     // Whether it differs in what counts here.
@@ -52,8 +53,9 @@ RolloutState rollout_state(const Json& workload, const std::string& annotation, 
 
 // A place in Vault that a provider's key is read from, by the namespaces that read it there.
 struct KeyPlace {
-    inject::Selector namespaces;  // empty: all that no place before it takes
-    std::string path;             // API path, as the agents read it
+    inject::Selector namespaces;                        // empty: all that no place before it takes
+    std::string path;                                   // API path, as the agents read it
+    std::map<std::string, std::string> variables = {};  // by name, the field of the secret
     bool elsewhere = false;  // in another Vault than the provider's own, where the operator does not look
 };
 // In the order in which they are tried; the last one is the provider's own.

@@ -1,0 +1,73 @@
+// Which Secrets carry a provider's key to those who wire it so, and what is to be done about each. Pure.
+#pragma once
+
+#include <keyshepherd/planner/rotation.hpp>
+#include <keyshepherd/planner/status.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace keyshepherd::planner {
+
+// Of every Secret that the operator makes; its watch selects by it.
+inline constexpr const char* managed_label = "app.kubernetes.io/managed-by";
+inline constexpr const char* managed_label_value = "keyshepherd-operator";
+
+// Whether spec.delivery.secret asks for it.
+bool delivers(const Resource& provider);
+std::string delivered_secret(const Resource& provider);
+
+struct Deliveries {
+    std::map<std::string, std::size_t> places;  // by namespace that has to have the Secret: of key_places()
+    std::set<std::string> unsure;  // which place is for them is not known: they keep what they have
+};
+// An AIProvider's own namespace; for a ClusterAIProvider those of the workloads that read its Secret.
+Deliveries deliveries(const Resource& provider, const std::vector<KeyPlace>& places,
+                      const std::map<std::string, Workload>& workloads,
+                      const std::function<const inject::Labels*(const std::string& ns)>& labels);
+
+// A Secret of that name as it was found, without its values.
+struct FoundSecret {
+    std::string uid;
+    std::string resource_version;
+    bool ours = false;       // by owner, or by our label and the provider's uid
+    bool fixed = false;      // immutable, or of another type: it can only be replaced
+    bool described = false;  // label, annotations and owner are as they should be
+    KeyVersion key;          // that it says it has; `created`: from when on whoever began has that one
+    std::set<std::string> variables;
+    Json other_owners = Json::array();
+};
+FoundSecret read_secret(const Json& secret, const Resource& provider);
+
+// From when on a workload that began has `key`, once it is written at `now`. What was not there before was
+// read by nobody; the one before may have been read until now.
+std::int64_t delivered_since(const std::optional<FoundSecret>& found, const KeyVersion& key,
+                             std::int64_t now);
+
+enum class DeliveryStep { rest, create, write, replace, refuse };
+// `same_values`: the Secret has what Vault has, and no more.
+DeliveryStep next_step(const std::optional<FoundSecret>& found, const KeyVersion& key, bool same_values);
+
+// All but its name, namespace, type and data.
+Json secret_metadata(const Resource& provider, const KeyVersion& delivered, Json other_owners);
+
+// The value that a variable can carry: a text that is not empty, a number or a truth. Nothing otherwise. The
+// caller wipes it.
+std::optional<std::string> carried_value(const Json& data, const std::string& key);
+
+// Why a namespace has not the newest key; an empty reason: it has it.
+struct Delivered {
+    std::string reason = {};  // KeyMissing, Denied, Conflict, …
+    std::string message = {};
+};
+// The condition SecretPublished.
+Condition delivery_condition(const Resource& provider, const std::map<std::string, Delivered>& namespaces);
+// What the reason of the condition Ready, why a key is not seen, means for its Secret.
+std::string delivery_reason(std::string_view reason);
+
+}  // namespace keyshepherd::planner
