@@ -3,6 +3,8 @@
 
 #include "rollout_schedule.hpp"
 
+#include <keyshepherd/planner/rotation.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -19,6 +21,13 @@ struct ProviderMemory {
     std::map<std::string, std::int64_t> rolled;
     // By workload, the version that it could not be rolled for: it is told once.
     std::map<std::string, std::int64_t> refused;
+    // By namespace, the Secret there as it was left, right.
+    struct Published {
+        std::string resource_version;
+        planner::KeyVersion key;  // `created`: from when on whoever began has it
+        std::map<std::string, std::string> variables;
+    };
+    std::map<std::string, Published> published;
 };
 
 }  // namespace keyshepherd::controller

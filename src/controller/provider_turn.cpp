@@ -17,6 +17,7 @@
 namespace keyshepherd::controller {
 
 using planner::KeyPlace;
+using planner::KeyVersion;
 using planner::KeyView;
 using planner::Need;
 using planner::Truth;
@@ -27,6 +28,7 @@ namespace {
 
 // Who may not be patched is tried again only now and then: a person has to bind a role first.
 constexpr int refused_rounds = 10;
+constexpr milliseconds write_again = 3s;  // a Secret that the API server did not take
 // Rollouts wait while a key is tried.
 constexpr milliseconds probe_time = 5s;
 
@@ -51,6 +53,8 @@ Task<Again> ProviderTurn::reconcile() {
         co_await refuse_all("InvalidSpec", joined(entry_->faults));
         co_return std::nullopt;
     }
+    if (!planner::delivers(resource()))
+        if (const auto withdrawn = co_await withdraw({}); !withdrawn) co_return std::nullopt;
     const Key through = connection_of(resource());
     if (through.kind == nullptr) {
         runtime_.metrics.forget_key(key_.name, key_.ns);
@@ -58,9 +62,16 @@ Task<Again> ProviderTurn::reconcile() {
                          .reason = "Declared",
                          .message = "without spec.connectionRef the key is not watched",
                          .gone = {"keyVersion", "users", "stale", "skipped", "KeyValid"}};
-        tell_of_delivery(declared);
+        if (planner::delivers(resource()))
+            declared.others.push_back({.type = "SecretPublished",
+                                       .truth = Truth::no,
+                                       .reason = "NoConnection",
+                                       .message = "spec.delivery.secret takes spec.connectionRef: without it "
+                                                  "the operator sees no key"});
+        else
+            declared.gone.insert("SecretPublished");
         co_await report(std::move(declared));
-        co_return std::nullopt;
+        co_return deliver_again_ ? Again(write_again) : std::nullopt;
     }
     // Before any request: it is the operator's token that would read.
     if (const EntryPtr connection = runtime_.store.find(through);
@@ -78,6 +89,10 @@ Task<Again> ProviderTurn::reconcile() {
     places_ = planner::key_places(resource());
     if (const auto looked = co_await look(*reached); !looked)
         co_return co_await failed(reached->connection, looked.error());
+    // Before any rollout: whoever is rolled reads the Secret.
+    if (planner::delivers(resource()))
+        if (const auto delivered = co_await deliver(*reached); !delivered)
+            co_return co_await failed(reached->connection, delivered.error());
     runtime_.queue.forget(key_);
     const KeyView& own = views_.at(places_.back().path);
     if (own.version)
@@ -104,6 +119,7 @@ Task<Again> ProviderTurn::reconcile() {
     const ProviderMemory& memory = runtime_.providers[key_];
     if (const auto next = memory.schedule.next()) not_later_than(*next);
     if (probes()) not_later_than(memory.next_probe);
+    if (deliver_again_) again = std::min(again, write_again);
     co_return again;
 }
 
@@ -145,13 +161,23 @@ void ProviderTurn::sort_users() {
     users_ = skipped_ = 0;
     stale_.clear();
     std::set<std::string> ids;
+    const std::string secret = planner::delivered_secret(resource());
     for (const auto& [id, workload] : runtime_.workloads.all()) {
         if (!workload.providers.contains(key_.name) || !is_for(workload.ns)) continue;
         ++users_;
         const auto place = planner::place_of(places_, workload.ns, runtime_.namespaces.labels(workload.ns));
         if (!place || places_[*place].elsewhere) continue;
-        const auto& version = views_.at(places_[*place].path).version;
+        std::optional<KeyVersion> version = views_.at(places_[*place].path).version;
         if (!version) continue;
+        if (workload.secrets.contains(secret)) {
+            // What begins now reads what the Secret has now.
+            const auto published = memory.published.find(workload.ns);
+            if (published == memory.published.end() || published->second.key.version != version->version) {
+                stale_.emplace(id, Stale{workload, *version});
+                continue;
+            }
+            version->created = published->second.key.created;
+        }
         const auto rolled = memory.rolled.find(id);
         const Need needs = rolled != memory.rolled.end() && rolled->second == version->version
                                ? Need::none
@@ -267,19 +293,6 @@ Finding ProviderTurn::finding() const {
     return found;
 }
 
-void ProviderTurn::tell_of_delivery(Finding& found) const {
-    constexpr const char* type = "SecretPublished";
-    const auto delivery = resource().spec.find("delivery");
-    if (delivery != resource().spec.end() && delivery->value("secret", false))
-        found.others.push_back({.type = type,
-                                .truth = Truth::no,
-                                .reason = "NotSupported",
-                                .message = "this version publishes no Secret; use wiring envfile, exec or "
-                                           "file"});
-    else
-        found.gone.insert(type);
-}
-
 bool ProviderTurn::probes() const {
     const auto probe = resource().spec.find("keyProbe");
     return probe != resource().spec.end() && probe->value("enabled", false);
@@ -342,10 +355,16 @@ Task<void> ProviderTurn::refuse_all(std::string reason, std::string message) {
     outcome = "refused";
     runtime_.metrics.forget_key(key_.name, key_.ns);
     runtime_.providers.erase(key_);
-    co_await report({.ready = Truth::no,
-                     .reason = std::move(reason),
-                     .message = std::move(message),
-                     .gone = {"keyVersion", "users", "stale", "skipped", "KeyValid"}});
+    Finding refused{.ready = Truth::no,
+                    .reason = std::move(reason),
+                    .message = std::move(message),
+                    .gone = {"keyVersion", "users", "stale", "skipped", "KeyValid"}};
+    if (planner::delivers(resource()))
+        refused.others.push_back({.type = "SecretPublished",
+                                  .truth = Truth::no,
+                                  .reason = refused.reason,
+                                  .message = "what was published stays as it is"});
+    co_await report(std::move(refused));
 }
 
 }  // namespace keyshepherd::controller

@@ -38,6 +38,24 @@ bool SecretWatch::exists(const std::string& ns, const std::string& name) const {
     return known_.contains(kube::key(ns, name));
 }
 
+std::string SecretWatch::version(const std::string& ns, const std::string& name) const {
+    const auto at = known_.find(kube::key(ns, name));
+    return at == known_.end() ? std::string() : at->second;
+}
+
+std::set<std::string> SecretWatch::namespaces_with(const std::string& name) const {
+    std::set<std::string> all;
+    for (const auto& [key, version] : known_)
+        if (auto [ns, own] = kube::split_key(key); own == name) all.insert(std::move(ns));
+    return all;
+}
+
+void SecretWatch::release(const std::string& ns, const std::string& name, const Key& owner) {
+    const std::string key = kube::key(ns, name);
+    if (const auto at = of_.find(owner); at != of_.end()) at->second.erase(key);
+    if (const auto at = expected_.find(key); at != expected_.end()) at->second.erase(owner);
+}
+
 void SecretWatch::forget(const Key& owner) {
     const auto at = of_.find(owner);
     if (at == of_.end()) return;
@@ -73,7 +91,7 @@ void SecretWatch::applied(kube::Json object) {
     const kube::Metadata metadata = kube::metadata(object);
     kube::wipe(object);
     const std::string key = kube::key(metadata.ns, metadata.name);
-    known_.insert(key);
+    known_[key] = metadata.resource_version;
     changed(key, metadata.resource_version);
 }
 

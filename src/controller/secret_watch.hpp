@@ -5,6 +5,7 @@
 #include "store.hpp"
 
 #include <keyshepherd/kube/reflector.hpp>
+#include <keyshepherd/planner/delivery.hpp>
 #include <keyshepherd/telemetry/log.hpp>
 #include <keyshepherd/telemetry/operator_metrics.hpp>
 
@@ -19,8 +20,8 @@ namespace keyshepherd::controller {
 
 class SecretWatch final : public kube::Sink {
 public:
-    static constexpr const char* label = "app.kubernetes.io/managed-by";
-    static constexpr const char* label_value = "keyshepherd-operator";
+    static constexpr const char* label = planner::managed_label;
+    static constexpr const char* label_value = planner::managed_label_value;
     static constexpr const char* selector = "app.kubernetes.io/managed-by=keyshepherd-operator";
 
     SecretWatch(std::function<void(const Key&)> wake, telemetry::OperatorMetrics& metrics,
@@ -37,8 +38,14 @@ public:
     std::vector<Key> claimants(const std::string& ns, const std::string& name) const;
     // Whether there may be such a Secret.
     bool exists(const std::string& ns, const std::string& name) const;
-    void made(const std::string& ns, const std::string& name) { known_.insert(kube::key(ns, name)); }
+    // The version of one that the watch has told of; "": none is known.
+    std::string version(const std::string& ns, const std::string& name) const;
+    // Where one of that name is known.
+    std::set<std::string> namespaces_with(const std::string& name) const;
+    void made(const std::string& ns, const std::string& name) { known_.try_emplace(kube::key(ns, name)); }
     void unmade(const std::string& ns, const std::string& name) { known_.erase(kube::key(ns, name)); }
+    // It is nothing to `owner` any more.
+    void release(const std::string& ns, const std::string& name, const Key& owner);
     void forget(const Key& owner);
 
     bool synced() const { return synced_; }
@@ -61,7 +68,7 @@ private:
     };
     std::map<std::string, std::map<Key, Expected>> expected_;  // by "namespace/name" and owner
     std::map<Key, std::set<std::string>> of_;
-    std::set<std::string> known_;
+    std::map<std::string, std::string> known_;  // by "namespace/name": version
     bool synced_ = false;
 };
 

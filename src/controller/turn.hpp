@@ -3,6 +3,7 @@
 
 #include "runtime.hpp"
 
+#include <keyshepherd/planner/delivery.hpp>
 #include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/planner/plan.hpp>
 #include <keyshepherd/planner/rotation.hpp>
@@ -169,7 +170,19 @@ private:
     Task<result<void>> roll_due();
     Task<result<void>> roll(std::string id);
     Finding finding() const;
-    // That what delivery.secret asks for is not done.
+    // Of spec.delivery.secret, in provider_delivery.cpp: no Secret is where none is wanted, and every other
+    // has the newest key. An error is Vault's, or that we are told to stop.
+    Task<result<void>> deliver(const Way& way);
+    struct KeyData;
+    Task<result<void>> deliver_to(std::string ns, const planner::KeyPlace& place, const Way& way,
+                                  std::map<std::string, KeyData>& data);
+    Task<result<void>> read_data(const planner::KeyPlace& place, const Way& way, KeyData& into);
+    Task<result<void>> write_secret(std::string ns, planner::DeliveryStep step,
+                                    std::optional<planner::FoundSecret> found, const planner::KeyPlace& place,
+                                    planner::KeyVersion delivered, const Json& fields);
+    // Takes it away from all namespaces but those.
+    Task<result<void>> withdraw(std::set<std::string> but);
+    Task<result<void>> withdraw_from(std::string ns);
     void tell_of_delivery(Finding& found) const;
     bool probes() const;
     // Tries the key of the provider's own path, when it is time to.
@@ -186,6 +199,8 @@ private:
     std::map<std::string, Stale> stale_;             // that have to be rolled, by id
     std::int64_t users_ = 0;
     std::int64_t skipped_ = 0;
+    std::map<std::string, planner::Delivered> delivered_;  // by namespace
+    bool deliver_again_ = false;                           // the API server was in the way
 };
 
 }  // namespace keyshepherd::controller

@@ -734,7 +734,10 @@ constexpr std::array<Field, 4> key_probe = {{
 constexpr std::array<Field, 1> delivery = {{
     {.name = "secret",
      .type = boolean,
-     .doc = "Whether the operator publishes the key as a Secret, for the wiring secret.",
+     .doc =
+         "Whether the operator publishes the variables as a Secret, for the wiring secret: of an AIProvider "
+         "keyshepherd-<name> in its namespace, of a ClusterAIProvider keyshepherd-<name>.cluster wherever a "
+         "workload reads it. Takes connectionRef.",
      .fallback = "false"},
 }};
 constexpr Field provider_probe = {

@@ -43,7 +43,8 @@ rules:
   - apiGroups: [""]
     resources: [namespaces]
     verbs: [get, list, watch]
-  # What a VaultConnection logs in with; the Secrets with secret-ids. A Secret that is not ours is never written.
+  # What a VaultConnection logs in with; the Secrets with secret-ids and with keys of providers. A Secret that is not ours is
+  # never written.
   - apiGroups: [""]
     resources: [secrets]
     verbs: [get, list, watch, create, patch, delete]

@@ -1,6 +1,7 @@
 """What the operator does for providers, on a real API server and a real OpenBao: it sees a key's version, and rolls the
 workloads that began with another one. The workloads are injected by the real webhook."""
 
+import base64
 import http.server
 import json
 import os
@@ -223,7 +224,7 @@ def test_without_a_connection_it_is_only_declared(team, world):
     made["spec"]["delivery"] = {"secret": True}
     team.apply(made)
     assert team.wait_reason("AIProvider", "acme", "Declared")["status"] == "True"
-    assert team.condition("AIProvider", "acme", "SecretPublished")["reason"] == "NotSupported"
+    assert team.condition("AIProvider", "acme", "SecretPublished")["reason"] == "NoConnection"
     assert requests(world.bao, before, ("read",)) == []
 
 
@@ -486,3 +487,221 @@ def test_a_key_goes_to_no_other_host(team, world):
         assert other.seen == []
     finally:
         other.stop()
+
+
+# ---- the key as a Secret -------------------------------------------------------------------------------------------------
+
+
+def secret_of(cluster, ns, name="keyshepherd-acme"):
+    """The Secret, with its values in plain text; None: there is none."""
+    response = cluster.request("GET", f"/api/v1/namespaces/{ns}/secrets/{name}")
+    if response.status_code == 404:
+        return None
+    found = response.json()
+    found["data"] = {k: base64.b64decode(v).decode() for k, v in found.get("data", {}).items()}
+    return found
+
+
+def values_of(cluster, ns, name="keyshepherd-acme"):
+    return (secret_of(cluster, ns, name) or {}).get("data")
+
+
+def published(team, reason="Published", seconds=10, name="acme"):
+    def as_wanted():
+        condition = team.condition("AIProvider", name, "SecretPublished")
+        return condition if condition.get("reason") == reason else None
+    try:
+        return wait_until(as_wanted, seconds)
+    except TimeoutError:
+        raise TimeoutError(f"{reason}: {team.stored('AIProvider', name)['status']}\n{team.world.operator.log[-3000:]}") from None
+
+
+DELIVERED = {"delivery": {"secret": True}, "variables": [{"name": "ACME_API_KEY", "key": "api_key"}, {"name": "ACME_BASE_URL", "key": "base_url"}]}
+
+
+def test_a_key_is_published_as_a_secret_before_it_is_rolled(team, world):
+    team.write(api_key="sk-one", base_url="https://acme.example/v1")
+    time.sleep(1.1)
+    team.provide(**DELIVERED)
+    published(team)
+    made = secret_of(team.cluster, team.ns)
+    assert made["data"] == {"ACME_API_KEY": "sk-one", "ACME_BASE_URL": "https://acme.example/v1"}
+    assert made["type"] == "Opaque" and made["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "keyshepherd-operator"}
+    owner = made["metadata"]["ownerReferences"][0]
+    assert (owner["kind"], owner["uid"]) == ("AIProvider", team.stored("AIProvider", "acme")["metadata"]["uid"])
+    team.workload("web", wiring="secret")
+    pod = team.cluster.deployment(team.ns, "web")["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert [e for e in container["env"] if e["name"] == "ACME_API_KEY"] == [
+        {"name": "ACME_API_KEY", "valueFrom": {"secretKeyRef": {"name": "keyshepherd-acme", "key": "ACME_API_KEY"}}}]
+    assert "initContainers" not in pod and "volumes" not in pod
+    team.wait_status(users=1, stale=0, keyVersion=1)
+    # A steady state writes nothing, and does not even read the key.
+    before, version = len(world.bao.audit()), made["metadata"]["resourceVersion"]
+    time.sleep(3)
+    mine = {path for _, path in requests(world.bao, before, ("create", "read", "update", "delete", "list")) if team.ns in path}
+    assert mine == {f"ai-apis/metadata/{team.path}"}
+    assert secret_of(team.cluster, team.ns)["metadata"]["resourceVersion"] == version
+    # Whoever begins between the new version and the new Secret has the old key, too.
+    team.write(api_key="sk-two", base_url="https://acme.example/v1")
+    seen = []
+    while team.told("web") is None:
+        seen.append(values_of(team.cluster, team.ns)["ACME_API_KEY"])
+        assert len(seen) < 1000, team.status()
+    assert values_of(team.cluster, team.ns)["ACME_API_KEY"] == "sk-two" and seen[-1] == "sk-two"
+    assert team.told("web") == "2"
+    assert set(seen) <= {"sk-one", "sk-two"}
+    team.settled("web")
+    team.wait_status(users=1, stale=0, keyVersion=2)
+    # Off again: it goes, and only it.
+    team.provide()
+    wait_until(lambda: secret_of(team.cluster, team.ns) is None, 5)
+    wait_until(lambda: team.condition("AIProvider", "acme", "SecretPublished") == {}, 5)
+    stored = json.dumps([team.stored("AIProvider", "acme"), team.cluster.get(f"/apis/events.k8s.io/v1/namespaces/{team.ns}/events")])
+    assert "sk-" not in stored
+
+
+def test_no_workload_is_rolled_while_its_secret_has_the_old_key(team):
+    """Somebody's Secret has the name: the key cannot be published, so that a rollout would bring nothing."""
+    team.write(base_url="b")
+    time.sleep(1.1)
+    team.provide(**DELIVERED)
+    published(team)
+    team.workload("web", wiring="secret")
+    team.wait_status(users=1, stale=0, keyVersion=1)
+    time.sleep(1.1)
+    uid = secret_of(team.cluster, team.ns)["metadata"]["uid"]
+    foreign = {"metadata": {"ownerReferences": None, "annotations": {"keyshepherd.dev/provider-uid": None}}}
+    team.write(api_key="sk-new")  # without base_url
+    published(team, "KeyMissing")
+    assert "base_url" in team.condition("AIProvider", "acme", "SecretPublished")["message"]
+    time.sleep(SPREAD + 1)
+    assert team.told("web") is None and team.status()["stale"] == 1
+    assert secret_of(team.cluster, team.ns)["metadata"]["uid"] == uid
+    team.write(base_url="b")
+    published(team)
+    wait_until(lambda: team.told("web") == "3", SPREAD + 5)
+    team.cluster.core.patch_namespaced_secret("keyshepherd-acme", team.ns, foreign)
+    published(team, "Conflict")
+
+
+def test_a_secret_that_was_deleted_or_edited_is_mended_at_once(team):
+    team.write(api_key="sk-first", base_url="b")
+    time.sleep(1.1)
+    team.provide(**DELIVERED)
+    published(team)
+    team.workload("web", wiring="secret")
+    team.wait_status(users=1)
+    time.sleep(1.1)
+    team.write(api_key="sk-right", base_url="b")
+    wait_until(lambda: team.told("web") == "2", SPREAD + 5)
+    time.sleep(1.1)
+    team.workload("young", wiring="secret")
+    team.provide(resyncPeriod="10m", **DELIVERED)
+
+    def right():
+        found = secret_of(team.cluster, team.ns)
+        return found and found["data"] == {"ACME_API_KEY": "sk-right", "ACME_BASE_URL": "b"} and found["type"] == "Opaque" \
+            and found["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "keyshepherd-operator" \
+            and found["metadata"].get("ownerReferences") and "immutable" not in found \
+            and found["metadata"].get("annotations", {}).get("keyshepherd.dev/key-version") == "2"
+    core, name = team.cluster.core, "keyshepherd-acme"
+    core.delete_namespaced_secret(name, team.ns)
+    wait_until(right, 2, "deleted")
+    for edit in ({"stringData": {"ACME_API_KEY": "sk-wrong"}}, {"data": {"ACME_API_KEY": None}}, {"stringData": {"MORE": "x"}},
+                 {"metadata": {"labels": None}}, {"metadata": {"ownerReferences": None}},
+                 {"metadata": {"annotations": {"keyshepherd.dev/key-version": "9"}}}, {"immutable": True}):
+        core.patch_namespaced_secret(name, team.ns, edit)
+        wait_until(right, 2, edit)
+    wait_until(lambda: team.events("SecretRepaired"), 10)
+    assert "sk-" not in json.dumps(team.events("SecretRepaired"))
+    time.sleep(SPREAD)
+    assert team.told("young") is None and team.told("web") == "2", "the key is no other one"
+
+
+def test_a_secret_of_somebody_elses_is_never_written(team):
+    made = team.cluster.core.create_namespaced_secret(team.ns, {"metadata": {"name": "keyshepherd-acme", "labels": {
+        "app.kubernetes.io/managed-by": "keyshepherd-operator"}}, "stringData": {"ACME_API_KEY": "theirs"}})
+    team.write(base_url="b")
+    team.provide(**DELIVERED)
+    condition = published(team, "Conflict")
+    assert condition["status"] == "False" and f"Secret {team.ns}/keyshepherd-acme is somebody else's" in condition["message"]
+    team.provide()  # off
+    wait_until(lambda: team.condition("AIProvider", "acme", "SecretPublished") == {}, 5)
+    found = secret_of(team.cluster, team.ns)
+    assert found["metadata"]["resourceVersion"] == made.metadata.resource_version and found["data"] == {"ACME_API_KEY": "theirs"}
+    team.provide(**DELIVERED)
+    published(team, "Conflict")
+    team.cluster.core.delete_namespaced_secret("keyshepherd-acme", team.ns)
+    published(team, seconds=3)
+
+
+def test_another_operator_takes_the_secrets_over_as_they_are(team, world):
+    team.write(base_url="b")
+    team.provide(**DELIVERED)
+    published(team)
+    version = secret_of(team.cluster, team.ns)["metadata"]["resourceVersion"]
+    world.kill()
+    world.start()
+    assert team.write(api_key="sk-next", base_url="b") == 2
+    wait_until(lambda: values_of(team.cluster, team.ns)["ACME_API_KEY"] == "sk-next", 30)
+    assert secret_of(team.cluster, team.ns)["metadata"]["resourceVersion"] != version
+    world.kill()
+    team.provide()
+    world.start()
+    wait_until(lambda: secret_of(team.cluster, team.ns) is None, 30, "switched off while no operator ran")
+
+
+def test_a_cluster_provider_publishes_only_where_it_is_read(users, world):
+    dev, prod, other = users(), users(), users()
+    name = f"acme-{time.monotonic_ns()}"
+    secret = f"keyshepherd-{name}.cluster"
+    for stage in ("dev", "prod"):
+        dev.write(f"{name}/{stage}", api_key=f"sk-{stage}", base_url="b")
+    time.sleep(1.1)
+    world.cluster.core.patch_namespace(prod.ns, {"metadata": {"labels": {"env": "prod"}}})
+    made = {"apiVersion": rig.GROUP, "kind": "ClusterAIProvider", "metadata": {"name": name}, "spec": {
+        "path": f"ai-apis/data/{name}/dev", "resyncPeriod": "1s", "connectionRef": {"name": "main", "namespace": dev.ns},
+        "overrides": [{"namespaceSelector": {"matchLabels": {"env": "prod"}}, "path": f"ai-apis/data/{name}/prod"}]} | DELIVERED}
+
+    def condition():
+        found = world.cluster.get(f"{CLUSTER}/{name}").get("status", {}).get("conditions", [])
+        return next((c for c in found if c["type"] == "SecretPublished"), {})
+    try:
+        world.cluster.kubectl("apply", "--server-side", "-f", "-", input=made)
+        wait_until(lambda: "in no namespace" in condition().get("message", ""), 10)
+        for team in (dev, prod):
+            team.workload("web", inject=name, wiring="secret")
+        other.workload("web", inject=name, wiring="file")
+        wait_until(lambda: f"{secret} has the key in 2 namespaces" in condition()["message"], 10)
+        assert values_of(world.cluster, dev.ns, secret) == {"ACME_API_KEY": "sk-dev", "ACME_BASE_URL": "b"}
+        assert values_of(world.cluster, prod.ns, secret)["ACME_API_KEY"] == "sk-prod"
+        assert secret_of(world.cluster, other.ns, secret) is None
+        time.sleep(1.1)
+        dev.write(f"{name}/prod", api_key="sk-prod-2", base_url="b")
+        wait_until(lambda: prod.told("web", provider=name) == "2", 10)
+        assert values_of(world.cluster, prod.ns, secret)["ACME_API_KEY"] == "sk-prod-2"
+        prod.settled("web")
+        assert dev.replicasets("web") == 1
+        world.cluster.core.delete_namespaced_secret(secret, prod.ns)
+        wait_until(lambda: secret_of(world.cluster, prod.ns, secret), 2)
+        # A user that comes and goes.
+        other.workload("too", inject=name, wiring="secret")
+        wait_until(lambda: values_of(world.cluster, other.ns, secret) == {"ACME_API_KEY": "sk-dev", "ACME_BASE_URL": "b"}, 5)
+        world.cluster.kubectl("delete", "deployment", "too", "-n", other.ns)
+        wait_until(lambda: secret_of(world.cluster, other.ns, secret) is None, 5)
+        # A provider of the namespace's own takes the workload over, with a Secret of another name.
+        dev.write()
+        dev.provide(name, delivery={"secret": True})
+        wait_until(lambda: dev.told("web", provider=name) == "1", 10)
+        assert values_of(world.cluster, dev.ns, f"keyshepherd-{name}").keys() == {"ACME_API_KEY"}
+        read = {e["valueFrom"]["secretKeyRef"]["name"] for e in world.cluster.deployment(dev.ns, "web")["spec"]["template"]["spec"]
+                ["containers"][0]["env"] if "secretKeyRef" in e.get("valueFrom", {})}
+        assert read == {f"keyshepherd-{name}"}
+        wait_until(lambda: secret_of(world.cluster, dev.ns, secret) is None, 5)
+        assert values_of(world.cluster, prod.ns, secret)
+        world.cluster.kubectl("patch", "clusteraiprovider", name, "--type=merge", "-p", '{"spec":{"delivery":{"secret":false}}}')
+        wait_until(lambda: secret_of(world.cluster, prod.ns, secret) is None, 10)
+        assert secret_of(world.cluster, dev.ns, f"keyshepherd-{name}")
+    finally:
+        world.cluster.kubectl("delete", "clusteraiprovider", name, "--ignore-not-found")

@@ -1,0 +1,296 @@
+#include "turn.hpp"
+
+#include <keyshepherd/core/time.hpp>
+#include <keyshepherd/kube/client.hpp>
+#include <keyshepherd/kube/secret.hpp>
+#include <keyshepherd/net/wiped.hpp>
+#include <keyshepherd/reconcile/failpoint.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <ranges>
+#include <utility>
+
+namespace keyshepherd::controller {
+
+using planner::DeliveryStep;
+using planner::FoundSecret;
+using planner::KeyPlace;
+using planner::KeyView;
+
+// What Vault holds at one path: read once a turn, where a Secret needs it.
+struct ProviderTurn::KeyData {
+    Json fields;
+    planner::KeyVersion key;
+    planner::Delivered fault;  // why there is nothing to publish
+
+    KeyData() = default;
+    ~KeyData() { net::wipe(fields); }
+    KeyData(const KeyData&) = delete;
+    KeyData& operator=(const KeyData&) = delete;
+};
+
+namespace {
+
+// The values by variable, as a Secret has them.
+Json secret_data(const KeyPlace& place, const Json& fields) {
+    Json data = Json::object();
+    for (const auto& [variable, key] : place.variables) {
+        auto value = planner::carried_value(fields, key);
+        if (!value) continue;
+        data[variable] = kube::base64(*value);
+        net::wipe(*value);
+    }
+    return data;
+}
+
+bool has_values(const Json& secret, const KeyPlace& place, const Json& fields) {
+    Json wanted = secret_data(place, fields);
+    const auto data = secret.find("data");
+    const bool same = data != secret.end() && *data == wanted;
+    net::wipe(wanted);
+    return same;
+}
+
+}  // namespace
+
+Task<result<void>> ProviderTurn::deliver(const Way& way) {
+    const planner::Deliveries wanted =
+        planner::deliveries(resource(), places_, runtime_.workloads.all(),
+                            [this](const std::string& ns) { return runtime_.namespaces.labels(ns); });
+    std::set<std::string> kept = wanted.unsure;
+    for (const auto& [ns, place] : wanted.places) kept.insert(ns);
+    KEYSHEPHERD_CO_CHECK(co_await withdraw(std::move(kept)));
+    std::map<std::string, KeyData> data;
+    for (const auto& [ns, place] : wanted.places)
+        KEYSHEPHERD_CO_CHECK(co_await deliver_to(ns, places_[place], way, data));
+    co_return result<void>();
+}
+
+Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& place, const Way& way,
+                                            std::map<std::string, KeyData>& data) {
+    const std::string name = planner::delivered_secret(resource());
+    planner::Delivered& outcome_here = delivered_[ns];
+    const KeyView& view = views_.at(place.path);
+    if (!view.version) {
+        outcome_here = {planner::delivery_reason(view.reason), view.message};
+        co_return result<void>();
+    }
+    const auto as_left = [&](const std::string& version) {
+        const auto& published = runtime_.providers[key_].published;
+        const auto at = published.find(ns);
+        return at != published.end() && at->second.resource_version == version &&
+               at->second.key.version == view.version->version && at->second.variables == place.variables;
+    };
+    if (as_left(runtime_.secrets.version(ns, name))) co_return result<void>();
+
+    auto secret = co_await runtime_.kube.get({kube::secrets, ns, name}, runtime_.soon());
+    if (!secret && secret.error().code != Errc::not_found) {
+        if (secret.error().code == Errc::cancelled) co_return std::unexpected(secret.error());
+        outcome_here = {"NotRead", fmt::format("it cannot be read: {}", secret.error().message)};
+        deliver_again_ = true;
+        co_return result<void>();
+    }
+    std::optional<FoundSecret> found;
+    if (secret) found = planner::read_secret(*secret, resource());
+    runtime_.secrets.expect(ns, name, key_, found ? found->resource_version : "");
+    if (found && as_left(found->resource_version)) {
+        kube::wipe(*secret);
+        co_return result<void>();
+    }
+    if (found && !found->ours) {
+        kube::wipe(*secret);
+        runtime_.providers[key_].published.erase(ns);
+        outcome_here = {"Conflict", fmt::format("Secret {}/{} is somebody else's; remove it", ns, name)};
+        co_return result<void>();
+    }
+    const auto [read, fresh] = data.try_emplace(place.path);
+    if (fresh) {
+        const auto done = co_await read_data(place, way, read->second);
+        if (!done) {
+            if (secret) kube::wipe(*secret);
+            co_return done;
+        }
+    }
+    const KeyData& key = read->second;
+    outcome_here = key.fault;
+    for (const auto& [variable, field] : place.variables) {
+        if (!outcome_here.reason.empty()) break;
+        auto value = planner::carried_value(key.fields, field);
+        if (value)
+            net::wipe(*value);
+        else
+            outcome_here = {"KeyMissing",
+                            fmt::format("{}: the field {} is missing, or no text that a variable can carry",
+                                        place.path, field)};
+    }
+    const bool same = secret && outcome_here.reason.empty() && has_values(*secret, place, key.fields);
+    if (secret) kube::wipe(*secret);
+    if (!outcome_here.reason.empty()) co_return result<void>();
+
+    const DeliveryStep step = planner::next_step(found, key.key, same);
+    if (step == DeliveryStep::rest) {
+        runtime_.providers[key_].published[ns] = {found->resource_version, found->key, place.variables};
+        co_return result<void>();
+    }
+    // With other variables it is the provider that was changed.
+    const bool repaired = found && found->key.version == key.key.version &&
+                          std::ranges::equal(found->variables, place.variables | std::views::keys);
+    planner::KeyVersion delivered = key.key;
+    const auto& before = runtime_.providers[key_].published;
+    if (const auto at = before.find(ns); at != before.end() && at->second.key.version == delivered.version)
+        delivered.created = at->second.key.created;  // whatever became of the Secret since
+    else
+        delivered.created = planner::delivered_since(found, delivered, std::time(nullptr));
+    const auto written = co_await write_secret(ns, step, found, place, delivered, key.fields);
+    if (written) {
+        failpoint("published");
+        runtime_.log.info("published a key", {{"kind", key_.kind->name},
+                                              {"namespace", ns},
+                                              {"name", key_.name},
+                                              {"secret", name},
+                                              {"version", key.key.version}});
+        event(repaired ? kube::Event::Type::warning : kube::Event::Type::normal,
+              repaired ? "SecretRepaired" : "SecretPublished", "Publish",
+              fmt::format("Secret {}/{} {} version {} of the key", ns, name,
+                          repaired ? "was changed, and has again" : "has", key.key.version));
+        co_return result<void>();
+    }
+    if (written.error().code == Errc::cancelled) co_return written;
+    // What the API server says of a Secret that it finds invalid may tell of its values.
+    outcome_here = {"NotWritten",
+                    fmt::format("it cannot be written: {}", written.error().code == Errc::invalid
+                                                                ? "it is refused as invalid"
+                                                                : written.error().message)};
+    deliver_again_ = true;
+    co_return result<void>();
+}
+
+Task<result<void>> ProviderTurn::read_data(const KeyPlace& place, const Way& way, KeyData& into) {
+    KEYSHEPHERD_CO_TRY(const std::string encoded, vault::path({place.path}));
+    auto answer = co_await way.session->vault.read(encoded, runtime_.soon());
+    if (!answer) {
+        const Finding what = planner::finding_of(answer.error());
+        if (what.ready == planner::Truth::unknown || what.reason == "AuthFailed" ||
+            answer.error().code == Errc::cancelled)
+            co_return std::unexpected(answer.error());
+        into.fault = {planner::delivery_reason(what.reason), what.message};
+        co_return result<void>();
+    }
+    Json content = answer->value_or(Json::object());
+    const Json told = content.value("metadata", Json::object());
+    if (content.contains("data")) into.fields = std::move(content["data"]);
+    net::wipe(content);
+    if (*answer) net::wipe(**answer);
+    const auto version = told.is_object() ? told.find("version") : told.end();
+    if (!into.fields.is_object() || !told.is_object() || version == told.end() ||
+        !version->is_number_integer()) {
+        into.fault = {"KeyMissing", fmt::format("{}: no version of it is in Vault", place.path)};
+        co_return result<void>();
+    }
+    const auto created = told.find("created_time");
+    into.key = {
+        version->get<std::int64_t>(),
+        seconds_since_epoch(created != told.end() && created->is_string() ? created->get<std::string>()
+                                                                          : std::string())};
+    // It may be newer than what was looked at before: then the workloads are rolled for this one. Or older,
+    // from a node of Vault's that is behind: then they wait.
+    if (auto& looked = views_.at(place.path).version; into.key.version > looked->version) looked = into.key;
+    co_return result<void>();
+}
+
+// Over nothing but what was looked at: with its uid and version in the request, another one of that name is
+// never written.
+Task<result<void>> ProviderTurn::write_secret(std::string ns, DeliveryStep step,
+                                              std::optional<FoundSecret> found, const KeyPlace& place,
+                                              planner::KeyVersion delivered, const Json& fields) {
+    const std::string name = planner::delivered_secret(resource());
+    if (step == DeliveryStep::replace) {
+        KEYSHEPHERD_CO_CHECK(co_await runtime_.kube.remove({kube::secrets, ns, name}, {.uid = found->uid},
+                                                           kube::Propagation::background, runtime_.soon()));
+        runtime_.secrets.unmade(ns, name);
+    }
+    Json body;
+    body["metadata"] =
+        planner::secret_metadata(resource(), delivered, found ? found->other_owners : Json::array());
+    body["data"] = secret_data(place, fields);
+    result<Json> written;
+    if (step == DeliveryStep::write) {
+        body["metadata"]["uid"] = found->uid;
+        body["metadata"]["resourceVersion"] = found->resource_version;
+        for (const std::string& variable : found->variables)
+            if (!body["data"].contains(variable)) body["data"][variable] = nullptr;
+        written = co_await runtime_.kube.patch({kube::secrets, ns, name},
+                                               {.kind = kube::Patch::Kind::merge, .body = std::move(body)},
+                                               runtime_.soon());
+    } else {
+        body["apiVersion"] = "v1";
+        body["kind"] = "Secret";
+        body["type"] = "Opaque";
+        body["metadata"]["name"] = name;
+        written = co_await runtime_.kube.create(kube::secrets, ns, std::move(body), runtime_.soon());
+    }
+    if (!written) co_return std::unexpected(written.error());
+    const kube::Metadata metadata = kube::metadata(*written);
+    kube::wipe(*written);
+    outcome = "changed";
+    runtime_.secrets.made(ns, name);
+    runtime_.secrets.expect(ns, name, key_, metadata.resource_version);
+    runtime_.providers[key_].published[ns] = {metadata.resource_version, delivered, place.variables};
+    co_return result<void>();
+}
+
+Task<result<void>> ProviderTurn::withdraw(std::set<std::string> but) {
+    const std::string name = planner::delivered_secret(resource());
+    for (const std::string& ns : runtime_.secrets.namespaces_with(name)) {
+        if (but.contains(ns) || (key_.kind->namespaced && ns != key_.ns)) continue;
+        KEYSHEPHERD_CO_CHECK(co_await withdraw_from(ns));
+    }
+    co_return result<void>();
+}
+
+Task<result<void>> ProviderTurn::withdraw_from(std::string ns) {
+    const std::string name = planner::delivered_secret(resource());
+    auto secret = co_await runtime_.kube.get({kube::secrets, ns, name}, runtime_.soon());
+    result<void> gone;
+    if (secret) {
+        const FoundSecret found = planner::read_secret(*secret, resource());
+        kube::wipe(*secret);
+        if (!found.ours) co_return result<void>();
+        runtime_.secrets.release(ns, name, key_);
+        gone = co_await runtime_.kube.remove({kube::secrets, ns, name},
+                                             {.uid = found.uid, .resource_version = found.resource_version},
+                                             kube::Propagation::background, runtime_.soon());
+    } else if (secret.error().code != Errc::not_found) {
+        gone = std::unexpected(secret.error());
+    }
+    if (!gone && gone.error().code == Errc::cancelled) co_return gone;
+    if (!gone && gone.error().code != Errc::not_found) {
+        runtime_.log.warn("cannot remove a Secret", {{"kind", key_.kind->name},
+                                                     {"namespace", ns},
+                                                     {"name", key_.name},
+                                                     {"secret", name},
+                                                     {"error", gone.error().message}});
+        deliver_again_ = true;
+        co_return result<void>();
+    }
+    runtime_.secrets.unmade(ns, name);
+    runtime_.providers[key_].published.erase(ns);
+    if (secret) {
+        outcome = "changed";
+        event(kube::Event::Type::normal, "SecretRemoved", "Remove",
+              fmt::format("Secret {}/{}: nobody is to read it any more", ns, name));
+    }
+    co_return result<void>();
+}
+
+void ProviderTurn::tell_of_delivery(Finding& found) const {
+    if (planner::delivers(resource()))
+        found.others.push_back(planner::delivery_condition(resource(), delivered_));
+    else
+        found.gone.insert("SecretPublished");
+}
+
+}  // namespace keyshepherd::controller
