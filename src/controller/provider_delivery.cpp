@@ -100,7 +100,7 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
         kube::wipe(*secret);
         co_return result<void>();
     }
-    if (found && !found->ours) {
+    if (planner::next_step(found, *view.version, false) == DeliveryStep::refuse) {
         kube::wipe(*secret);
         runtime_.providers[key_].published.erase(ns);
         outcome_here = {"Conflict", fmt::format("Secret {}/{} is somebody else's; remove it", ns, name)};
