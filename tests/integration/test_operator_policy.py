@@ -191,7 +191,8 @@ def test_providers_alone_and_what_is_wrong_with_them(run):
 
 class Providers:
     """Two connections of a team, each with a login under the policy that is printed for it, and an operator with providers:
-    one of the cluster with overrides, whose key is tried, one of the namespace, and one on the second connection."""
+    one of the cluster with overrides, whose key is tried, one of the namespace that has its key published, and one on the second
+    connection."""
 
     def __init__(self, run, cluster, bao, models):
         self.run, self.cluster, self.bao, self.models = run, cluster, bao, models
@@ -207,7 +208,7 @@ class Providers:
         self.providers = [
             provider(f"{self.ns}-acme", self.path("acme"), "ClusterAIProvider", ref=main, overrides=stages,
                      keyProbe={"enabled": True, "interval": "1s"}),
-            provider("own", self.path("own"), ns=self.ns, ref=main),
+            provider("own", self.path("own"), ns=self.ns, ref=main, delivery={"secret": True}),
             provider("other", self.path("other"), ns=self.ns, ref=second),
             provider("declared", self.path("declared"), ns=self.ns)]
         done = run("plan", [*self.connections, *self.providers], "--policy-for-operator")
@@ -248,17 +249,18 @@ class Providers:
         return self.cluster.get(f"/apis/{rig.GROUP}/{path}").get("status", {})
 
     def state(self):
-        """For each provider the version and the reason of Ready, for `acme` that of KeyValid too."""
+        """For each provider the version and the reason of Ready, for `acme` that of KeyValid too, for `own` of SecretPublished."""
         found = {}
         for made in self.providers:
             name = made["metadata"]["name"]
             status = self.status(name)
             reasons = {c["type"]: c["reason"] for c in status.get("conditions", [])}
-            found[name.removeprefix(f"{self.ns}-")] = (status.get("keyVersion"), reasons.get("Ready"), reasons.get("KeyValid"))
+            found[name.removeprefix(f"{self.ns}-")] = (status.get("keyVersion"), reasons.get("Ready"),
+                                                        reasons.get("KeyValid") or reasons.get("SecretPublished"))
         return found
 
     def wait(self, version, **different):
-        wanted = {"acme": (version, "KeySeen", "KeyAccepted"), "own": (version, "KeySeen", None),
+        wanted = {"acme": (version, "KeySeen", "KeyAccepted"), "own": (version, "KeySeen", "Published"),
                   "other": (version, "KeySeen", None), "declared": (None, "Declared", None)} | different
         try:
             wait_until(lambda: self.state() == wanted, 20, every=0.2)
@@ -275,7 +277,7 @@ class Providers:
 
 
 def test_the_operator_does_providers_work_under_exactly_the_printed_policy(run, cluster, bao, certificates, tmp_path):
-    """Versions seen, a new one too, and a key tried; nothing is denied, and nothing of the policies is left unused. Then each
+    """Versions seen, a new one too, a key tried and one published; nothing is denied, and nothing of the policies is left unused. Then each
     capability is taken out alone: the status tells of it every time."""
     rig.install_operator(cluster)
     models = Models(certificates)
@@ -298,28 +300,32 @@ def test_the_operator_does_providers_work_under_exactly_the_printed_policy(run, 
         used = {(c, e["request"]["path"], e["request"]["operation"]) for c, e in asked}
         assert used == {(c, path, capability) for c, rules in providers.rules.items() for path, allowed in rules.items()
                         for capability in allowed}
-        assert {path for _, path, _ in used if path.startswith("ai-apis/data/")} == {providers.path("acme")}
+        assert {path for _, path, _ in used if path.startswith("ai-apis/data/")} == {providers.path("acme"), providers.path("own")}
         print(f"{len(asked)} requests under {sum(map(len, providers.rules.values()))} paths, none denied, none unused")
 
         operator._start()
-        taken = 0
+        taken, published = 0, {}
         for connection, rules in providers.rules.items():
             for path in rules:
                 if not path.startswith("ai-apis/"):
                     continue  # of every login, as with the other kinds
                 providers.allow(connection, {p: a for p, a in rules.items() if p != path})
                 name = path.rpartition("/")[2]
-                without = {"own": {"own": (None, "PermissionDenied", None)}, "other": {"other": (None, "PermissionDenied", None)},
+                if path == providers.path("own"):
+                    providers.write("own")  # only a new version is read again
+                    published = {"own": (3, "KeySeen", "Published")}
+                without = {"own": {"own": (3, "KeySeen", "Denied") if "/data/" in path else
+                                   (None, "PermissionDenied", "Denied")}, "other": {"other": (None, "PermissionDenied", None)},
                            # The override's version is missed, the provider's own is there.
                            "prod": {"acme": (2, "PermissionDenied", "KeyAccepted")},
                            "acme": {"acme": (2, "KeySeen", "PermissionDenied") if "/data/" in path else
                                     (None, "PermissionDenied", "NoKey")}}[name]
-                providers.wait(2, **without)
+                providers.wait(2, **published | without)
                 providers.allow(connection, rules)
-                providers.wait(2)
+                providers.wait(2, **published)
                 taken += 1
         print(f"{taken} capabilities taken out, each of them missed")
-        assert taken == 5
+        assert taken == 6
         assert operator.stop() == 0
         check_no_secret(operator, bao)
         assert models.key not in operator.log
