@@ -1,4 +1,5 @@
-// Watches the labels of Namespaces, which a provider's overrides select by.
+// Watches Namespaces: their labels, which a provider's overrides select by, and whether they are being
+// deleted.
 #pragma once
 
 #include <keyshepherd/inject/namespaces.hpp>
@@ -15,9 +16,13 @@ namespace keyshepherd::controller {
 // For one thread.
 class NamespaceWatch final : public kube::Sink {
 public:
-    // `changed` is called when the labels of some namespace are others.
-    NamespaceWatch(std::function<void()> changed, telemetry::OperatorMetrics& metrics, telemetry::Log& log)
-        : changed_(std::move(changed)), metrics_(metrics), log_(log) {}
+    // Of a namespace its deletion time, "" when it is not being deleted, or is gone.
+    using Leaves = std::function<void(const std::string& ns, const std::string& deletion_time)>;
+
+    // `changed` is called when the labels of some namespace are others, `leaves` whenever one is told of.
+    NamespaceWatch(std::function<void()> changed, Leaves leaves, telemetry::OperatorMetrics& metrics,
+                   telemetry::Log& log)
+        : changed_(std::move(changed)), leaves_(std::move(leaves)), metrics_(metrics), log_(log) {}
 
     static kube::Resource resource() { return {"", "v1", "namespaces", false}; }
 
@@ -32,6 +37,7 @@ public:
 
 private:
     std::function<void()> changed_;
+    Leaves leaves_;
     telemetry::OperatorMetrics& metrics_;
     telemetry::Log& log_;
     inject::Namespaces known_;

@@ -49,7 +49,16 @@ Runtime::Runtime(boost::asio::io_context& context_, const Options& options_, tel
           options.default_provider,
           [this](const std::string& ns, const std::string& provider) { users_changed(ns, provider); },
           metrics, log),
-      namespaces([this] { labels_changed(); }, metrics, log),
+      namespaces([this] { labels_changed(); },
+                 [this](const std::string& ns, const std::string& deletion_time) {
+                     // The namespace controller first looks after 5 s, and again only 5 s later when
+                     // something is left then.
+                     for (const Key& key : store.namespace_leaves(ns, deletion_time)) {
+                         wake(key);
+                         for (const Key& dependent : store.dependents(key)) wake(dependent);
+                     }
+                 },
+                 metrics, log),
       changed(context.get_executor()),
       held_(context.get_executor()) {}
 
@@ -207,6 +216,8 @@ Task<bool> Runtime::remove_finalizer(Key key, EntryPtr entry) {
     const EntryPtr latest = store.find(key);
     if (patched && latest != nullptr && latest->resource.uid == entry->resource.uid) {
         store.put(make_entry(*patched));
+        // One that stays until its namespace goes is in nobody's way any more.
+        if (kube::metadata(*patched).deletion_timestamp.empty()) wake(connection_of(entry->resource));
         co_return true;
     }
     co_return taken(key, patched);

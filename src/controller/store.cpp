@@ -117,6 +117,13 @@ void Store::forget(const Key& key, const Kept& kept) {
 }
 
 bool Store::put(EntryPtr entry) {
+    if (const auto leaving = leaving_.find(entry->resource.ns);
+        leaving != leaving_.end() && entry->resource.deletion_time.empty()) {
+        auto leaves = std::make_shared<Entry>(*entry);
+        leaves->resource.deletion_time = leaving->second;
+        leaves->trigger += " with its namespace";
+        entry = std::move(leaves);
+    }
     const resources::Resource& resource = entry->resource;
     const Key key = key_of(*entry);
     Kept& held = entries_[key];
@@ -145,6 +152,22 @@ bool Store::put(EntryPtr entry) {
     }
     held = std::move(kept);
     return asks;
+}
+
+std::vector<Key> Store::namespace_leaves(const std::string& ns, const std::string& deletion_time) {
+    if (deletion_time.empty()) {
+        leaving_.erase(ns);
+        return {};
+    }
+    if (!leaving_.insert_or_assign(ns, deletion_time).second) return {};
+    std::vector<Key> leaving;
+    for (const Key& key : keys()) {
+        if (key.ns != ns) continue;
+        auto entry = std::make_shared<Entry>(*find(key));
+        entry->trigger = entries_.at(key).trigger;
+        if (put(std::move(entry))) leaving.push_back(key);
+    }
+    return leaving;
 }
 
 bool Store::is_old_news(const Key& key, const Json& object) const {

@@ -50,6 +50,9 @@ public:
     // True when `entry` asks for a reconcile that the one before did not.
     bool put(EntryPtr entry);
     void erase(const Key& key);
+    // With a namespace that is being deleted, since `deletion_time` (RFC 3339), everything in it is; "": it
+    // is not. Gives those whose state is another by that.
+    std::vector<Key> namespace_leaves(const std::string& ns, const std::string& deletion_time);
     // Whether what is held is this state of the object or a later one: a patch's answer overtakes the watch.
     bool is_old_news(const Key& key, const Json& object) const;
 
@@ -77,6 +80,7 @@ private:
     std::map<Key, Kept> entries_;
     std::map<Key, std::set<Key>> dependents_;
     std::map<std::string, std::set<Key>> claims_;  // by path in Vault
+    std::map<std::string, std::string> leaving_;   // namespaces: deletion time
 };
 
 }  // namespace keyshepherd::controller

@@ -349,7 +349,8 @@ def test_a_namespace_goes_with_everything_in_it(team, bao, installed):
     left = [p for p in bao.root.sys.list_policies()["data"]["policies"] if p.startswith(team.ns)]
     left += [r for r in (bao.root.auth.approle.list_roles()["data"]["keys"]) if r.startswith(team.ns)]
     assert left == []
-    assert gone[team.ns] < gone[floor] + 4
+    # The operator does not wait for the first look, which then finds nothing that has a finalizer.
+    assert gone[team.ns] < 10, gone
 
 
 def test_one_denied_path_takes_nothing_else_down(installed, bao, operator):

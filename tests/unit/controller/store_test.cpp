@@ -137,5 +137,34 @@ TEST(AllowedAddresses, AStarStandsForPartOfAName) {
     EXPECT_FALSE(allows("", "https://vault:8200"));
 }
 
+TEST(Store, EverythingGoesWithItsNamespace) {
+    Store store;
+    store.put(make_entry(policy("one", "a", 1)));
+    Json elsewhere = policy("one", "b", 1);
+    elsewhere["metadata"]["namespace"] = "other";
+    store.put(make_entry(elsewhere));
+    const Key key = key_of(*make_entry(policy("one", "a", 1)));
+    EXPECT_EQ(store.namespace_leaves("ns", "2026-11-24T11:00:00Z"), std::vector{key});
+    EXPECT_EQ(store.find(key)->resource.deletion_time, "2026-11-24T11:00:00Z");
+    EXPECT_EQ(store.find(key_of(*make_entry(elsewhere)))->resource.deletion_time, "");
+    EXPECT_TRUE(store.namespace_leaves("ns", "2026-11-24T11:00:00Z").empty()) << "that is known";
+    // What is told of it meanwhile says nothing of its namespace; what comes into it leaves with it.
+    EXPECT_FALSE(store.put(make_entry(policy("one", "a", 2))));
+    EXPECT_EQ(store.find(key)->resource.deletion_time, "2026-11-24T11:00:00Z");
+    EXPECT_TRUE(store.put(make_entry(policy("two", "c", 3))));
+    EXPECT_EQ(store.find(key_of(*make_entry(policy("two", "c", 3))))->resource.deletion_time,
+              "2026-11-24T11:00:00Z");
+    // Its own deletion is a later one.
+    Json deleted = policy("one", "a", 4);
+    deleted["metadata"]["deletionTimestamp"] = "2026-11-24T11:00:05Z";
+    EXPECT_TRUE(store.put(make_entry(deleted)));
+    EXPECT_EQ(store.find(key)->resource.deletion_time, "2026-11-24T11:00:05Z");
+    // A namespace of the same name is another one.
+    store.erase(key);
+    store.namespace_leaves("ns", "");
+    store.put(make_entry(policy("one", "a", 5)));
+    EXPECT_EQ(store.find(key)->resource.deletion_time, "");
+}
+
 }  // namespace
 }  // namespace keyshepherd::controller
