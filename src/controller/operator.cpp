@@ -111,6 +111,7 @@ private:
 
     bool synced() const {
         return runtime_.secrets.synced() &&
+               (!options_.watch_namespace.empty() || runtime_.namespaces.synced()) &&
                std::ranges::all_of(sinks_, [](const KindSink& sink) { return sink.synced; });
     }
 

@@ -49,16 +49,20 @@ Runtime::Runtime(boost::asio::io_context& context_, const Options& options_, tel
           options.default_provider,
           [this](const std::string& ns, const std::string& provider) { users_changed(ns, provider); },
           metrics, log),
-      namespaces([this] { labels_changed(); },
-                 [this](const std::string& ns, const std::string& deletion_time) {
-                     // The namespace controller first looks after 5 s, and again only 5 s later when
-                     // something is left then.
-                     for (const Key& key : store.namespace_leaves(ns, deletion_time)) {
-                         wake(key);
-                         for (const Key& dependent : store.dependents(key)) wake(dependent);
-                     }
-                 },
-                 metrics, log),
+      namespaces(
+          [this] {
+              labels_changed();
+              changed.notify_all();
+          },
+          [this](const std::string& ns, const std::string& deletion_time) {
+              // The namespace controller first looks after 5 s, and again only 5 s later when
+              // something is left then.
+              for (const Key& key : store.namespace_leaves(ns, deletion_time)) {
+                  wake(key);
+                  for (const Key& dependent : store.dependents(key)) wake(dependent);
+              }
+          },
+          metrics, log),
       changed(context.get_executor()),
       held_(context.get_executor()) {}
 
@@ -215,7 +219,8 @@ Task<bool> Runtime::remove_finalizer(Key key, EntryPtr entry) {
     // same: a turn that is due already must not do everything again.
     const EntryPtr latest = store.find(key);
     if (patched && latest != nullptr && latest->resource.uid == entry->resource.uid) {
-        store.put(make_entry(*patched));
+        // Somebody's change may be in it that the watch has not told of, and will not: it is old news then.
+        if (store.put(make_entry(*patched))) wake(key);
         // One that stays until its namespace goes is in nobody's way any more.
         if (kube::metadata(*patched).deletion_timestamp.empty()) wake(connection_of(entry->resource));
         co_return true;
@@ -232,7 +237,9 @@ bool Runtime::taken(const Key& key, const result<Json>& patched) {
                                                         {"error", patched.error().message}});
         return false;
     }
-    if (store.contains(key) && !store.is_old_news(key, *patched)) store.put(make_entry(*patched));
+    // Somebody's change may be in it that the watch has not told of, and will not: it is old news then.
+    if (store.contains(key) && !store.is_old_news(key, *patched) && store.put(make_entry(*patched)))
+        wake(key);
     return true;
 }
 

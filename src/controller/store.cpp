@@ -118,7 +118,8 @@ void Store::forget(const Key& key, const Kept& kept) {
 
 bool Store::put(EntryPtr entry) {
     if (const auto leaving = leaving_.find(entry->resource.ns);
-        leaving != leaving_.end() && entry->resource.deletion_time.empty()) {
+        leaving != leaving_.end() && entry->resource.deletion_time.empty() &&
+        entry->resource.created_at <= leaving->second) {  // a later one is in another namespace of that name
         auto leaves = std::make_shared<Entry>(*entry);
         leaves->resource.deletion_time = leaving->second;
         leaves->trigger += " with its namespace";

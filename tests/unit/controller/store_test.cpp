@@ -154,6 +154,10 @@ TEST(Store, EverythingGoesWithItsNamespace) {
     EXPECT_TRUE(store.put(make_entry(policy("two", "c", 3))));
     EXPECT_EQ(store.find(key_of(*make_entry(policy("two", "c", 3))))->resource.deletion_time,
               "2026-11-24T11:00:00Z");
+    // Made after that, it is in another namespace of that name, which the watch has not told of yet.
+    Json later = policy("later", "d", 3, "2026-11-24T11:00:01Z");
+    store.put(make_entry(later));
+    EXPECT_EQ(store.find(key_of(*make_entry(later)))->resource.deletion_time, "");
     // Its own deletion is a later one.
     Json deleted = policy("one", "a", 4);
     deleted["metadata"]["deletionTimestamp"] = "2026-11-24T11:00:05Z";
