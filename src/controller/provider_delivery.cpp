@@ -78,11 +78,15 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
         outcome_here = {planner::delivery_reason(view.reason), view.message};
         co_return result<void>();
     }
+    const auto source_of = [&, connection = connection_of(resource())](const planner::KeyVersion& key) {
+        return planner::key_source(kube::key(connection.ns, connection.name), place.path, key);
+    };
     const auto as_left = [&](const std::string& version) {
         const auto& published = runtime_.providers[key_].published;
         const auto at = published.find(ns);
         return at != published.end() && at->second.resource_version == version &&
-               at->second.key.version == view.version->version && at->second.variables == place.variables;
+               at->second.key.version == view.version->version &&
+               at->second.source == source_of(*view.version) && at->second.variables == place.variables;
     };
     if (as_left(runtime_.secrets.version(ns, name))) co_return result<void>();
 
@@ -100,7 +104,7 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
         kube::wipe(*secret);
         co_return result<void>();
     }
-    if (planner::next_step(found, *view.version, false) == DeliveryStep::refuse) {
+    if (planner::next_step(found, *view.version, source_of(*view.version), false) == DeliveryStep::refuse) {
         kube::wipe(*secret);
         runtime_.providers[key_].published.erase(ns);
         outcome_here = {"Conflict", fmt::format("Secret {}/{} is somebody else's; remove it", ns, name)};
@@ -116,6 +120,13 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
     }
     const KeyData& key = read->second;
     outcome_here = key.fault;
+    if (outcome_here.reason.empty() && key.key.version < view.version->version) {
+        outcome_here = {"NotRead",
+                        fmt::format("{}: version {} is told of, and {} is given: one of Vault's nodes "
+                                    "is behind",
+                                    place.path, view.version->version, key.key.version)};
+        deliver_again_ = true;
+    }
     for (const auto& [variable, field] : place.variables) {
         if (!outcome_here.reason.empty()) break;
         auto value = planner::carried_value(key.fields, field);
@@ -130,21 +141,26 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
     if (secret) kube::wipe(*secret);
     if (!outcome_here.reason.empty()) co_return result<void>();
 
-    const DeliveryStep step = planner::next_step(found, key.key, same);
+    const std::string source = source_of(key.key);
+    const DeliveryStep step = planner::next_step(found, key.key, source, same);
     if (step == DeliveryStep::rest) {
-        runtime_.providers[key_].published[ns] = {found->resource_version, found->key, place.variables};
+        runtime_.providers[key_].published[ns] = {found->resource_version, found->key, source,
+                                                  place.variables};
         co_return result<void>();
     }
     // With other variables it is the provider that was changed.
-    const bool repaired = found && found->key.version == key.key.version &&
+    const bool repaired = found && found->key.version == key.key.version && found->source == source &&
                           std::ranges::equal(found->variables, place.variables | std::views::keys);
     planner::KeyVersion delivered = key.key;
     const auto& before = runtime_.providers[key_].published;
-    if (const auto at = before.find(ns); at != before.end() && at->second.key.version == delivered.version)
+    const std::int64_t now = std::time(nullptr);
+    if (const auto at = before.find(ns); at == before.end())
+        delivered.created = planner::delivered_since(found, delivered, source, now);
+    else if (at->second.key.version == delivered.version && at->second.source == source)
         delivered.created = at->second.key.created;  // whatever became of the Secret since
     else
-        delivered.created = planner::delivered_since(found, delivered, std::time(nullptr));
-    const auto written = co_await write_secret(ns, step, found, place, delivered, key.fields);
+        delivered.created = now;  // also where somebody has deleted the one with the key before
+    const auto written = co_await write_secret(ns, step, found, place, delivered, source, key.fields);
     if (written) {
         failpoint("published");
         runtime_.log.info("published a key", {{"kind", key_.kind->name},
@@ -164,7 +180,9 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
                     fmt::format("it cannot be written: {}", written.error().code == Errc::invalid
                                                                 ? "it is refused as invalid"
                                                                 : written.error().message)};
-    deliver_again_ = true;
+    // What is refused stays so until a person, or the end of the namespace, changes that.
+    if (written.error().code != Errc::forbidden && written.error().code != Errc::invalid)
+        deliver_again_ = true;
     co_return result<void>();
 }
 
@@ -205,7 +223,8 @@ Task<result<void>> ProviderTurn::read_data(const KeyPlace& place, const Way& way
 // never written.
 Task<result<void>> ProviderTurn::write_secret(std::string ns, DeliveryStep step,
                                               std::optional<FoundSecret> found, const KeyPlace& place,
-                                              planner::KeyVersion delivered, const Json& fields) {
+                                              planner::KeyVersion delivered, std::string source,
+                                              const Json& fields) {
     const std::string name = planner::delivered_secret(resource());
     if (step == DeliveryStep::replace) {
         KEYSHEPHERD_CO_CHECK(co_await runtime_.kube.remove({kube::secrets, ns, name}, {.uid = found->uid},
@@ -214,7 +233,7 @@ Task<result<void>> ProviderTurn::write_secret(std::string ns, DeliveryStep step,
     }
     Json body;
     body["metadata"] =
-        planner::secret_metadata(resource(), delivered, found ? found->other_owners : Json::array());
+        planner::secret_metadata(resource(), delivered, source, found ? found->other_owners : Json::array());
     body["data"] = secret_data(place, fields);
     result<Json> written;
     if (step == DeliveryStep::write) {
@@ -238,16 +257,20 @@ Task<result<void>> ProviderTurn::write_secret(std::string ns, DeliveryStep step,
     outcome = "changed";
     runtime_.secrets.made(ns, name);
     runtime_.secrets.expect(ns, name, key_, metadata.resource_version);
-    runtime_.providers[key_].published[ns] = {metadata.resource_version, delivered, place.variables};
+    runtime_.providers[key_].published[ns] = {metadata.resource_version, delivered, std::move(source),
+                                              place.variables};
     co_return result<void>();
 }
 
 Task<result<void>> ProviderTurn::withdraw(std::set<std::string> but) {
     const std::string name = planner::delivered_secret(resource());
-    for (const std::string& ns : runtime_.secrets.namespaces_with(name)) {
-        if (but.contains(ns) || (key_.kind->namespaced && ns != key_.ns)) continue;
-        KEYSHEPHERD_CO_CHECK(co_await withdraw_from(ns));
+    if (key_.kind->namespaced) {
+        if (!but.contains(key_.ns) && runtime_.secrets.exists(key_.ns, name))
+            KEYSHEPHERD_CO_CHECK(co_await withdraw_from(key_.ns));
+        co_return result<void>();
     }
+    for (const std::string& ns : runtime_.secrets.namespaces_with(name))
+        if (!but.contains(ns)) KEYSHEPHERD_CO_CHECK(co_await withdraw_from(ns));
     co_return result<void>();
 }
 
@@ -259,7 +282,6 @@ Task<result<void>> ProviderTurn::withdraw_from(std::string ns) {
         const FoundSecret found = planner::read_secret(*secret, resource());
         kube::wipe(*secret);
         if (!found.ours) co_return result<void>();
-        runtime_.secrets.release(ns, name, key_);
         gone = co_await runtime_.kube.remove({kube::secrets, ns, name},
                                              {.uid = found.uid, .resource_version = found.resource_version},
                                              kube::Propagation::background, runtime_.soon());
@@ -276,6 +298,7 @@ Task<result<void>> ProviderTurn::withdraw_from(std::string ns) {
         deliver_again_ = true;
         co_return result<void>();
     }
+    runtime_.secrets.release(ns, name, key_);
     runtime_.secrets.unmade(ns, name);
     runtime_.providers[key_].published.erase(ns);
     if (secret) {

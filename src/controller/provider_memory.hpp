@@ -25,6 +25,7 @@ struct ProviderMemory {
     struct Published {
         std::string resource_version;
         planner::KeyVersion key;  // `created`: from when on whoever began has it
+        std::string source;
         std::map<std::string, std::string> variables;
     };
     std::map<std::string, Published> published;

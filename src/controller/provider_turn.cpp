@@ -28,7 +28,6 @@ namespace {
 
 // Who may not be patched is tried again only now and then: a person has to bind a role first.
 constexpr int refused_rounds = 10;
-constexpr milliseconds write_again = 3s;  // a Secret that the API server did not take
 // Rollouts wait while a key is tried.
 constexpr milliseconds probe_time = 5s;
 
@@ -71,7 +70,7 @@ Task<Again> ProviderTurn::reconcile() {
         else
             declared.gone.insert("SecretPublished");
         co_await report(std::move(declared));
-        co_return deliver_again_ ? Again(write_again) : std::nullopt;
+        co_return deliver_again_ ? Again(runtime_.retry_in(key_)) : std::nullopt;
     }
     // Before any request: it is the operator's token that would read.
     if (const EntryPtr connection = runtime_.store.find(through);
@@ -79,10 +78,13 @@ Task<Again> ProviderTurn::reconcile() {
         if (const auto judgement = planner::judge(resource(), connection->resource, {});
             !judgement.faults.empty()) {
             co_await refuse_all("NotGranted", joined(judgement.faults));
-            co_return std::nullopt;  // the connection's next state wakes us
+            // The connection's next state wakes us.
+            co_return deliver_again_ ? Again(runtime_.retry_in(key_)) : std::nullopt;
         }
     const auto reached = co_await way(through);
-    if (!reached) co_return reached.error().again;
+    if (!reached)
+        co_return reached.error().again || !deliver_again_ ? reached.error().again
+                                                           : Again(runtime_.retry_in(key_));
     if (!runtime_.workloads.synced() || (!key_.kind->namespaced && !runtime_.namespaces.synced()))
         co_return 500ms;
 
@@ -93,7 +95,7 @@ Task<Again> ProviderTurn::reconcile() {
     if (planner::delivers(resource()))
         if (const auto delivered = co_await deliver(*reached); !delivered)
             co_return co_await failed(reached->connection, delivered.error());
-    runtime_.queue.forget(key_);
+    if (!deliver_again_) runtime_.queue.forget(key_);
     const KeyView& own = views_.at(places_.back().path);
     if (own.version)
         runtime_.metrics.key_version(key_.name, key_.ns, own.version->version);
@@ -119,7 +121,7 @@ Task<Again> ProviderTurn::reconcile() {
     const ProviderMemory& memory = runtime_.providers[key_];
     if (const auto next = memory.schedule.next()) not_later_than(*next);
     if (probes()) not_later_than(memory.next_probe);
-    if (deliver_again_) again = std::min(again, write_again);
+    if (deliver_again_) again = std::min(again, runtime_.retry_in(key_));
     co_return again;
 }
 

@@ -179,7 +179,7 @@ private:
     Task<result<void>> read_data(const planner::KeyPlace& place, const Way& way, KeyData& into);
     Task<result<void>> write_secret(std::string ns, planner::DeliveryStep step,
                                     std::optional<planner::FoundSecret> found, const planner::KeyPlace& place,
-                                    planner::KeyVersion delivered, const Json& fields);
+                                    planner::KeyVersion delivered, std::string source, const Json& fields);
     // Takes it away from all namespaces but those.
     Task<result<void>> withdraw(std::set<std::string> but);
     Task<result<void>> withdraw_from(std::string ns);

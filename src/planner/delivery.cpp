@@ -13,6 +13,7 @@ namespace {
 constexpr const char* provider_annotation = "keyshepherd.dev/provider-uid";
 constexpr const char* version_annotation = "keyshepherd.dev/key-version";
 constexpr const char* since_annotation = "keyshepherd.dev/key-since";
+constexpr const char* source_annotation = "keyshepherd.dev/key-source";
 constexpr std::size_t most_namespaces = 5;  // in one message
 
 std::int64_t number(const std::string& text) {
@@ -82,6 +83,7 @@ FoundSecret read_secret(const Json& secret, const Resource& provider) {
     found.fixed = secret.value("immutable", false) || text(secret, "type") != "Opaque";
     found.key = {.version = number(text(notes, version_annotation)),
                  .created = seconds_since_epoch(text(notes, since_annotation))};
+    found.source = text(notes, source_annotation);
     found.described = owned && labelled && stamped && found.key.version > 0 && found.key.created > 0;
     // By reference: a copy of the values would stay in memory.
     if (const auto data = secret.find("data"); data != secret.end())
@@ -89,21 +91,28 @@ FoundSecret read_secret(const Json& secret, const Resource& provider) {
     return found;
 }
 
-std::int64_t delivered_since(const std::optional<FoundSecret>& found, const KeyVersion& key,
-                             std::int64_t now) {
-    if (!found) return key.created;
-    return found->key.version == key.version && found->key.created > 0 ? found->key.created : now;
+std::string key_source(std::string_view connection, std::string_view path, const KeyVersion& key) {
+    return fmt::format("{} {} {}", connection, path, rfc3339(key.created));
 }
 
-DeliveryStep next_step(const std::optional<FoundSecret>& found, const KeyVersion& key, bool same_values) {
+std::int64_t delivered_since(const std::optional<FoundSecret>& found, const KeyVersion& key,
+                             const std::string& source, std::int64_t now) {
+    if (!found) return key.created;
+    const bool same = found->key.version == key.version && found->source == source;
+    return same && found->key.created > 0 ? found->key.created : now;
+}
+
+DeliveryStep next_step(const std::optional<FoundSecret>& found, const KeyVersion& key,
+                       const std::string& source, bool same_values) {
     if (!found) return DeliveryStep::create;
     if (!found->ours) return DeliveryStep::refuse;
     if (found->fixed) return DeliveryStep::replace;
-    return same_values && found->described && found->key.version == key.version ? DeliveryStep::rest
-                                                                                : DeliveryStep::write;
+    const bool same = same_values && found->key.version == key.version && found->source == source;
+    return same && found->described ? DeliveryStep::rest : DeliveryStep::write;
 }
 
-Json secret_metadata(const Resource& provider, const KeyVersion& delivered, Json other_owners) {
+Json secret_metadata(const Resource& provider, const KeyVersion& delivered, const std::string& source,
+                     Json other_owners) {
     other_owners.push_back({{"apiVersion", fmt::format("{}/{}", resources::group, resources::version)},
                             {"kind", provider.kind->name},
                             {"name", provider.name},
@@ -112,7 +121,8 @@ Json secret_metadata(const Resource& provider, const KeyVersion& delivered, Json
             {"annotations",
              {{provider_annotation, provider.uid},
               {version_annotation, std::to_string(delivered.version)},
-              {since_annotation, rfc3339(delivered.created)}}},
+              {since_annotation, rfc3339(delivered.created)},
+              {source_annotation, source}}},
             {"ownerReferences", std::move(other_owners)}};
 }
 

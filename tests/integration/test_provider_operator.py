@@ -561,6 +561,23 @@ def test_a_key_is_published_as_a_secret_before_it_is_rolled(team, world):
     assert "sk-" not in stored
 
 
+def test_another_key_of_the_same_version_is_published_too(team, world):
+    """The number alone does not say which key it is: the path may be another one, or its versions begun anew."""
+    once = {k: v for k, v in DELIVERED.items() if k == "delivery"}
+    team.write(api_key="sk-dev")
+    assert team.write(f"{team.path}-prod", api_key="sk-prod") == 1
+    team.provide(**once)
+    published(team)
+    assert values_of(team.cluster, team.ns)["ACME_API_KEY"] == "sk-dev"
+    team.provide(**once, path=f"ai-apis/data/{team.path}-prod")
+    wait_until(lambda: values_of(team.cluster, team.ns)["ACME_API_KEY"] == "sk-prod", 5, "the other path's")
+    world.bao.root.secrets.kv.v2.delete_metadata_and_all_versions(f"{team.path}-prod", mount_point="ai-apis")
+    time.sleep(1.1)
+    assert team.write(f"{team.path}-prod", api_key="sk-anew") == 1
+    wait_until(lambda: values_of(team.cluster, team.ns)["ACME_API_KEY"] == "sk-anew", 5, "the one that was begun anew")
+    published(team)
+
+
 def test_no_workload_is_rolled_while_its_secret_has_the_old_key(team):
     """Somebody's Secret has the name: the key cannot be published, so that a rollout would bring nothing."""
     team.write(base_url="b")

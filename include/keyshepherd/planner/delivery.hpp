@@ -39,22 +39,29 @@ struct FoundSecret {
     bool fixed = false;      // immutable, or of another type: it can only be replaced
     bool described = false;  // label, annotations and owner are as they should be
     KeyVersion key;          // that it says it has; `created`: from when on whoever began has that one
+    std::string source;      // that it says it has it from
     std::set<std::string> variables;
     Json other_owners = Json::array();
 };
 FoundSecret read_secret(const Json& secret, const Resource& provider);
 
+// Where a key is from: two of the same number are two keys when they are from different places, or when the
+// versions of a place were begun anew. `key` as Vault tells it; `connection` is "namespace/name".
+std::string key_source(std::string_view connection, std::string_view path, const KeyVersion& key);
+
 // From when on a workload that began has `key`, once it is written at `now`. What was not there before was
 // read by nobody; the one before may have been read until now.
 std::int64_t delivered_since(const std::optional<FoundSecret>& found, const KeyVersion& key,
-                             std::int64_t now);
+                             const std::string& source, std::int64_t now);
 
 enum class DeliveryStep { rest, create, write, replace, refuse };
 // `same_values`: the Secret has what Vault has, and no more.
-DeliveryStep next_step(const std::optional<FoundSecret>& found, const KeyVersion& key, bool same_values);
+DeliveryStep next_step(const std::optional<FoundSecret>& found, const KeyVersion& key,
+                       const std::string& source, bool same_values);
 
 // All but its name, namespace, type and data.
-Json secret_metadata(const Resource& provider, const KeyVersion& delivered, Json other_owners);
+Json secret_metadata(const Resource& provider, const KeyVersion& delivered, const std::string& source,
+                     Json other_owners);
 
 // The value that a variable can carry: a text that is not empty, a number or a truth. Nothing otherwise. The
 // caller wipes it.

@@ -10,6 +10,7 @@ namespace {
 using testing::HasSubstr;
 
 constexpr std::int64_t noon = 1'769'860'800;  // 2026-01-31T12:00:00Z
+const std::string source = key_source("ai/main", "ai-apis/data/dev", {3, noon});
 
 Resource provider(const char* kind = "ClusterAIProvider") {
     Resource made;
@@ -25,7 +26,7 @@ Resource provider(const char* kind = "ClusterAIProvider") {
 
 Json written(const Resource& owner, const KeyVersion& key) {
     Json secret = {{"type", "Opaque"},
-                   {"metadata", secret_metadata(owner, key, Json::array())},
+                   {"metadata", secret_metadata(owner, key, source, Json::array())},
                    {"data", {{"KEY", "c2stb25l"}}}};
     secret["metadata"]["uid"] = "s";
     secret["metadata"]["resourceVersion"] = "5";
@@ -91,16 +92,23 @@ TEST(Delivery, ComesToRestAtWhatItWrites) {
     EXPECT_EQ(found.key, key);
     EXPECT_EQ(found.uid, "s");
     EXPECT_EQ(found.resource_version, "5");
-    EXPECT_EQ(next_step(found, key, true), DeliveryStep::rest);
-    EXPECT_EQ(next_step(found, key, false), DeliveryStep::write);
-    EXPECT_EQ(next_step(found, {4, noon}, true), DeliveryStep::write);
-    EXPECT_EQ(next_step(std::nullopt, key, false), DeliveryStep::create);
+    EXPECT_EQ(next_step(found, key, source, true), DeliveryStep::rest);
+    EXPECT_EQ(next_step(found, key, source, false), DeliveryStep::write);
+    EXPECT_EQ(next_step(found, {4, noon}, source, true), DeliveryStep::write);
+    EXPECT_EQ(next_step(std::nullopt, key, source, false), DeliveryStep::create);
+    // Of the same number, but from elsewhere, or begun anew there.
+    for (const auto& other :
+         {key_source("ai/other", "ai-apis/data/dev", key), key_source("ai/main", "ai-apis/data/prod", key),
+          key_source("ai/main", "ai-apis/data/dev", {3, noon + 1})}) {
+        EXPECT_EQ(next_step(found, key, other, true), DeliveryStep::write) << other;
+        EXPECT_EQ(delivered_since(found, key, other, noon + 60), noon + 60) << other;
+    }
 }
 
 TEST(Delivery, WritesNoSecretOfSomebodyElses) {
     const KeyVersion key{3, noon};
     const auto step = [&](const Json& secret) {
-        return next_step(read_secret(secret, provider()), key, true);
+        return next_step(read_secret(secret, provider()), key, source, true);
     };
     Json secret = written(provider(), key);
     secret["metadata"].erase("ownerReferences");
@@ -119,7 +127,7 @@ TEST(Delivery, MendsWhatWasTakenAwayAndReplacesWhatCannotBeWritten) {
     const auto step = [&](const Json& patch) {
         Json secret = written(provider(), key);
         secret.merge_patch(patch);
-        return next_step(read_secret(secret, provider()), key, true);
+        return next_step(read_secret(secret, provider()), key, source, true);
     };
     EXPECT_EQ(step(Json::object()), DeliveryStep::rest);
     EXPECT_EQ(step({{"metadata", {{"labels", nullptr}}}}), DeliveryStep::write);
@@ -135,7 +143,7 @@ TEST(Delivery, KeepsOwnersBesideOurs) {
     secret["metadata"]["ownerReferences"].push_back({{"kind", "ConfigMap"}, {"uid", "c"}});
     const FoundSecret found = read_secret(secret, provider());
     ASSERT_EQ(found.other_owners.size(), 1U);
-    const Json owners = secret_metadata(provider(), {3, noon}, found.other_owners)["ownerReferences"];
+    const Json owners = secret_metadata(provider(), {3, noon}, source, found.other_owners)["ownerReferences"];
     ASSERT_EQ(owners.size(), 2U);
     EXPECT_EQ(owners[1]["uid"], "uid-1");
     EXPECT_FALSE(owners[1].contains("controller")) << "there may be one already";
@@ -144,15 +152,15 @@ TEST(Delivery, KeepsOwnersBesideOurs) {
 // A workload that began between the new version in Vault and the new Secret has the old key.
 TEST(Delivery, CountsFromWhenTheSecretWasWritten) {
     const KeyVersion key{3, noon};
-    EXPECT_EQ(delivered_since(std::nullopt, key, noon + 60), noon) << "nobody began without it";
+    EXPECT_EQ(delivered_since(std::nullopt, key, source, noon + 60), noon) << "nobody began without it";
     const FoundSecret before = read_secret(written(provider(), {2, noon - 60}), provider());
-    EXPECT_EQ(delivered_since(before, key, noon + 60), noon + 60);
+    EXPECT_EQ(delivered_since(before, key, source, noon + 60), noon + 60);
     const FoundSecret same = read_secret(written(provider(), {3, noon + 30}), provider());
-    EXPECT_EQ(delivered_since(same, key, noon + 60), noon + 30);
+    EXPECT_EQ(delivered_since(same, key, source, noon + 60), noon + 30);
     Workload began;
     began.created = noon + 30;
     EXPECT_EQ(need(began, "acme", key), Need::none);
-    EXPECT_EQ(need(began, "acme", {3, delivered_since(before, key, noon + 60)}), Need::roll);
+    EXPECT_EQ(need(began, "acme", {3, delivered_since(before, key, source, noon + 60)}), Need::roll);
 }
 
 TEST(Delivery, CarriesWhatAVariableCan) {
