@@ -231,10 +231,12 @@ def test_the_api_server_asks_for_annotated_deployments_only(cluster, webhooks, i
     assert [r["name"] for r in webhook.records()] == ["ai-application"]
     cluster.kubectl("set", "env", "-n", namespace, "deploy/ai-application", "MORE=1")
     cluster.kubectl("annotate", "-n", namespace, "deploy/ai-application", ASKS + "-")  # taking it away asks, too
-    assert [r["operation"] for r in webhook.records()] == ["CREATE", "UPDATE", "UPDATE"]
+    # A patch that meets a write of the Deployment's controller is tried again by the API server, which asks again.
+    created, *updates = [r["operation"] for r in webhook.records()]
+    assert created == "CREATE" and len(updates) >= 2 and set(updates) == {"UPDATE"}
     cluster.kubectl("label", "-n", namespace, "deploy/ai-application", "more=2", "--overwrite")
     cluster.kubectl("set", "env", "-n", namespace, "deploy/ai-application", "MORE=2")  # nothing of ours in it any more
-    assert len(webhook.records()) == 3
+    assert len(webhook.records()) == 1 + len(updates)
 
 
 @pytest.fixture
