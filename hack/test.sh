@@ -90,7 +90,7 @@ side_by_side() { # report preset test… + test…
 integration() {
     local other=${KEYSHEPHERD_VAULT_BIN:-} status=0
     unset KEYSHEPHERD_VAULT_BIN
-    local long=(tests/integration/test_{secret_id,revocation,provider_operator}.py)
+    local long=(tests/integration/test_{revocation,secret_id,provider_operator}.py)  # where few tokens are out yet
     side_by_side integration dev "${long[@]}" + "${long[@]/#/--ignore=}" tests/integration tests/launcher || status=1
     # A second server of Vault's API gets the same questions.
     if [ -n "$other" ]; then KEYSHEPHERD_VAULT_BIN=$other pytests other-vault dev tests/integration || status=1; fi
