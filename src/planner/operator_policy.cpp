@@ -1,6 +1,6 @@
+#include <keyshepherd/planner/delivery.hpp>
 #include <keyshepherd/planner/operator_policy.hpp>
 #include <keyshepherd/planner/plan.hpp>
-#include <keyshepherd/planner/rotation.hpp>
 
 #include <algorithm>
 #include <array>
@@ -83,16 +83,12 @@ void add_beyond_plans(const Resource& resource, std::span<const Resource> all, N
             add_secret_id(claim(role), needs);
 }
 
-bool is_set(const Resource& provider, const char* part, const char* field) {
-    const auto at = provider.spec.find(part);
-    return at != provider.spec.end() && at->value(field, false);
-}
-
 // A version is asked for at every place, and nowhere else: whether a mount is of KV version 2 is told by the
 // path. The key itself is read where it is published, and to be tried at the provider's own place.
 void add_provider(const Resource& provider, Needs& needs) {
-    const bool is_published = is_set(provider, "delivery", "secret");
-    const bool is_tried = is_set(provider, "keyProbe", "enabled");
+    const bool is_published = delivers(provider);
+    const auto probe = provider.spec.find("keyProbe");
+    const bool is_tried = probe != provider.spec.end() && probe->value("enabled", false);
     const std::vector<KeyPlace> places = key_places(provider);
     for (const KeyPlace& place : places) {
         const auto metadata = metadata_path(place.path);
