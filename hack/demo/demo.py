@@ -60,18 +60,20 @@ def send_as_api_server(webhook, deployment):
 
 
 SAMPLE = ROOT / "manifests/samples/holysheep.yaml"
+CONNECTION = ROOT / "manifests/samples/connection.yaml"
 
 
 class Vault:
     """`keyshepherd plan` and `apply` of the sample, with the root token."""
 
     def __init__(self, bao, token):
-        self.command = [*rig.keyshepherd()], ["-f", SAMPLE, "--vault-address", bao.address, "--vault-ca-file", bao.certificates.ca,
+        self.command = [*rig.keyshepherd()], ["--connections", CONNECTION, "-f", SAMPLE, "--vault-address", bao.address, "--vault-ca-file", bao.certificates.ca,
                                               "--vault-token-file", token]
 
     def run(self, verb, expect):
         program, flags = self.command
-        print(paint(2, f"$ keyshepherd {verb} -f manifests/samples/holysheep.yaml"), flush=True)
+        print(paint(2, f"$ keyshepherd {verb} --connections manifests/samples/connection.yaml -f manifests/samples/holysheep.yaml"),
+              flush=True)
         code = subprocess.run([*program, verb, *flags]).returncode
         if code != expect:
             sys.exit(f"keyshepherd {verb} ended with {code}, and {expect} was expected")
@@ -95,7 +97,7 @@ def operate(stack, folder, cluster, bao):
     cluster.core.create_namespaced_service_account("ai", {"metadata": {"name": "keyshepherd-vault"}})
     operator = rig.Operator(folder / "operator", cluster, bao)
     stack.callback(operator.stop)
-    documents = list(yaml.safe_load_all(SAMPLE.read_text()))
+    documents = [*yaml.safe_load_all(CONNECTION.read_text()), *yaml.safe_load_all(SAMPLE.read_text())]
     for document in documents:
         if document["kind"] == "VaultConnection":
             document["spec"] |= {"address": bao.address, "ca": bao.certificates.ca_pem}

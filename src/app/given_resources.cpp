@@ -1,6 +1,7 @@
 #include "given_resources.hpp"
 
 #include <keyshepherd/kube/client.hpp>
+#include <keyshepherd/planner/grants.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <fmt/format.h>
@@ -9,6 +10,9 @@
 #include <algorithm>
 #include <exception>
 #include <iostream>
+#include <iterator>
+#include <map>
+#include <set>
 
 namespace keyshepherd::app {
 
@@ -61,9 +65,76 @@ result<ResourceFiles> read_cluster(const Source& source, std::chrono::millisecon
     return found;
 }
 
+bool is_connection(const FileResource& file) {
+    return file.resource.kind->name == "VaultConnection";
+}
+
+std::string name_of(const ConnectionName& name) {
+    return fmt::format("{}/{}", name.first, name.second);
+}
+
 result<ResourceFiles> read_files(const Source& source) {
     KEYSHEPHERD_TRY(const auto inputs, read_inputs(source.files, source.recursive));
     return read_resources(inputs, source.default_namespace, source.providers);
+}
+
+// The VaultConnections of --connections. What else is in these files is not theirs to bring.
+result<std::vector<FileResource>> read_connections(const Source& source) {
+    if (source.connection_files.empty()) return std::vector<FileResource>();
+    const auto is_stdin = [](const std::string& name) { return name == "-"; };
+    if (std::ranges::any_of(source.connection_files, is_stdin) && std::ranges::any_of(source.files, is_stdin))
+        return fail(Errc::invalid, "-f - and --connections -: standard input can be read once");
+    KEYSHEPHERD_TRY(const auto inputs, read_inputs(source.connection_files, source.recursive));
+    ResourceFiles read = read_resources(inputs, source.default_namespace, Providers::left_out);
+    if (!read.errors.empty())
+        return fail(Errc::invalid, fmt::format("{}", fmt::join(read.errors, "\nerror: ")));
+    std::erase_if(read.resources, [](const FileResource& file) { return !is_connection(file); });
+    if (read.resources.empty())
+        return fail(Errc::invalid, fmt::format("no VaultConnection in what --connections names: {}",
+                                               fmt::join(source.connection_files, ", ")));
+    return std::move(read.resources);
+}
+
+// A file of resources must not bring the grants that they are held to.
+void take_connections_out(ResourceFiles& read, const std::vector<FileResource>& connections) {
+    for (const FileResource& file : read.resources) {
+        if (!is_connection(file)) continue;
+        const auto known = std::ranges::find(connections, file.resource.text(),
+                                             [](const FileResource& each) { return each.resource.text(); });
+        if (known == connections.end())
+            read.errors.push_back(fmt::format(
+                "{}: {}: a VaultConnection is only read from --connections FILE, so that no file brings its "
+                "own grants; put it into a file of its own, and name that with --connections",
+                file.place, file.resource.text()));
+        else if (known->resource.spec != file.resource.spec)
+            read.errors.push_back(
+                fmt::format("{}: {}: differs from the one that --connections gives at {}; "
+                            "take it out",
+                            file.place, file.resource.text(), known->place));
+    }
+    std::erase_if(read.resources, is_connection);
+}
+
+// A resource without known grants could ask for all that the token may do.
+void check_connections(const ResourceFiles& read, const std::vector<FileResource>& connections,
+                       std::vector<std::string>& errors) {
+    std::set<ConnectionName> known;
+    for (const FileResource& file : connections) known.emplace(file.resource.ns, file.resource.name);
+    std::map<ConnectionName, std::string> missing;  // the first resource that refers to it
+    const auto look = [&](const resources::Resource& resource) {
+        if (const ConnectionName name = connection_of(resource); !known.contains(name))
+            missing.try_emplace(name, resource.text());
+    };
+    for (const FileResource& file : read.resources)
+        if (!is_secret_id(file.resource)) look(file.resource);
+    for (const resources::Resource& provider : read.providers)
+        if (provider.spec.contains("connectionRef")) look(provider);
+    for (const auto& [name, resource] : missing)
+        errors.push_back(fmt::format(
+            "{}: spec.connectionRef: VaultConnection {} is not among the files of --connections, so what it "
+            "grants is not known; give its file with --connections FILE, or --without-grants to allow all "
+            "that your token may do",
+            resource, name_of(name)));
 }
 
 }  // namespace
@@ -89,10 +160,28 @@ const resources::Resource* role_of(const resources::Resource& secret_id, const G
     return at == given.leaving.end() ? nullptr : &*at;
 }
 
+Permission permission(const resources::Resource& resource, const GivenResources& given,
+                      const std::set<std::string>& reserved) {
+    if (given.without_grants) return {.faults = planner::reserved_faults(resource, reserved)};
+    const ConnectionName name = connection_of(resource);
+    const auto at = given.connections.find(name);
+    if (at == given.connections.end())
+        return {.faults = {{"spec.connectionRef",
+                            fmt::format("VaultConnection {} does not exist, so what it grants is not known",
+                                        name_of(name))}}};
+    planner::Judgement judgement = planner::judge(resource, at->second, reserved);
+    return {.faults = std::move(judgement.faults), .may_adopt = judgement.rights.adopt};
+}
+
 result<GivenResources> read_given(const Source& source, double timeout_seconds) {
     const std::chrono::milliseconds timeout(static_cast<long>(timeout_seconds * 1000));
+    KEYSHEPHERD_TRY(std::vector<FileResource> connections, read_connections(source));
     KEYSHEPHERD_TRY(ResourceFiles read,
                     source.from_cluster ? read_cluster(source, timeout) : read_files(source));
+    if (!source.from_cluster) {
+        take_connections_out(read, connections);
+        if (read.errors.empty() && !source.without_grants) check_connections(read, connections, read.errors);
+    }
     if (!read.errors.empty())
         return fail(Errc::invalid, fmt::format("{}", fmt::join(read.errors, "\nerror: ")));
     if (read.resources.empty() && read.providers.empty())
@@ -100,6 +189,8 @@ result<GivenResources> read_given(const Source& source, double timeout_seconds) 
                     fmt::format("no custom resource of keyshepherd.dev in what was given ({} other objects)",
                                 read.others));
     GivenResources given;
+    given.without_grants = source.without_grants;
+    std::ranges::move(connections, std::back_inserter(read.resources));
     // Mounts before policies before roles: the order of the table of kinds.
     for (const resources::Kind& kind : resources::kinds())
         for (FileResource& resource : read.resources) {

@@ -1,6 +1,5 @@
 #include "operator_policy_text.hpp"
 
-#include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/planner/operator_policy.hpp>
 
 #include <fmt/format.h>
@@ -12,13 +11,10 @@ namespace keyshepherd::app {
 
 namespace {
 
-// The first thing that the grants of its connection refuse. A connection that is not among what was given
-// refuses nothing.
+// The first thing that is refused of the resource. Which policies are the operator's own is not known without
+// a login.
 std::optional<resources::Fault> refusal(const resources::Resource& resource, const GivenResources& given) {
-    const auto at = given.connections.find(connection_of(resource));
-    if (at == given.connections.end()) return std::nullopt;
-    // Which policies are the operator's own is not known without a login.
-    auto faults = planner::judge(resource, at->second, {}).faults;
+    auto faults = permission(resource, given, {}).faults;
     if (faults.empty()) return std::nullopt;
     return std::move(faults.front());
 }

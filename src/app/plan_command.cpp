@@ -8,7 +8,6 @@
 #include "secret_id_files.hpp"
 
 #include <keyshepherd/net/wiped.hpp>
-#include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
 #include <boost/asio/co_spawn.hpp>
@@ -128,7 +127,6 @@ private:
         const auto policies = co_await reconcile::own_policies(vault, deadline());
         if (!policies) co_return std::unexpected(policies.error());
         for (const std::string& policy : *policies) reserved_.insert(policy);
-        warn_of_no_grants();
         std::size_t elsewhere = 0;
         std::size_t secret_ids = 0;
         const net::Executor executor = co_await asio::this_coro::executor;
@@ -174,19 +172,6 @@ private:
                reconcile::vault_name(flags_.address, flags_.vault_namespace) + " " + planner::claim(resource);
     }
 
-    // What refers to a connection that is not here is judged by nobody.
-    void warn_of_no_grants() const {
-        std::set<ConnectionName> absent;
-        for (const FileResource& file : given_.resources)
-            if (!is_secret_id(file.resource) && !given_.connections.contains(connection_of(file.resource)))
-                absent.insert(connection_of(file.resource));
-        for (const auto& [ns, name] : absent)
-            std::cerr << fmt::format(
-                "warning: VaultConnection {}/{} is not among what was given, so its grants are not looked "
-                "at; give its file too\n",
-                ns, name);
-    }
-
     static void refuse(ReportRow& row, std::string reason, std::string message) {
         row.plan = {
             .verdict = planner::Verdict::refused, .reason = std::move(reason), .message = std::move(message)};
@@ -202,24 +187,20 @@ private:
         // A file that says nothing of adoption means to make Vault equal: there is nobody to ask who made it.
         planner::Standing standing{
             .owner = flags_.source.from_cluster ? !resource.claim.empty() : !file.adoption_is_given,
-            .may_adopt = true,
             .role_id = resource.role_id};
         if (flags_.source.from_cluster && apply_ && !standing.owner) {
             refuse(row, "NotClaimed",
                    "the operator has not taken it up yet, and only the operator may say whose the object is");
             co_return row;
         }
-        if (const auto at = given_.connections.find(connection_of(resource));
-            at != given_.connections.end()) {
-            const planner::Judgement judgement = planner::judge(resource, at->second, reserved_);
-            standing.may_adopt = judgement.rights.adopt;
-            if (!judgement.faults.empty()) {
-                std::string text;
-                for (const resources::Fault& fault : judgement.faults)
-                    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", fault.field, fault.message);
-                refuse(row, "NotGranted", std::move(text));
-                co_return row;
-            }
+        const Permission permitted = permission(resource, given_, reserved_);
+        standing.may_adopt = permitted.may_adopt;
+        if (!permitted.faults.empty()) {
+            std::string text;
+            for (const resources::Fault& fault : permitted.faults)
+                text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", fault.field, fault.message);
+            refuse(row, "NotGranted", std::move(text));
+            co_return row;
         }
         auto observed = co_await reconcile::observe(vault, resource, standing, deadline());
         if (!observed && observed.error().code == Errc::not_found && !apply_ && will_be_mounted(resource))
@@ -337,6 +318,10 @@ int finish(VaultFlags flags, bool apply) {
         std::cerr << "error: give the resources with -f FILE, or --from-cluster\n";
         return 1;
     }
+    if (flags.source.without_grants)
+        std::cerr
+            << "warning: --without-grants: no VaultConnection is looked at, so the resources may ask for "
+               "all that the token may do, but for what is reserved\n";
     if (flags.policy_for_operator) flags.source.providers = Providers::taken;
     auto given = read_given(flags.source, flags.timeout_seconds);
     if (!given) return failed(given.error());
@@ -363,10 +348,23 @@ CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flag
             ->add_option("-f,--filename", source.files,
                          "File, directory (*.yaml, *.yml, *.json) or - for standard input; may be repeated")
             ->type_name("FILE");
+    auto* from_cluster = command
+                             ->add_flag("--from-cluster", source.from_cluster,
+                                        "Take the resources that the API server holds instead of files, with "
+                                        "the grants of its VaultConnections")
+                             ->excludes(files);
+    auto* connections = command
+                            ->add_option("--connections", source.connection_files,
+                                         "File or directory with the VaultConnections whose grants bound the "
+                                         "resources; may be repeated. They are read from nowhere else")
+                            ->type_name("FILE")
+                            ->excludes(from_cluster);
     command
-        ->add_flag("--from-cluster", source.from_cluster,
-                   "Take the resources that the API server holds instead of files")
-        ->excludes(files);
+        ->add_flag("--without-grants", source.without_grants,
+                   "Allow the resources all that the token may do, but for reserved policies and mounts: no "
+                   "VaultConnection is looked at")
+        ->excludes(connections)
+        ->excludes(from_cluster);
     add_environment_flag(
         *command, "kubeconfig", source.kubeconfig,
         "For --from-cluster; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount");

@@ -78,7 +78,18 @@ std::vector<Grant> grants_for(const std::string& ns, const Resource& connection)
     return grants;
 }
 
-// Whether one grant, alone, allows all of a resource: what two allow together was meant by neither.
+// Whether Vault itself keeps what is at this mount.
+bool is_vaults_own_mount(const std::string& mount, bool is_auth) {
+    const std::string first = mount.substr(0, mount.find('/'));
+    return first == "sys" || first == "identity" || first == "cubbyhole" || (is_auth && first == "token");
+}
+
+bool carries_power(const std::string& policy, const std::set<std::string>& reserved) {
+    return policy == "root" || policy == "default-ceiling" || reserved.contains(policy);
+}
+
+// Whether one grant, alone, allows all of a resource: what two allow together was meant by neither. What
+// reserved_faults() refuses is not looked at again.
 class Judge {
 public:
     Judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved,
@@ -109,10 +120,6 @@ private:
                           connection_.text(),
                           allowed.empty() ? "nothing" : fmt::format("{}", fmt::join(allowed, ", "))));
     }
-    bool has_power(const std::string& policy) const {
-        return policy == "root" || policy == "default-ceiling" || reserved_.contains(policy);
-    }
-
     void name() {
         const auto name = resource_.spec.at("name").get<std::string>();
         if (!any_name(grant_.names, name)) not_granted("spec.name", name, grant_.names);
@@ -121,10 +128,7 @@ private:
     void mount(const char* field) {
         const auto mount = resource_.spec.at(field).get<std::string>();
         const std::string place = std::string("spec.") + field;
-        const std::string first = mount.substr(0, mount.find('/'));
-        if (first == "sys" || first == "identity" || first == "cubbyhole" ||
-            (first == "token" && resource_.spec.value("engine", "Auth") == "Auth"))
-            return fault(place, fmt::format("{} is Vault's own", mount));
+        if (is_vaults_own_mount(mount, resource_.spec.value("engine", "Auth") == "Auth")) return;
         if (std::ranges::none_of(grant_.mounts,
                                  [&](const std::string& glob) { return matches(glob, mount); }))
             not_granted(place, "mount " + mount, grant_.mounts);
@@ -132,9 +136,6 @@ private:
 
     void policy() {
         name();
-        const std::string own = lower(resource_.spec.at("name").get<std::string>());
-        if (own == "default" || has_power(own))
-            fault("spec.name", fmt::format("{} is never written: it is Vault's own or the operator's", own));
         if (resource_.spec.contains("hcl")) {
             if (!grant_.rights.hcl)
                 fault("spec.hcl", fmt::format("{} grants namespace {} no right hcl; give rules instead",
@@ -198,10 +199,8 @@ private:
         for (std::size_t i = 0; i < policies.size(); ++i) {
             const auto policy = policies[i].get<std::string>();
             const std::string place = fmt::format("spec.tokenPolicies[{}]", i);
-            if (has_power(lower(policy)))
-                fault(place, fmt::format("{} is never given to a role: it is Vault's own or the operator's",
-                                         policy));
-            else if (lower(policy) != "default" && !any_name(grant_.policies, policy))
+            if (carries_power(lower(policy), reserved_)) continue;
+            if (lower(policy) != "default" && !any_name(grant_.policies, policy))
                 not_granted(place, "policy " + policy, grant_.policies);
         }
     }
@@ -291,13 +290,49 @@ bool Judge::names_segment(std::string_view granting, std::string_view path, std:
     return later || named(0);
 }
 
+std::vector<resources::Fault> reserved_faults(const Resource& resource,
+                                              const std::set<std::string>& reserved) {
+    std::vector<resources::Fault> faults;
+    const std::string_view kind = resource.kind->name;
+    const bool is_role = kind == "VaultAppRole" || kind == "VaultKubernetesRole";
+    if (kind == "VaultMount" || is_role) {
+        const char* field = is_role ? "mount" : "path";
+        const auto mount = resource.spec.at(field).get<std::string>();
+        if (is_vaults_own_mount(mount, is_role || resource.spec.value("engine", "") == "Auth"))
+            faults.push_back({fmt::format("spec.{}", field),
+                              fmt::format("{} is a mount of Vault itself; give another path", mount)});
+    }
+    if (kind == "VaultPolicy") {
+        const std::string name = lower(resource.spec.at("name").get<std::string>());
+        if (name == "default" || carries_power(name, reserved))
+            faults.push_back(
+                {"spec.name", fmt::format("{} is reserved: it is a policy of Vault itself, or of "
+                                          "the login that would write it; give another name",
+                                          name)});
+    }
+    if (is_role) {
+        const Json& policies = resource.spec.at("tokenPolicies");
+        for (std::size_t i = 0; i < policies.size(); ++i)
+            if (const auto& policy = policies[i].get_ref<const std::string&>();
+                carries_power(lower(policy), reserved))
+                faults.push_back(
+                    {fmt::format("spec.tokenPolicies[{}]", i),
+                     fmt::format("{} is reserved: it is a policy of Vault itself, or of the login "
+                                 "that would write the role; leave it out",
+                                 policy)});
+    }
+    return faults;
+}
+
 Judgement judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved) {
+    const std::vector<resources::Fault> never = reserved_faults(resource, reserved);
     std::optional<Judgement> nearest;  // what is least in the way is told
     // What is in no namespace belongs to whoever runs the cluster, and uses the connection as its own
     // namespace does.
     const std::string& ns = resource.kind->namespaced ? resource.ns : connection.ns;
     for (const Grant& grant : grants_for(ns, connection)) {
         Judgement judgement = Judge(resource, connection, reserved, grant, ns).run();
+        judgement.faults.insert(judgement.faults.begin(), never.begin(), never.end());
         if (judgement.faults.empty()) return judgement;
         if (!nearest || judgement.faults.size() < nearest->faults.size()) nearest = std::move(judgement);
     }

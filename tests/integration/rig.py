@@ -606,6 +606,17 @@ def custom(kind, namespace, own_name, /, **spec):
     return {"apiVersion": GROUP, "kind": kind, "metadata": {"name": own_name, "namespace": namespace}, "spec": spec}
 
 
+def with_connections(folder, documents):
+    """The documents but for the VaultConnections, and the flags that `plan` and `apply` need for these: --connections with a file of
+    them, or --without-grants where there is none."""
+    connections = [d for d in documents if d["kind"] == "VaultConnection"]
+    if not connections:
+        return documents, ["--without-grants"]
+    file = Path(folder) / "connections.yaml"
+    file.write_text(yaml.safe_dump_all(connections))
+    return [d for d in documents if d["kind"] != "VaultConnection"], ["--connections", file]
+
+
 def policy_rules(text):
     """Path → capabilities of a policy as `keyshepherd plan --policy-for-operator` prints it."""
     rules = {}

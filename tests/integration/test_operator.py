@@ -589,8 +589,9 @@ def test_the_operator_lives_under_exactly_the_policy_that_plan_prints(own, tmp_p
                resyncPeriod="2s"),
         custom("VaultKubernetesRole", team.ns, "k", name=f"{team.ns}-k", mount=f"{team.ns}-auth", tokenTTL="1h",
                boundServiceAccountNames=["app"], resyncPeriod="2s")]
-    done = subprocess.run([*rig.keyshepherd(), "plan", "-f", "-", "--policy-for-operator"], capture_output=True, text=True,
-                          input=json.dumps({"apiVersion": "v1", "kind": "List", "items": [*secret_ids, connection, *everything]}))
+    documents, grants = rig.with_connections(tmp_path, [*secret_ids, connection, *everything])
+    done = subprocess.run([*rig.keyshepherd(), "plan", "-f", "-", *grants, "--policy-for-operator"], capture_output=True, text=True,
+                          input=json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
     assert (done.returncode, done.stderr) == (0, "")
     assert operator.stop() == 0
     bao.root.sys.create_or_update_policy("keyshepherd-operator", done.stdout)

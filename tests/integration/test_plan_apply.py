@@ -15,7 +15,8 @@ import pytest
 import rig
 import yaml
 
-SAMPLE = rig.REPOSITORY / "manifests" / "samples" / "holysheep.yaml"
+SAMPLES = rig.REPOSITORY / "manifests" / "samples"
+SAMPLE = [*yaml.safe_load_all((SAMPLES / "connection.yaml").read_text()), *yaml.safe_load_all((SAMPLES / "holysheep.yaml").read_text())]
 BY_HAND = """\
 path "ai-apis/data/*" {
   capabilities = ["read", "list"]
@@ -49,12 +50,16 @@ def hand_made(tools, certificates, tmp_path_factory):
 
 @pytest.fixture
 def run(empty_bao, tmp_path):
-    """run("plan", files…): the command as root of the empty server."""
+    """run("plan", documents…): the command as root of the empty server. A VaultConnection goes to a file of --connections; without
+    one the command runs with --without-grants, unless `grants` are the flags to give."""
     token = tmp_path / "token"
     token.write_text(empty_bao.root_token)
 
-    def call(command, *documents, arguments=(), environment=(), address=empty_bao.address, token_file=token):
-        text = "---\n".join(d if isinstance(d, str) else yaml.safe_dump(d) for d in documents)
+    def call(command, *documents, arguments=(), environment=(), address=empty_bao.address, token_file=token, grants=None):
+        if grants is None:
+            documents, grants = rig.with_connections(tmp_path, documents)
+        arguments = [*grants, *arguments]
+        text = yaml.safe_dump_all(documents)
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("VAULT_", "BAO_", "KEYSHEPHERD_"))}
         clean |= {"HOME": str(tmp_path)}
         return subprocess.run(
@@ -79,13 +84,13 @@ def resource(kind, name, spec, namespace="ai"):
 
 
 def test_the_seed_as_files_equals_the_seed_by_hand(run, empty_bao, hand_made):
-    sample = SAMPLE.read_text()
-    planned = run("plan", sample)
+    sample = SAMPLE
+    planned = run("plan", *sample)
     assert planned.returncode == 2, planned.stderr
     assert "4 to create" in planned.stdout and "sys/policies/acl/ai-api" in planned.stdout
     assert "ai-api" not in empty_bao.root.sys.list_policies()["data"]["policies"], "a plan changes nothing"
 
-    applied = run("apply", sample)
+    applied = run("apply", *sample)
     assert applied.returncode == 0, applied.stdout + applied.stderr
     assert "4 created" in applied.stdout
     ours, theirs = empty_bao.root, hand_made.root
@@ -96,37 +101,37 @@ def test_the_seed_as_files_equals_the_seed_by_hand(run, empty_bao, hand_made):
     same = ("type", "options", "config", "description", "local")
     assert {k: mount[k] for k in same} == {k: other[k] for k in same}
 
-    again = run("plan", sample)
+    again = run("plan", *sample)
     assert (again.returncode, again.stdout) == (0, "4 in sync, 0 to create, 0 to update\n"), again.stdout
     before = len(empty_bao.audit())
-    assert run("apply", sample).returncode == 0
+    assert run("apply", *sample).returncode == 0
     assert writes(empty_bao, before) == [], "what is equal is not written"
 
 
 def test_a_hand_edit_is_shown_field_by_field_and_repaired(run, empty_bao):
-    sample = SAMPLE.read_text()
-    assert run("apply", sample).returncode == 0
+    sample = SAMPLE
+    assert run("apply", *sample).returncode == 0
     empty_bao.root.sys.create_or_update_policy("ai-api", BY_HAND.replace('"read", "list"', '"read", "list", "delete"'))
     empty_bao.root.auth.approle.create_or_update_approle("ai-prod-role", token_ttl="9h", token_policies=["ai-api", "more"])
-    planned = run("plan", sample)
+    planned = run("plan", *sample)
     assert planned.returncode == 2
     assert '-  capabilities = ["read", "list", "delete"]' in planned.stdout
     assert '+  capabilities = ["read", "list"]' in planned.stdout
     assert "token_ttl: 32400 → 3600" in planned.stdout
-    report = json.loads(run("plan", sample, arguments=["-o", "json"]).stdout)
+    report = json.loads(run("plan", *sample, arguments=["-o", "json"]).stdout)
     assert report["summary"] == {"inSync": 2, "toCreate": 0, "toUpdate": 2, "refused": 0, "failed": 0}
     role = next(r for r in report["resources"] if r["resource"] == "VaultAppRole ai/ai-prod-role")
     assert {c["field"]: (c["before"], c["after"]) for c in role["changes"]} == {
         "token_ttl": (32400, 3600), "token_policies": (["ai-api", "more"], ["ai-api"])}
-    assert run("apply", sample).returncode == 0
-    assert run("plan", sample).returncode == 0
+    assert run("apply", *sample).returncode == 0
+    assert run("plan", *sample).returncode == 0
 
 
 def test_spacing_is_no_difference(run, empty_bao):
-    sample = SAMPLE.read_text()
-    assert run("apply", sample).returncode == 0
+    sample = SAMPLE
+    assert run("apply", *sample).returncode == 0
     empty_bao.root.sys.create_or_update_policy("ai-api", BY_HAND.replace("\n", "\r\n").replace(" = ", "="))
-    assert run("plan", sample).returncode == 0
+    assert run("plan", *sample).returncode == 0
 
 
 def test_what_a_tenant_may_not_do_leaves_no_write(run, empty_bao):
@@ -158,13 +163,83 @@ def test_what_a_tenant_may_not_do_leaves_no_write(run, empty_bao):
     assert writes(empty_bao, before) == []
 
 
-def test_a_connection_that_is_not_given_is_told(run, empty_bao):
-    policy = resource("VaultPolicy", "x", {"name": "ai-told", "rules": [{"path": "a", "capabilities": ["read"]}]})
-    alone = run("plan", policy, policy | {"metadata": {"name": "other", "namespace": "ai"}})
-    assert alone.stderr.count("warning: VaultConnection ai/main is not among what was given, so its grants are not looked at") == 1
-    connection = {"apiVersion": "keyshepherd.dev/v1alpha1", "kind": "VaultConnection", "metadata": {"name": "main", "namespace": "ai"},
-                  "spec": {"address": empty_bao.address, "auth": {"token": {"secretName": "t"}}}}
-    assert "warning" not in run("plan", connection, policy).stderr
+CONNECTION = {"apiVersion": rig.GROUP, "kind": "VaultConnection", "metadata": {"name": "main", "namespace": "ai"},
+              "spec": {"address": "https://vault:8200", "auth": {"token": {"secretName": "t"}}}}
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_a_connection_that_is_not_given_is_an_error(run, empty_bao, tmp_path, command):
+    """Whether for Vault or for `--policy-for-operator`, which asks no Vault."""
+    policies = [resource("VaultPolicy", name, {"name": "default", "rules": [{"path": "*", "capabilities": ["sudo"]}]})
+                for name in ("x", "z")]
+    before = len(empty_bao.audit())
+    for arguments in [[]] + [["--policy-for-operator"]] * (command == "plan"):
+        alone = run(command, *policies, grants=[], arguments=arguments)
+        assert (alone.returncode, alone.stdout) == (1, "")
+        assert alone.stderr == (
+            "error: VaultPolicy ai/x: spec.connectionRef: VaultConnection ai/main is not among the files of --connections, so what it "
+            "grants is not known; give its file with --connections FILE, or --without-grants to allow all that your token may do\n")
+    assert empty_bao.audit()[before:] == [], "nothing is asked"
+    (tmp_path / "nothing.yaml").write_text(yaml.safe_dump(policies[0]))
+    nothing = run(command, *policies, grants=["--connections", tmp_path / "nothing.yaml"])
+    assert nothing.returncode == 1 and "no VaultConnection in what --connections names: " in nothing.stderr
+    both = run(command, *policies, grants=["--connections", tmp_path / "nothing.yaml", "--without-grants"])
+    assert both.returncode == 1 and "excludes" in both.stderr, both.stderr
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_no_file_brings_its_own_grants(run, empty_bao, tmp_path, command):
+    """A contributor's file with a VaultConnection that grants everything, beside the installation's own."""
+    wide = CONNECTION | {"spec": CONNECTION["spec"] | {"grants": [{"namespaces": ["*"], "names": ["*"], "paths": ["*"]}]}}
+    policy = resource("VaultPolicy", "x", {"name": "ai-own", "rules": [{"path": "a", "capabilities": ["read"]}]})
+    given = tmp_path / "given.yaml"
+    given.write_text(yaml.safe_dump(CONNECTION))
+    before = len(empty_bao.audit())
+    for grants in (["--connections", given], ["--without-grants"], []):
+        done = run(command, wide, policy, grants=grants)
+        assert (done.returncode, done.stdout) == (1, "")
+        words = "differs from the one that --connections gives" if given in grants else "is only read from --connections FILE"
+        assert f"error: stdin line 1: VaultConnection ai/main: {words if given in grants else 'a VaultConnection ' + words}" in done.stderr
+    assert empty_bao.audit()[before:] == []
+    same = run(command, CONNECTION, policy, grants=["--connections", given])
+    assert "ai-own is not granted to namespace ai by VaultConnection ai/main; it may be ai.*" in same.stdout, same.stdout + same.stderr
+    stdin = run(command, CONNECTION, policy, grants=["--connections", "-"])
+    assert stdin.returncode == 1 and "standard input can be read once" in stdin.stderr
+
+
+def test_what_is_reserved_is_refused_with_grants_and_without(run, empty_bao, tmp_path):
+    """`apply` once overwrote `default` and the operator's own policy, and ended with 0."""
+    root = empty_bao.root
+    root.sys.create_or_update_policy("keyshepherd-operator", 'path "*" { capabilities = ["create", "read", "update", "sudo"] }')
+    login = tmp_path / "login"
+    login.write_text(root.auth.token.create(policies=["keyshepherd-operator"])["auth"]["client_token"])
+    kept = {name: root.sys.read_policy(name)["data"]["rules"] for name in ("default", "keyshepherd-operator")}
+    rules = {"rules": [{"path": "x", "capabilities": ["read"]}]}
+    tries = [resource("VaultPolicy", name, {"name": name} | rules) for name in ("root", "default", "default-ceiling", "keyshepherd-operator")]
+    tries += [resource("VaultAppRole", f"role-{name}", {"name": f"r-{name.lower()}", "tokenPolicies": [name]})
+              for name in ("root", "Default-Ceiling", "Keyshepherd-Operator")]
+    tries += [resource("VaultMount", "auth", {"path": "token", "engine": "Auth", "type": "approle"}),
+              resource("VaultMount", "sys", {"path": "sys/x", "type": "kv"})]
+    wide = CONNECTION | {"spec": CONNECTION["spec"] | {"grants": [{
+        "namespaces": ["*"], "names": ["*"], "mounts": ["*"], "paths": ["*"], "policies": ["*"], "rights": ["adopt", "hcl"]}]}}
+    for given in ([], [wide]):
+        before = len(empty_bao.audit())
+        done = run("apply", *given, *tries, token_file=login, arguments=["-o", "json"])
+        assert done.returncode == 1
+        rows = json.loads(done.stdout)["resources"]
+        assert len(rows) == len(tries) and {r["reason"] for r in rows} == {"NotGranted"}, done.stdout
+        assert sum("is reserved" in r["message"] for r in rows) == 7, done.stdout
+        assert ("warning: --without-grants" in done.stderr) == (not given)
+        assert writes(empty_bao, before) == []
+    assert kept == {name: root.sys.read_policy(name)["data"]["rules"] for name in kept}
+    harmless = resource("VaultPolicy", "x", {"name": "ai-told"} | rules)
+    allowed = run("apply", harmless, token_file=login)
+    assert allowed.returncode == 0 and "1 created" in allowed.stdout
+    assert allowed.stderr == ("warning: --without-grants: no VaultConnection is looked at, so the resources may ask for all that the "
+                              "token may do, but for what is reserved\n")
+    printed = run("plan", *tries[:4], harmless, arguments=["--policy-for-operator"])
+    assert set(rig.policy_rules(printed.stdout)) & {f"sys/policies/acl/{t['spec']['name']}" for t in tries[:3]} == set()
+    assert "warning: VaultPolicy ai/root is left out: spec.name: root is reserved" in printed.stderr
 
 
 def test_adoption_keeps_its_word(run, empty_bao):
@@ -185,8 +260,8 @@ def test_faults_come_all_at_once_with_file_and_line(run):
     for words in ("stdin line 1: VaultPolicy ai/x: spec.name", "spec.rules[0].path", "spec.rules[0].capabilities[0]",
                   "VaultAppRole ai/role: spec.tokenTtl: is unknown; tokenTTL is meant?", "spec.mount"):
         assert words in done.stderr, done.stderr
-    assert run("plan", "kind: ConfigMap\napiVersion: v1\n").returncode == 1
-    assert "no custom resource" in run("plan", "kind: ConfigMap\napiVersion: v1\n").stderr
+    config_map = run("plan", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}})
+    assert config_map.returncode == 1 and "no custom resource" in config_map.stderr
 
 
 def test_a_missing_mount_a_denied_path_and_a_vault_that_is_away(run, empty_bao, tmp_path):
@@ -200,7 +275,7 @@ def test_a_missing_mount_a_denied_path_and_a_vault_that_is_away(run, empty_bao, 
     away = run("plan", role, address="http://127.0.0.1:1", arguments=["--timeout-seconds", "2"])
     assert away.returncode == 1 and "refused" in away.stderr, away.stderr
     nothing = run("plan", role, token_file=tmp_path / "none")
-    assert nothing.returncode == 1 and nothing.stderr.startswith("error: "), nothing.stderr
+    assert nothing.returncode == 1 and "\nerror: login: cannot read the token file" in nothing.stderr, nothing.stderr
 
 
 def test_hcl_that_vault_refuses_is_told_in_its_words(run):

@@ -359,8 +359,9 @@ def test_plan_leaves_providers_alone(installed, bao, apply, tmp_path):
     (tmp_path / "both.yaml").write_text("---\n".join(
         (rig.REPOSITORY / "manifests" / "samples" / name).read_text() for name in ("holysheep.yaml", "providers.yaml")))
     apply(provider("acme"))
-    done = subprocess.run([*rig.keyshepherd(), "plan", "-f", tmp_path / "both.yaml", "--vault-address", bao.address,
-                           "--vault-ca-file", bao.certificates.ca], env={"VAULT_TOKEN": bao.root_token}, capture_output=True, text=True)
+    connection = rig.REPOSITORY / "manifests" / "samples" / "connection.yaml"
+    done = subprocess.run([*rig.keyshepherd(), "plan", "--connections", connection, "-f", tmp_path / "both.yaml",
+                           "--vault-address", bao.address, "--vault-ca-file", bao.certificates.ca], env={"VAULT_TOKEN": bao.root_token}, capture_output=True, text=True)
     assert done.returncode in (0, 2), done.stderr
     assert "AIProvider" not in done.stdout + done.stderr
 

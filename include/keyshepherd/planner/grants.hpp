@@ -24,8 +24,14 @@ struct Judgement {
     Rights rights;
 };
 
-// `reserved`: policies that carry the operator's own power, beside root, default and default-ceiling; in
-// lower case. One grant, alone, has to allow all of the resource; the rights are that grant's.
+// What is refused whatever a connection grants, and also where no connection is looked at: writing `root`,
+// `default`, `default-ceiling` or a policy in `reserved`; giving one of them but `default` to a role; and
+// mounts of Vault itself. `reserved`: policies of the login that writes, in lower case. Empty: none of it.
+std::vector<resources::Fault> reserved_faults(const Resource& resource,
+                                              const std::set<std::string>& reserved);
+
+// One grant, alone, has to allow all of the resource, and reserved_faults() has to be empty; the rights are
+// that grant's.
 Judgement judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved);
 
 // Whether everything that the ACL path `inner` matches is matched by `outer`, both in the language of Vault's
