@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
 #include <stdexcept>
 
 namespace keyshepherd::json {
@@ -122,13 +124,17 @@ void Editor::append_json(std::string_view pointer, std::string_view json) {
     insert_at(pointer, std::nullopt, json);
 }
 
+value Editor::parsed(std::string_view json) const {
+    if (patch_only_) return value(nullptr, document_.storage());
+    bj::parse_options options;
+    options.max_depth = Limits().depth;  // what a document may have
+    return bj::parse(json, document_.storage(), options);
+}
+
 void Editor::insert_at(std::string_view pointer, std::optional<std::size_t> index, std::string_view json) {
     const Place place = locate(document_, pointer);
     value* list = at_place(place);
-    bj::parse_options options;
-    options.max_depth = Limits().depth;  // what a document may have
-    value v =
-        patch_only_ ? value(nullptr, document_.storage()) : bj::parse(json, document_.storage(), options);
+    value v = parsed(json);
     if (list == nullptr || list->is_null()) {
         write(begin(list == nullptr ? "add" : "replace", pointer), R"(","value":[)", json, "]}");
         array first(document_.storage());
@@ -146,6 +152,48 @@ void Editor::insert_at(std::string_view pointer, std::optional<std::size_t> inde
     if (before > elements.size()) throw std::logic_error("insert past the end");
     write(begin("add", pointer), "/", before, R"(","value":)", json, "}");
     elements.insert(elements.begin() + before, std::move(v));
+}
+
+void Editor::insert_each(std::string_view pointer, std::span<const Insertion> insertions) {
+    if (insertions.empty()) return;
+    value* list = at_place(locate(document_, pointer));
+    const std::size_t before = list == nullptr || list->is_null() ? 0 : list->as_array().size();
+    for (std::size_t i = 0; i < insertions.size(); ++i)
+        if (insertions[i].index > before + i || (i > 0 && insertions[i].index <= insertions[i - 1].index))
+            throw std::logic_error("insertions do not ascend, or leave a gap");
+    insert_at(pointer, insertions.front().index, insertions.front().json);
+    if (insertions.size() == 1) return;
+    array& elements = at_place(locate(document_, pointer))->get_array();
+    array merged(document_.storage());
+    merged.reserve(before + insertions.size());
+    auto kept = elements.begin();
+    for (const Insertion& insertion : insertions.subspan(1)) {
+        while (merged.size() < insertion.index) merged.push_back(std::move(*kept++));
+        write(begin("add", pointer), "/", insertion.index, R"(","value":)", insertion.json, "}");
+        merged.push_back(parsed(insertion.json));
+    }
+    while (kept != elements.end()) merged.push_back(std::move(*kept++));
+    elements = std::move(merged);
+}
+
+void Editor::remove_each(std::string_view pointer, std::span<const std::size_t> indexes) {
+    if (indexes.empty()) return;
+    value* list = at_place(locate(document_, pointer));
+    array* const elements = list == nullptr ? nullptr : list->if_array();
+    if (elements == nullptr || indexes.back() >= elements->size() ||
+        std::adjacent_find(indexes.begin(), indexes.end(), std::greater_equal()) != indexes.end())
+        throw std::logic_error("indexes do not ascend, or pass the end");
+    for (std::size_t i = indexes.size(); i > 0; --i)
+        write(begin("remove", pointer), "/", indexes[i - 1], "\"}");
+    auto to = elements->begin() + indexes.front();
+    auto removed = indexes.begin();
+    for (std::size_t i = indexes.front(); i < elements->size(); ++i) {
+        if (removed != indexes.end() && *removed == i)
+            ++removed;
+        else
+            *to++ = std::move((*elements)[i]);
+    }
+    elements->erase(to, elements->end());
 }
 
 void Editor::remove(std::string_view pointer) {

@@ -12,8 +12,17 @@
 #include <keyshepherd/json/value.hpp>
 
 #include <optional>
+#include <span>
+#include <string>
+#include <string_view>
 
 namespace keyshepherd::json {
+
+// One element for Editor::insert_each.
+struct Insertion {
+    std::size_t index;  // its place in the finished list
+    std::string json;   // the text of one value
+};
 
 class Editor {
 public:
@@ -35,6 +44,12 @@ public:
     void append_json(std::string_view pointer, std::string_view json);
     void remove(std::string_view pointer);
 
+    // The same for many elements of one list: one operation an element, but the list is rebuilt only once, so
+    // that the cost is linear. Indexes ascend. insert_each records the first element first, remove_each the
+    // last. No elements is no operation.
+    void insert_each(std::string_view pointer, std::span<const Insertion> insertions);
+    void remove_each(std::string_view pointer, std::span<const std::size_t> indexes);
+
     value& document() { return document_; }
     bool changed() const { return !operations_.empty(); }
     // The patch, a JSON list of operations.
@@ -45,6 +60,7 @@ private:
     std::string& begin(std::string_view op, std::string_view pointer);
     void record(std::string_view op, std::string_view pointer, const value& v);
     void insert_at(std::string_view pointer, std::optional<std::size_t> index, std::string_view json);
+    value parsed(std::string_view json) const;
 
     value& document_;
     std::string operations_;  // the patch, but for its last bracket

@@ -84,6 +84,26 @@ TEST(Editor, AnAbsentOrNullListIsMadeInOneOperation) {
            R"([{"op":"add","path":"/l","value":[{}]}])");
 }
 
+TEST(Editor, InsertEachIsAnInsertOfEveryElementInOrder) {
+    const std::vector<Insertion> three = {{0, "7"}, {2, "8"}, {4, "9"}};
+    expect(
+        edited("{\"l\":[1,2]}", [&](Editor& e) { e.insert_each("/l", three); }), "{\"l\":[7,1,8,2,9]}",
+        R"([{"op":"add","path":"/l/0","value":7},{"op":"add","path":"/l/2","value":8},{"op":"add","path":"/l/4","value":9}])");
+    const std::vector<Insertion> front = {{0, "7"}, {1, "8"}};
+    for (const char* absent : {"{}", "{\"l\":null}"})
+        EXPECT_EQ(edited(absent, [&](Editor& e) { e.insert_each("/l", front); }).document, "{\"l\":[7,8]}");
+    expect(edited("{}", [&](Editor& e) { e.insert_each("/l", front); }), "{\"l\":[7,8]}",
+           R"([{"op":"add","path":"/l","value":[7]},{"op":"add","path":"/l/1","value":8}])");
+    expect(edited("{\"l\":[1]}", [&](Editor& e) { e.insert_each("/l", {}); }), "{\"l\":[1]}", "[]");
+}
+
+TEST(Editor, RemoveEachIsARemoveOfEveryElementFromTheLast) {
+    const std::vector<std::size_t> indexes = {0, 2, 3};
+    expect(edited("{\"l\":[1,2,3,4,5]}", [&](Editor& e) { e.remove_each("/l", indexes); }), "{\"l\":[2,5]}",
+           R"([{"op":"remove","path":"/l/3"},{"op":"remove","path":"/l/2"},{"op":"remove","path":"/l/0"}])");
+    expect(edited("{}", [](Editor& e) { e.remove_each("/l", {}); }), "{}", "[]");
+}
+
 TEST(Editor, RemoveKeepsTheOrderOfTheOthers) {
     expect(edited(R"({"a":1,"b":2,"c":3,"d":4})", [](Editor& e) { e.remove("/b"); }),
            R"({"a":1,"c":3,"d":4})", R"([{"op":"remove","path":"/b"}])");
@@ -130,6 +150,16 @@ TEST(Editor, AnythingElseThrows) {
         {"remove of what is absent", [](Editor& e) { e.remove("/x"); }},
         {"remove past the end", [](Editor& e) { e.remove("/l/2"); }},
         {"remove below a text", [](Editor& e) { e.remove("/s/x"); }},
+        {"insertions with a gap",
+         [](Editor& e) { e.insert_each("/l", std::vector<Insertion>{{0, "1"}, {4, "1"}}); }},
+        {"insertions that do not ascend",
+         [](Editor& e) { e.insert_each("/l", std::vector<Insertion>{{1, "1"}, {1, "1"}}); }},
+        {"insertions into a text",
+         [](Editor& e) { e.insert_each("/s", std::vector<Insertion>{{0, "1"}, {1, "1"}}); }},
+        {"removals past the end", [](Editor& e) { e.remove_each("/l", std::vector<std::size_t>{0, 2}); }},
+        {"removals that do not ascend",
+         [](Editor& e) { e.remove_each("/l", std::vector<std::size_t>{1, 0}); }},
+        {"removals from what is absent", [](Editor& e) { e.remove_each("/x", std::vector<std::size_t>{0}); }},
     };
     for (const auto& [what, fault] : faults) {
         value document = of(text);
@@ -199,7 +229,7 @@ void places(const value& v, const std::string& pointer, std::vector<std::string>
 TEST(Editor, RandomEditsAreTheirPatch) {
     Random random(20261124);
     std::map<std::string, std::size_t> done;
-    for (int i = 0; i < 4000; ++i) {
+    for (int i = 0; i < 10000; ++i) {
         value document = object();
         document.as_object()["root"] = tree(random, 4);
         const nlohmann::json before = by_nlohmann(document);
@@ -219,6 +249,21 @@ TEST(Editor, RandomEditsAreTheirPatch) {
                 } else {
                     edit.set(member, v);
                     ++done["set"];
+                }
+            } else if (target.is_array() && random.chance(50)) {
+                const std::size_t size = target.get_array().size();
+                if (random.chance(50)) {
+                    std::vector<Insertion> insertions;
+                    for (std::size_t at = 0; at <= size + insertions.size(); ++at)
+                        if (random.chance(40)) insertions.push_back({at, bj::serialize(tree(random, 2))});
+                    edit.insert_each(pointer, insertions);
+                    ++done["insert each"];
+                } else {
+                    std::vector<std::size_t> indexes;
+                    for (std::size_t at = 0; at < size; ++at)
+                        if (random.chance(40)) indexes.push_back(at);
+                    edit.remove_each(pointer, indexes);
+                    ++done["remove each"];
                 }
             } else if (target.is_array() && random.chance(60)) {
                 edit.insert(pointer, random.below(target.get_array().size() + 1), v);
