@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 namespace keyshepherd::inject {
 
@@ -73,8 +74,9 @@ std::vector<Rendered> rendered_files(const Plan& plan) {
                 by_file[carried->second.file].emplace_back(name, &carried->second.reference);
         };
         for (const std::string& name : plan.order) add(name);  // the provider's order: the key first
+        const std::set<std::string_view> ordered(plan.order.begin(), plan.order.end());
         for (const auto& [name, carried] : plan.variables)
-            if (std::find(plan.order.begin(), plan.order.end(), name) == plan.order.end()) add(name);
+            if (!ordered.contains(name)) add(name);
         for (auto& [file, variables] : by_file) {
             if (file == references_file)
                 std::sort(variables.begin(), variables.end(), [](const auto& a, const auto& b) {

@@ -1,3 +1,4 @@
+#include "limits.hpp"
 #include "names.hpp"
 #include "quantity.hpp"
 
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <set>
 
 namespace keyshepherd::inject {
 
@@ -51,6 +53,7 @@ string choose(const std::array<Choice<Enum>, N>& choices, string_view value, Enu
 // Comma list of names, blanks around them dropped.
 string read_names(string_view value, std::vector<string>& names) {
     std::vector<string> into;
+    std::set<string_view> seen;
     std::size_t at = 0;
     while (at <= value.size()) {
         const std::size_t comma = std::min(value.find(',', at), value.size());
@@ -61,7 +64,7 @@ string read_names(string_view value, std::vector<string>& names) {
             return fmt::format(
                 "is {}; give names like app,worker: lower-case letters, digits and '-', separated by commas",
                 quoted(value));
-        if (std::find(into.begin(), into.end(), name) == into.end()) into.emplace_back(name);
+        if (seen.insert(name).second) into.emplace_back(name);
         at = comma + 1;
     }
     names = std::move(into);
@@ -333,12 +336,14 @@ std::size_t distance(string_view a, string_view b) {
     return row[b.size()];
 }
 
-string unknown(string_view name) {
+// `suggest`: whether to look for the name that was meant, which costs as much as reading a hundred
+// annotations.
+string unknown(string_view name, bool suggest = true) {
     string_view nearest;
     std::size_t best = std::min<std::size_t>(4, name.size() / 3 + 1);
     constexpr std::size_t longest_name = 63;  // of an annotation, behind its prefix
-    for (const Annotation& a :
-         name.size() > longest_name ? std::span<const Annotation>() : std::span<const Annotation>(table))
+    for (const Annotation& a : !suggest || name.size() > longest_name ? std::span<const Annotation>()
+                                                                      : std::span<const Annotation>(table))
         if (const std::size_t d = distance(name, a.name); d < best) {
             best = d;
             nearest = a.name;
@@ -431,9 +436,7 @@ Wishes read_annotations(const std::map<string, string>& annotations, std::vector
                 {"spec", fmt::format("is no JSON object{}; give one such as {{\"role\": \"ai\"}}",
                                      parsed ? "" : " (" + parsed.error().message + ")")});
         } else {
-            if (members->size() > 500)
-                faults.push_back({"spec", fmt::format("has {} members; 500 are the most", members->size())});
-            for (const auto& member : members->size() > 500 ? json::object() : *members) {
+            for (const auto& member : *members) {
                 const string name(member.key());
                 const auto* value = member.value().if_string();
                 if (value == nullptr) {
@@ -454,7 +457,8 @@ Wishes read_annotations(const std::map<string, string>& annotations, std::vector
         const auto& [value, source] = given;
         string_view argument;
         const Annotation* annotation = find_annotation(name, argument);
-        string fault = annotation == nullptr ? unknown(name) : annotation->read(wishes, argument, value);
+        string fault = annotation == nullptr ? unknown(name, faults.size() < most_faults)
+                                             : annotation->read(wishes, argument, value);
         if (fault.empty()) continue;
         if (source != name) fault = fmt::format("member \"{}\": {}", name, fault);
         faults.push_back({source, std::move(fault)});

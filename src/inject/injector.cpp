@@ -1,6 +1,9 @@
 #include "agent.hpp"
+#include "env_index.hpp"
 #include "layout.hpp"
+#include "limits.hpp"
 #include "marker.hpp"
+#include "names.hpp"
 #include "plan.hpp"
 
 #include <keyshepherd/core/build.hpp>
@@ -19,17 +22,10 @@ using json::array;
 using json::object;
 using json::value;
 
-constexpr std::size_t most_containers = 100;
-constexpr std::size_t most_entries = 500;  // of a list of volumes, mounts or variables
-constexpr std::size_t most_annotations = 500;
-constexpr std::size_t most_faults = 100;  // in one answer
-constexpr std::size_t annotation_bytes =
-    262'144;  // of all annotations of an object; ValidateAnnotationsSize in apimachinery
 const std::string base = "/spec/template";
 
-// The workload's annotations of ours, its template's over its own.
-Source collect(const value& workload, std::vector<std::string>* warnings,
-               std::vector<Fault>* faults = nullptr) {
+// The workload's annotations of ours, its template's over its own. `outcome` takes what is wrong with them.
+Source collect(const value& workload, Outcome* outcome = nullptr) {
     Source source;
     auto take = [&](const object* annotations, std::string_view place) {
         if (annotations == nullptr) return;
@@ -40,15 +36,16 @@ Source collect(const value& workload, std::vector<std::string>* warnings,
             const auto* text = member.value().if_string();
             if (is_output_annotation(name)) continue;
             if (text == nullptr) {
-                if (faults != nullptr)
-                    faults->push_back({fmt::format("{}[{}]", place, key.substr(0, 100)),
-                                       "must be a text: put it in quotes, as \"true\""});
+                if (outcome != nullptr)
+                    outcome->refuse(fmt::format("{}[{}]", place, key.substr(0, 100)),
+                                    "must be a text: put it in quotes, as \"true\"");
                 continue;
             }
             const auto known = source.values.find(name);
-            if (known != source.values.end() && known->second != *text && warnings != nullptr)
-                warnings->push_back(fmt::format(
-                    "{} differs between the workload and its pod template; the template's is taken", key));
+            if (known != source.values.end() && known->second != *text && outcome != nullptr)
+                outcome->warnings.push_back(fmt::format(
+                    "{} differs between the workload and its pod template; the template's is taken",
+                    clipped(key)));
             source.values[name] = *text;
             // The API server, which checks names after us, allows 63 characters behind the prefix.
             source.fields[name] = key.size() <= 100 ? fmt::format("{}[{}]", place, key)
@@ -100,7 +97,9 @@ void warn_of_the_unasked(const Source& source, std::vector<std::string>& warning
     if (source.values.size() > most) names += ", …";
     warnings.push_back(fmt::format("{} without {}inject: nothing is injected", names, annotation_prefix));
     for (const auto& [name, wish] : source.values)
-        if (const std::string meant = meant_by(name); !meant.empty() && warnings.size() <= most)
+        if (warnings.size() > most)
+            break;
+        else if (const std::string meant = meant_by(name); !meant.empty())
             warnings.push_back(fmt::format("{}{} {}", annotation_prefix, name.substr(0, 63), meant));
 }
 
@@ -123,32 +122,19 @@ std::string fingerprint_of(const value& users, const Source& source) {
     return text + json::fingerprint(asked);
 }
 
-// What the API server would refuse, and the editor could not work on, in a review made by hand; and what is
-// so large that names against names would hold the thread. No real pod comes near these limits.
-void check_shape(const value& pod_template, std::vector<Fault>& faults) {
+// What the API server would refuse, and the editor could not work on, in a review made by hand.
+void check_shape(const value& pod_template, Outcome& outcome) {
     // `at` gives the field of `parent`; it is made only for a fault.
     auto expect = [&](const value& parent, std::string_view member, bool list, auto&& at) {
         const value* v = json::find(parent, {member});
         if (v != nullptr && !(list ? v->is_array() : v->is_object()))
-            faults.push_back(
-                {fmt::format("{}.{}", at(), member), list ? "must be a list" : "must be an object"});
-    };
-    auto bound = [&](const value& parent, std::string_view member, std::size_t most, auto&& at) {
-        const array* list = json::find_array(parent, {member});
-        if (list != nullptr && list->size() > most)
-            faults.push_back(
-                {fmt::format("{}.{}", at(), member),
-                 fmt::format("has {} elements; a pod that is injected may have {}", list->size(), most)});
+            outcome.refuse(fmt::format("{}.{}", at(), member), list ? "must be a list" : "must be an object");
     };
     auto of_template = [] { return "spec.template"; };
     auto of_metadata = [] { return "spec.template.metadata"; };
     auto of_spec = [] { return "spec.template.spec"; };
     const value* spec = json::find(pod_template, {"spec"});
     if (spec == nullptr) return;
-    bound(*spec, "containers", most_containers, of_spec);
-    bound(*spec, "initContainers", most_containers, of_spec);
-    bound(*spec, "volumes", most_entries, of_spec);
-    if (!faults.empty()) return;
     expect(pod_template, "metadata", false, of_template);
     if (const value* metadata = json::find(pod_template, {"metadata"}))
         expect(*metadata, "annotations", false, of_metadata);
@@ -157,13 +143,11 @@ void check_shape(const value& pod_template, std::vector<Fault>& faults) {
         for (std::size_t i = 0; elements != nullptr && i < elements->size(); ++i) {
             auto at = [&] { return fmt::format("spec.template.spec.{}[{}]", list, i); };
             if (!(*elements)[i].is_object()) {
-                faults.push_back({at(), "must be an object"});
+                outcome.refuse(at(), "must be an object");
                 continue;
             }
             for (const std::string_view member : {"env", "volumeMounts", "command"})
                 expect((*elements)[i], member, true, at);
-            bound((*elements)[i], "env", most_entries, at);
-            bound((*elements)[i], "volumeMounts", most_entries, at);
         }
     }
     expect(*spec, "initContainers", true, of_spec);
@@ -251,6 +235,51 @@ private:
         marker_.values[name] = json::find_text(entry, {"value"});
     }
 
+    // What stands there is replaced where it stands; what is added goes first, since $(VAR) in a later entry
+    // expands.
+    void wire_env(const ContainerPlan& c, const std::string& at, const array* env) {
+        if (c.variables.empty()) return;
+        std::vector<std::optional<std::size_t>> places;
+        {
+            const EnvIndex index(env);
+            places.reserve(c.variables.size());
+            for (const std::string& variable : c.variables) places.push_back(index.last(name_of(variable)));
+        }
+        std::map<std::string, value>* noted = nullptr;  // by variable; made for the first of them
+        const auto note = [&](const std::string& name) -> value& {
+            if (noted == nullptr) noted = &marker_.env[c.list][c.name];
+            return (*noted)[name];
+        };
+        std::vector<json::Insertion> added;
+        for (std::size_t i = 0; i < c.variables.size(); ++i) {
+            const std::string& variable = c.variables[i];
+            const std::string name = name_of(variable);
+            std::string entry_text = env_entry(plan_, variable);
+            if (!places[i]) {
+                keep_value(plan_, variable, name);
+                note(name) = nullptr;
+                added.push_back({added.size(), std::move(entry_text)});
+                continue;
+            }
+            const value& original = (*env)[*places[i]];
+            value entry = json::bj::parse(entry_text, storage_);
+            if (json::equal(original, entry)) continue;  // wiring exec: a reference is its own placeholder
+            keep_value(plan_, variable, name);
+            value& written = note(name);
+            // A literal may be the key itself, so it is not written down anywhere: a reference and valueFrom
+            // are.
+            written = json::sorted(original);
+            if (!is_reference(json::find_text(original, {"value"}))) written.as_object().erase("value");
+            edit_.set(fmt::format("{}/{}", at, *places[i]), std::move(entry));
+        }
+        edit_.insert_each(at, added);
+    }
+
+    // The entry that carries `variable`.
+    std::string name_of(const std::string& variable) const {
+        return plan_.wiring == Wiring::file ? variable + "_FILE" : variable;
+    }
+
     void wire(const ContainerPlan& c) {
         const std::string at = fmt::format("{}/spec/{}/{}", base, c.list, c.index);
         const std::string env_at = at + "/env", mounts_at = at + "/volumeMounts";
@@ -261,30 +290,7 @@ private:
             if (json::find(container, {member}) == nullptr) note_made(&container, member, label(member));
         };
         if (!c.variables.empty()) note("env");
-        std::size_t front = 0;  // ours go first: $(VAR) in a later entry expands
-        for (const std::string& variable : c.variables) {
-            const std::string entry_text = env_entry(plan_, variable);
-            const std::string name = plan_.wiring == Wiring::file ? variable + "_FILE" : variable;
-            const array* env = json::find_array(container, {"env"});
-            std::size_t i = env == nullptr ? 0 : env->size();
-            while (i > 0 && json::find_text((*env)[i - 1], {"name"}) != name) --i;
-            if (i == 0) {
-                keep_value(plan_, variable, name);
-                edit_.insert_json(env_at, front++, entry_text);
-                marker_.env[c.list][c.name][name] = nullptr;
-                continue;
-            }
-            const value& original = (*env)[i - 1];
-            value entry = json::bj::parse(entry_text, storage_);
-            if (json::equal(original, entry)) continue;  // wiring exec: a reference is its own placeholder
-            keep_value(plan_, variable, name);
-            value& written = marker_.env[c.list][c.name][name];
-            // A literal may be the key itself, so it is not written down anywhere: a reference and valueFrom
-            // are.
-            written = json::sorted(original);
-            if (!is_reference(json::find_text(original, {"value"}))) written.as_object().erase("value");
-            edit_.set(fmt::format("{}/{}", env_at, i - 1), std::move(entry));
-        }
+        wire_env(c, env_at, json::find_array(container, {"env"}));
         if (c.wrap || c.mount_files) {
             note("volumeMounts");
             marker_.mounted.push_back(c.name);
@@ -339,16 +345,21 @@ Outcome settle(Verdict verdict, json::Editor&& edit, Outcome outcome) {
 }
 
 Outcome deny(Outcome outcome) {
-    if (const std::size_t faults = outcome.faults.size(); faults > most_faults) {
-        outcome.faults.erase(outcome.faults.begin() + most_faults, outcome.faults.end());
-        outcome.faults.push_back({"metadata", fmt::format("has {} faults more", faults - most_faults)});
-    }
+    if (outcome.unnamed_faults > 0)
+        outcome.faults.push_back({"metadata", fmt::format("has {} faults more", outcome.unnamed_faults)});
     outcome.verdict = Verdict::denied;
     outcome.patch.clear();
     return outcome;
 }
 
 }  // namespace
+
+void Outcome::refuse(std::string field, std::string message) {
+    if (faults.size() < most_faults)
+        faults.push_back({std::move(field), std::move(message)});
+    else
+        ++unnamed_faults;
+}
 
 Outcome inject(json::value& workload, const Workload& about, const Catalog& catalog,
                const Settings& settings) {
@@ -362,7 +373,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
         own_marker ? own_marker : stored;  // one that was edited away is not forgotten
     const bool has_unreadable_marker = !marker && !marker_text(workload).empty() && has_own_parts(workload);
     Outcome outcome;
-    const Source source = collect(workload, &outcome.warnings, &outcome.faults);
+    const Source source = collect(workload, &outcome);
     if (!outcome.faults.empty()) return deny(std::move(outcome));
     if (!source.values.contains("inject") && !marker && !has_unreadable_marker) {
         warn_of_the_unasked(source, outcome.warnings);
@@ -373,12 +384,6 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     if (containers == nullptr || containers->empty())
         return untouched("no-containers");  // the API server says why
 
-    if (source.values.size() > most_annotations) {
-        outcome.faults.push_back(
-            {"metadata.annotations", fmt::format("has {} of {}*; {} are the most", source.values.size(),
-                                                 annotation_prefix, most_annotations)});
-        return deny(std::move(outcome));
-    }
     std::vector<AnnotationFault> annotation_faults;
     const Wishes wishes = read_annotations(source.values, annotation_faults);
     const bool inject_is_wrong = std::any_of(annotation_faults.begin(), annotation_faults.end(),
@@ -392,7 +397,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     }
     const value& pod_template = *json::find(workload, {"spec", "template"});
     const value* old_template = about.old == nullptr ? nullptr : json::find(*about.old, {"spec", "template"});
-    const bool same_wishes = old_template != nullptr && collect(*about.old, nullptr).values == source.values;
+    const bool same_wishes = old_template != nullptr && collect(*about.old).values == source.values;
     if ((asked || has_unreadable_marker) && same_wishes && json::equal(pod_template, *old_template))
         return untouched("unchanged");
     if (has_unreadable_marker) {
@@ -400,8 +405,8 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
                                   unreadable(marker_text(workload))});
         return deny(std::move(outcome));
     }
-    check_shape(pod_template, outcome.faults);
-    if (outcome.faults.empty() && old_template != nullptr) check_shape(*old_template, outcome.faults);
+    check_shape(pod_template, outcome);
+    if (outcome.faults.empty() && old_template != nullptr) check_shape(*old_template, outcome);
     if (!outcome.faults.empty()) return deny(std::move(outcome));
     if (!asked) {
         json::Editor edit(workload);
@@ -417,8 +422,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
                                         variable, container));
         return settle(Verdict::removed, std::move(edit), std::move(outcome));
     }
-    for (const AnnotationFault& f : annotation_faults)
-        outcome.faults.push_back({source.field(f.name), f.message});
+    for (const AnnotationFault& f : annotation_faults) outcome.refuse(source.field(f.name), f.message);
     if (about.old != nullptr) {
         // The user changed nothing: what is stored stays, whoever injected it and however this request mixed
         // it up.

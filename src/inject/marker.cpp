@@ -1,6 +1,7 @@
 #include "marker.hpp"
 
 #include "layout.hpp"
+#include "limits.hpp"
 #include "names.hpp"
 
 #include <keyshepherd/core/build.hpp>
@@ -21,19 +22,23 @@ using json::object;
 using json::value;
 
 constexpr int schema = 1;
-constexpr std::size_t longest_list = 1000;  // five times what the injector itself writes at its own limits
+constexpr json::Limits marker_limits{.depth = 20};
 
 std::vector<std::string> words_of(const value& root, std::string_view member) {
     std::vector<std::string> words;
     if (const array* list = json::find_array(root, {member}))
         for (const value& word : *list)
-            if (const auto* text = word.if_string(); text != nullptr && words.size() < longest_list)
-                words.emplace_back(*text);
+            if (const auto* text = word.if_string()) words.emplace_back(*text);
     return words;
 }
 
-bool has(const std::vector<std::string>& words, std::string_view word) {
-    return std::find(words.begin(), words.end(), word) != words.end();
+using Names = std::set<std::string_view>;
+
+Names names_of(const array* elements) {
+    Names names;
+    if (elements != nullptr)
+        for (const value& element : *elements) names.insert(json::find_text(element, {"name"}));
+    return names;
 }
 
 bool reads_our_file(const value& entry) {
@@ -44,15 +49,21 @@ bool by_secret(const Marker& marker) {
     return marker.wiring == text(Wiring::secret);
 }
 
-// What stood in place of the entry: nullptr where the marker says nothing about it.
-const value* original_of(const Marker& marker, const std::string& list, const std::string& container,
-                         std::string_view variable) {
+using Originals = std::map<std::string, value>;  // by variable
+
+// What the marker says of one container; nullptr: nothing.
+const Originals* originals_of(const Marker& marker, const std::string& list, const std::string& container) {
     const auto of_list = marker.env.find(list);
     if (of_list == marker.env.end()) return nullptr;
     const auto variables = of_list->second.find(container);
-    if (variables == of_list->second.end()) return nullptr;
-    const auto original = variables->second.find(std::string(variable));
-    return original == variables->second.end() ? nullptr : &original->second;
+    return variables == of_list->second.end() ? nullptr : &variables->second;
+}
+
+// What stood in place of the entry: nullptr where the marker says nothing about it.
+const value* original_of(const Originals* originals, const value& entry) {
+    if (originals == nullptr) return nullptr;
+    const auto original = originals->find(std::string(json::find_text(entry, {"name"})));
+    return original == originals->end() ? nullptr : &original->second;
 }
 
 // An entry whose form a user's may have, too, is ours when the marker has it with this very value.
@@ -115,66 +126,98 @@ std::map<std::string, std::map<std::string, std::string>> renamed(const value& p
     return all;
 }
 
-// The index of the element of that name, or the size.
-std::size_t index_of(const array* elements, std::string_view name) {
-    std::size_t i = 0;
-    while (elements != nullptr && i < elements->size() && json::find_text((*elements)[i], {"name"}) != name)
-        ++i;
-    return i;
+// The name by which the marker knows a container: its own, unless it is in `of_list` of renamed().
+std::string known_name(const std::map<std::string, std::map<std::string, std::string>>& new_names,
+                       const std::string& list, const value& container) {
+    std::string name(json::find_text(container, {"name"}));
+    if (const auto of_list = new_names.find(list); of_list != new_names.end())
+        if (const auto known = of_list->second.find(name); known != of_list->second.end())
+            return known->second;
+    return name;
+}
+
+// What takes our part out of an entry of `env`.
+struct Undo {
+    enum class Step { nothing, remove_entry, remove_member, restore };
+    Step step = Step::nothing;
+    std::string_view member = {};     // of remove_member: a pointer below the entry
+    const value* original = nullptr;  // of restore
+};
+
+Undo undo_of(const value& entry, const value* original, const Marker& marker) {
+    using enum Undo::Step;
+    if (!entry.is_object() || !is_ours(entry, original, marker)) return {};
+    const object* from = json::find_object(entry, {"valueFrom"});
+    const bool of_file = reads_our_file(entry), of_secret = !of_file && by_secret(marker);
+    // A later apply brought a source or a value of the user's own, which stays.
+    if (from != nullptr && from->size() > 1 && (of_file || of_secret))
+        return {.step = remove_member,
+                .member = of_file ? "/valueFrom/fileKeyRef" : "/valueFrom/secretKeyRef"};
+    if (from != nullptr && entry.get_object().contains("value"))
+        return {.step = remove_member, .member = of_file || of_secret ? "/valueFrom" : "/value"};
+    if (original == nullptr || original->is_null()) return {.step = remove_entry};
+    return {.step = restore, .original = original};
 }
 
 // By name alone, whatever the marker lists: two injections may have been merged into one object.
-void remove_own(json::Editor& edit, const std::string& base, std::string_view list) {
-    const std::string pointer = fmt::format("{}/spec/{}", base, list);
-    const value* found = json::at(edit.document(), pointer);
-    for (std::size_t i = found == nullptr || !found->is_array() ? 0 : found->get_array().size(); i > 0; --i) {
-        found = json::at(edit.document(), pointer);
-        if (is_own_name(json::find_text(found->get_array()[i - 1], {"name"})))
-            edit.remove(fmt::format("{}/{}", pointer, i - 1));
-    }
+void remove_own(json::Editor& edit, const std::string& pointer) {
+    const value* list = json::at(edit.document(), pointer);
+    const array* elements = list == nullptr ? nullptr : list->if_array();
+    std::vector<std::size_t> own;
+    for (std::size_t i = 0; elements != nullptr && i < elements->size(); ++i)
+        if (is_own_name(json::find_text((*elements)[i], {"name"}))) own.push_back(i);
+    edit.remove_each(pointer, own);
 }
+
+// Puts the elements of `stored` that remove_own() takes out where they stand in it.
+void insert_own(json::Editor& edit, const std::string& pointer, const array& stored) {
+    std::vector<json::Insertion> own;
+    for (std::size_t i = 0; i < stored.size(); ++i)
+        if (is_own_name(json::find_text(stored[i], {"name"})))
+            own.push_back({i, json::bj::serialize(stored[i])});
+    edit.insert_each(pointer, own);
+}
+
+// The lists of names in a marker, to be looked up.
+struct Listed {
+    explicit Listed(const Marker& marker)
+        : made(marker.made.begin(), marker.made.end()),
+          made_of_null(marker.made_of_null.begin(), marker.made_of_null.end()),
+          entrypoints(marker.entrypoints.begin(), marker.entrypoints.end()) {}
+    Names made, made_of_null, entrypoints;
+};
 
 // `name`: under which the marker knows the container; "" for a copy, which is known by its values alone.
 void strip_container(json::Editor& edit, const std::string& pointer, const std::string& list,
-                     const std::string& name, const Marker& marker) {
-    auto container = [&]() -> const value& { return *json::at(edit.document(), pointer); };
+                     const std::string& name, const Marker& marker, const Listed& listed) {
+    const value& container = *json::at(edit.document(), pointer);
     static const value nothing;
 
-    // Backwards, so that what is removed moves nothing that is still to come.
-    const array* env = json::find_array(container(), {"env"});
-    for (std::size_t i = env == nullptr ? 0 : env->size(); i > 0; --i) {
-        env = json::find_array(container(), {"env"});
-        const value& entry = (*env)[i - 1];
-        const value* original =
-            name.empty() ? &nothing : original_of(marker, list, name, json::find_text(entry, {"name"}));
-        if (!is_ours(entry, original, marker)) continue;
-        const std::string at = fmt::format("{}/env/{}", pointer, i - 1);
-        const object* from = json::find_object(entry, {"valueFrom"});
-        const bool of_file = reads_our_file(entry);
-        if (from != nullptr && from->size() > 1) {
-            // A later apply brought a source of the user's own.
-            edit.remove(
-                at + (of_file || !by_secret(marker) ? "/valueFrom/fileKeyRef" : "/valueFrom/secretKeyRef"));
-        } else if (entry.get_object().contains("value") && from != nullptr) {
-            edit.remove(at + (of_file || by_secret(marker) ? "/valueFrom" : "/value"));  // or one beside ours
-        } else if (original == nullptr || original->is_null()) {
-            edit.remove(at);
-        } else {
-            edit.set(at, *original);
+    if (const array* env = json::find_array(container, {"env"})) {
+        const Originals* originals = name.empty() ? nullptr : originals_of(marker, list, name);
+        std::vector<std::size_t> removed;
+        for (std::size_t i = 0; i < env->size(); ++i) {
+            const Undo undo =
+                undo_of((*env)[i], name.empty() ? &nothing : original_of(originals, (*env)[i]), marker);
+            if (undo.step == Undo::Step::remove_entry)
+                removed.push_back(i);
+            else if (undo.step == Undo::Step::remove_member)
+                edit.remove(fmt::format("{}/env/{}{}", pointer, i, undo.member));
+            else if (undo.step == Undo::Step::restore)
+                edit.set(fmt::format("{}/env/{}", pointer, i), *undo.original);
         }
+        edit.remove_each(pointer + "/env", removed);
     }
 
-    const array* mounts = json::find_array(container(), {"volumeMounts"});
-    for (std::size_t i = mounts == nullptr ? 0 : mounts->size(); i > 0; --i)
-        if (mounts = json::find_array(container(), {"volumeMounts"}); is_ours((*mounts)[i - 1]))
-            edit.remove(fmt::format("{}/volumeMounts/{}", pointer, i - 1));
+    if (json::find_array(container, {"volumeMounts"}) != nullptr) remove_own(edit, pointer + "/volumeMounts");
 
-    if (const array* command = json::find_array(container(), {"command"}); is_wrapped(command)) {
+    if (const array* command = json::find_array(container, {"command"}); is_wrapped(command)) {
         const std::string label = fmt::format("{}/{}/command", list, name);
-        if (has(marker.entrypoints, name) && has(marker.made, label)) {
+        if (listed.entrypoints.contains(name) && listed.made.contains(label)) {
             edit.remove(pointer + "/command");
-        } else if (has(marker.entrypoints, name)) {
-            edit.set(pointer + "/command", has(marker.made_of_null, label) ? value(nullptr) : value(array()));
+        } else if (listed.entrypoints.contains(name)) {
+            edit.set(pointer + "/command",
+                     listed.made_of_null.contains(label) ? value(nullptr) : value(array()));
         } else {
             array original(command->begin() + 2, command->end(), edit.document().storage());
             edit.set(pointer + "/command", std::move(original));
@@ -184,7 +227,7 @@ void strip_container(json::Editor& edit, const std::string& pointer, const std::
 
 // Lists that became empty and were not there before go, too.
 void unmake(json::Editor& edit, const std::string& parent, std::string_view member, const std::string& label,
-            const Marker& marker) {
+            const Listed& listed) {
     const value* root = json::at(edit.document(), parent);
     const object* members = root == nullptr ? nullptr : root->if_object();
     const value* made = members == nullptr ? nullptr : members->if_contains(member);
@@ -193,9 +236,9 @@ void unmake(json::Editor& edit, const std::string& parent, std::string_view memb
         (made->is_array() && made->get_array().empty()) || (made->is_object() && made->get_object().empty());
     if (!empty) return;
     const std::string pointer = fmt::format("{}/{}", parent, member);
-    if (has(marker.made_of_null, label)) {
+    if (listed.made_of_null.contains(label)) {
         edit.set(pointer, nullptr);
-    } else if (has(marker.made, label)) {
+    } else if (listed.made.contains(label)) {
         edit.remove(pointer);
     }
 }
@@ -251,8 +294,8 @@ std::string Marker::text() const {
 }
 
 std::optional<Marker> parse_marker(std::string_view text) {
-    if (text.empty()) return std::nullopt;
-    const auto parsed = json::parse(text, {}, {.depth = 20, .nodes = 20'000});
+    if (text.empty() || text.size() > annotation_bytes) return std::nullopt;
+    const auto parsed = json::parse(text, {}, marker_limits);
     if (!parsed || !parsed->is_object()) return std::nullopt;
     const value* version = json::find(*parsed, {"v"});
     if (version == nullptr || *version != value(schema)) return std::nullopt;
@@ -285,7 +328,7 @@ std::optional<Marker> parse_marker(std::string_view text) {
 std::string unreadable(std::string_view text) {
     const std::string way_out =
         "apply the manifest without anything named keyshepherd-… (kubectl replace -f FILE)";
-    const auto parsed = json::parse(text, {}, {.depth = 20, .nodes = 20'000});
+    const auto parsed = json::parse(text.substr(0, annotation_bytes + 1), {}, marker_limits);
     const value* version = parsed ? json::find(*parsed, {"v"}) : nullptr;
     const auto* later = version == nullptr ? nullptr : version->if_int64();
     if (later == nullptr || *later <= schema)
@@ -300,33 +343,28 @@ std::string unreadable(std::string_view text) {
 }
 
 void strip(json::Editor& edit, const std::string& base, const Marker& marker) {
-    remove_own(edit, base, "initContainers");
-    remove_own(edit, base, "containers");
-    remove_own(edit, base, "volumes");
     const std::string spec = base + "/spec";
+    for (const std::string_view list : {"/initContainers", "/containers", "/volumes"})
+        remove_own(edit, spec + std::string(list));
+    const Listed listed(marker);
     const value* pod_template = json::at(edit.document(), base);
     const auto new_names =
         pod_template == nullptr ? decltype(renamed({}, marker))() : renamed(*pod_template, marker);
     for (const std::string list : {"initContainers", "containers"}) {
-        const auto of_list = new_names.find(list);
         const value* pod = json::at(edit.document(), spec);
         const array* elements = pod == nullptr ? nullptr : json::find_array(*pod, {list});
         const std::size_t size = elements == nullptr ? 0 : elements->size();
         for (std::size_t i = 0; i < size; ++i) {
+            if (!(*elements)[i].is_object()) continue;
             const std::string pointer = fmt::format("{}/{}/{}", spec, list, i);
-            const value* container = json::at(edit.document(), pointer);
-            if (container == nullptr || !container->is_object()) continue;
-            std::string name(json::find_text(*container, {"name"}));
-            if (of_list != new_names.end())
-                if (const auto known = of_list->second.find(name); known != of_list->second.end())
-                    name = known->second;
-            strip_container(edit, pointer, list, name, marker);
+            const std::string name = known_name(new_names, list, (*elements)[i]);
+            strip_container(edit, pointer, list, name, marker, listed);
             for (const std::string_view member : {"env", "volumeMounts"})
-                unmake(edit, pointer, member, fmt::format("{}/{}/{}", list, name, member), marker);
+                unmake(edit, pointer, member, fmt::format("{}/{}/{}", list, name, member), listed);
         }
     }
     for (const std::string_view member : {"initContainers", "volumes"})
-        unmake(edit, spec, member, std::string(member), marker);
+        unmake(edit, spec, member, std::string(member), listed);
 
     const std::string annotations = base + "/metadata/annotations";
     for (const std::string_view name : {"agent-config", "vault-ca", "injected"}) {
@@ -335,49 +373,46 @@ void strip(json::Editor& edit, const std::string& base, const Marker& marker) {
         if (all != nullptr && all->is_object() && all->get_object().contains(key))
             edit.remove(fmt::format("{}/{}", annotations, json::escape(key)));
     }
-    unmake(edit, base + "/metadata", "annotations", "annotations", marker);
-    unmake(edit, base, "metadata", "metadata", marker);
+    unmake(edit, base + "/metadata", "annotations", "annotations", listed);
+    unmake(edit, base, "metadata", "metadata", listed);
 }
 
 void replay(json::Editor& edit, const std::string& base, const json::value& stored, const Marker& marker) {
     const std::string spec = base + "/spec";
-    // Inserted in ascending order, every element comes to stand where it stood.
+    const auto new_names = renamed(stored, marker);
+    static const value nothing;
+    // Both lists are equal but for what strip() takes out, so that places are found by counting.
     for (const std::string list : {"initContainers", "containers"}) {
         const array* from = json::find_array(stored, {"spec", list});
+        std::size_t users = 0;
         for (std::size_t i = 0; from != nullptr && i < from->size(); ++i) {
             const value& c = (*from)[i];
-            const std::string name(json::find_text(c, {"name"}));
-            if (is_own_name(name)) continue;
-            const value* pod = json::at(edit.document(), spec);
-            const std::string at =
-                fmt::format("{}/{}/{}", spec, list, index_of(json::find_array(*pod, {list}), name));
-            if (const array* env = json::find_array(c, {"env"}))
+            if (is_own_name(json::find_text(c, {"name"}))) continue;
+            const std::string at = fmt::format("{}/{}/{}", spec, list, users++);
+            const std::string name = known_name(new_names, list, c);
+            if (const array* env = json::find_array(c, {"env"})) {
+                const Originals* originals = name.empty() ? nullptr : originals_of(marker, list, name);
+                std::vector<json::Insertion> insertions;
                 for (std::size_t e = 0; e < env->size(); ++e) {
-                    const std::string_view variable = json::find_text((*env)[e], {"name"});
-                    const value* original = original_of(marker, list, name, variable);
-                    if (!is_ours((*env)[e], original, marker)) continue;
-                    const array* now = json::find_array(*json::at(edit.document(), at), {"env"});
-                    // The last one of a name: the one that kubelet takes, and that was wired.
-                    std::size_t there = now == nullptr ? 0 : now->size();
-                    while (there > 0 && json::find_text((*now)[there - 1], {"name"}) != variable) --there;
-                    if (there > 0) {
-                        edit.set(fmt::format("{}/env/{}", at, there - 1), (*env)[e]);
-                    } else {
-                        edit.insert(at + "/env", e, (*env)[e]);
-                    }
+                    const value& entry = (*env)[e];
+                    const Undo undo =
+                        undo_of(entry, name.empty() ? &nothing : original_of(originals, entry), marker);
+                    if (undo.step == Undo::Step::remove_entry)
+                        insertions.push_back({e, json::bj::serialize(entry)});
+                    else if (undo.step != Undo::Step::nothing)
+                        edit.set(fmt::format("{}/env/{}", at, e - insertions.size()), entry);
                 }
+                edit.insert_each(at + "/env", insertions);
+            }
             if (const array* mounts = json::find_array(c, {"volumeMounts"}))
-                for (std::size_t k = 0; k < mounts->size(); ++k)
-                    if (is_ours((*mounts)[k])) edit.insert(at + "/volumeMounts", k, (*mounts)[k]);
+                insert_own(edit, at + "/volumeMounts", *mounts);
             if (const array* command = json::find_array(c, {"command"}); is_wrapped(command))
                 edit.set(at + "/command", *command);
         }
     }
     for (const std::string_view list : {"initContainers", "containers", "volumes"})
         if (const array* from = json::find_array(stored, {"spec", list}))
-            for (std::size_t i = 0; i < from->size(); ++i)
-                if (is_own_name(json::find_text((*from)[i], {"name"})))
-                    edit.insert(fmt::format("{}/{}", spec, list), i, (*from)[i]);
+            insert_own(edit, fmt::format("{}/{}", spec, list), *from);
 
     if (json::find(*json::at(edit.document(), base), {"metadata"}) == nullptr)
         edit.set(base + "/metadata", object());
@@ -405,8 +440,8 @@ void forget(json::value& pod_template, const Marker& marker) {
             if (variables == by_container.end() || env == nullptr || !env->is_array()) continue;
             for (value& entry : env->get_array()) {
                 const auto original = variables->second.find(std::string(json::find_text(entry, {"name"})));
-                if (original == variables->second.end() || !original->second.is_object() ||
-                    original->second.get_object().contains("value"))
+                if (!entry.is_object() || original == variables->second.end() ||
+                    !original->second.is_object() || original->second.get_object().contains("value"))
                     continue;
                 if (!is_reference(json::find_text(entry, {"value"}))) entry.as_object().erase("value");
             }
@@ -416,12 +451,9 @@ void forget(json::value& pod_template, const Marker& marker) {
 
 bool holds(const json::value& pod_template, const Marker& marker) {
     auto all = [&](std::string_view list, const std::vector<std::string>& names) {
-        const array* elements = json::find_array(pod_template, {"spec", list});
-        return std::all_of(names.begin(), names.end(), [&](const std::string& name) {
-            return elements != nullptr &&
-                   std::any_of(elements->begin(), elements->end(),
-                               [&](const value& e) { return json::find_text(e, {"name"}) == name; });
-        });
+        if (names.empty()) return true;
+        const Names there = names_of(json::find_array(pod_template, {"spec", list}));
+        return std::ranges::all_of(names, [&](const std::string& name) { return there.contains(name); });
     };
     if (!all("initContainers", marker.init_containers) || !all("containers", marker.containers) ||
         !all("volumes", marker.volumes))
@@ -442,12 +474,10 @@ bool holds(const json::value& pod_template, const Marker& marker) {
                     std::any_of(mounts->begin(), mounts->end(), [](const value& m) { return is_ours(m); })
                         ? 1
                         : 0;
+            const Originals* originals = originals_of(marker, list, name);
             if (const array* env = json::find_array(c, {"env"}))
                 for (const value& entry : *env)
-                    wired += is_ours(entry, original_of(marker, list, name, json::find_text(entry, {"name"})),
-                                     marker)
-                                 ? 1
-                                 : 0;
+                    wired += is_ours(entry, original_of(originals, entry), marker) ? 1 : 0;
         }
     }
     std::size_t entries = 0;

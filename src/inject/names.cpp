@@ -43,10 +43,12 @@ bool is_dns_subdomain(std::string_view text) {
     return true;
 }
 
+bool is_variable_character(char c) {
+    return is_lower(c) || is_upper(c) || is_digit(c) || c == '_';
+}
+
 bool is_variable_name(std::string_view text) {
-    if (text.empty() || is_digit(text.front())) return false;
-    return std::all_of(text.begin(), text.end(),
-                       [](char c) { return is_lower(c) || is_upper(c) || is_digit(c) || c == '_'; });
+    return !text.empty() && !is_digit(text.front()) && std::ranges::all_of(text, is_variable_character);
 }
 
 bool is_file_name(std::string_view text) {
@@ -88,6 +90,15 @@ bool is_url(std::string_view text) {
 
 bool is_image(std::string_view text) {
     return !text.empty() && text.find_first_of(" \t\n\"") == std::string_view::npos;
+}
+
+std::string clipped(std::string_view name) {
+    constexpr std::size_t most = 63;  // a DNS label
+    if (name.size() <= most) return std::string(name);
+    std::size_t end = most;
+    while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xc0) == 0x80)
+        --end;  // within a character of UTF-8
+    return std::string(name.substr(0, end)) + "…";
 }
 
 std::string quoted(std::string_view text) {

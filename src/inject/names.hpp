@@ -17,6 +17,23 @@ bool is_vault_key(std::string_view text);   // a field of a secret
 bool is_url(std::string_view text);         // http:// or https:// with a host, and no user or query
 bool is_image(std::string_view text);
 
+bool is_variable_character(char c);  // a letter, a digit or '_'
+
+// The first 63 characters of a name that an object holds, for a message: no message may grow with the object.
+std::string clipped(std::string_view name);
+
+// The first ten of `names`, and how many there are; "(none)" where there are none.
+template <class Names>
+std::string some_of(Names&& names) {
+    constexpr std::size_t most = 10;
+    std::string text;
+    std::size_t count = 0;
+    for (const auto& name : names)
+        if (count++ < most) text += (text.empty() ? "" : ", ") + clipped(name);
+    if (count == 0) return "(none)";
+    return count <= most ? text : text + ", … (" + std::to_string(count) + " in all)";
+}
+
 // `text` for a message: in quotes and printable, or its length only where it is long enough to be a key that
 // was put into the wrong place: no message may carry one.
 std::string quoted(std::string_view text);

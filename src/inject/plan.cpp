@@ -1,6 +1,8 @@
 #include "plan.hpp"
 
+#include "env_index.hpp"
 #include "layout.hpp"
+#include "limits.hpp"
 #include "names.hpp"
 #include "quantity.hpp"
 
@@ -8,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 namespace keyshepherd::inject {
@@ -45,10 +48,15 @@ struct Container {
     std::size_t index;
     std::string_view name;
     const json::value* spec;
-    const json::array* env;                   // nullptr: none
-    std::vector<std::string_view> variables;  // the names of `env`, "" for an entry that has none
+    const json::array* env;  // nullptr: none
+    EnvIndex variables;
+    std::vector<std::size_t> references;  // the entries of `env` that ask for a value out of Vault
     bool selected;
 };
+
+std::string_view variable_of(const json::value& entry) {
+    return json::find_text(entry, {"name"});
+}
 
 std::vector<Container> containers_of(const json::value& pod) {
     std::vector<Container> all;
@@ -58,40 +66,34 @@ std::vector<Container> containers_of(const json::value& pod) {
         all.reserve(all.size() + elements->size());
         for (std::size_t i = 0; i < elements->size(); ++i) {
             const json::value& spec = (*elements)[i];
-            Container& c =
-                all.emplace_back(list, i, json::find_text(spec, {"name"}), &spec,
-                                 json::find_array(spec, {"env"}), std::vector<std::string_view>(), false);
-            if (c.env == nullptr) continue;
-            c.variables.reserve(c.env->size());
-            for (const json::value& entry : *c.env) c.variables.push_back(json::find_text(entry, {"name"}));
+            const json::array* env = json::find_array(spec, {"env"});
+            Container& c = all.emplace_back(list, i, json::find_text(spec, {"name"}), &spec, env,
+                                            EnvIndex(env), std::vector<std::size_t>(), false);
+            for (std::size_t e = 0; env != nullptr && e < env->size(); ++e)
+                if (is_reference(json::find_text((*env)[e], {"value"}))) c.references.push_back(e);
         }
     }
     return all;
 }
 
-// The last entry of that name: the one that kubelet takes.
-const json::value* env_entry(const Container& container, std::string_view name,
-                             std::size_t* index = nullptr) {
-    for (std::size_t i = container.variables.size(); i-- > 0;)
-        if (container.variables[i] == name) {
-            if (index != nullptr) *index = i;
-            return &(*container.env)[i];
+// The variables that a container expands in its command, its arguments and its environment: $(NAME).
+// https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+std::set<std::string_view> expansions_of(const json::value& container) {
+    std::set<std::string_view> names;
+    const auto take = [&](std::string_view text) {
+        for (std::size_t at = text.find("$("); at != std::string_view::npos; at = text.find("$(", at + 2)) {
+            std::size_t end = at + 2;
+            while (end < text.size() && is_variable_character(text[end])) ++end;
+            if (end < text.size() && text[end] == ')') names.insert(text.substr(at + 2, end - at - 2));
         }
-    return nullptr;
-}
-
-bool uses_expansion(const json::value& container, std::string_view variable) {
-    const std::string expansion = fmt::format("$({})", variable);
+    };
     for (const std::string_view list : {"command", "args"})
         if (const json::array* words = json::find_array(container, {list}))
             for (const json::value& word : *words)
-                if (word.is_string() &&
-                    std::string_view(word.get_string()).find(expansion) != std::string_view::npos)
-                    return true;
+                if (word.is_string()) take(word.get_string());
     if (const json::array* env = json::find_array(container, {"env"}))
-        for (const json::value& entry : *env)
-            if (json::find_text(entry, {"value"}).find(expansion) != std::string_view::npos) return true;
-    return false;
+        for (const json::value& entry : *env) take(json::find_text(entry, {"value"}));
+    return names;
 }
 
 bool allowed_address(std::string_view address, const Settings& settings) {
@@ -128,6 +130,8 @@ public:
     Plan take() && {
         select_containers();
         find_providers();
+        order_variables();
+        if (!check_amount()) return std::move(plan_);
         take_references();
         find_connection();
         choose_wiring();
@@ -140,11 +144,11 @@ public:
 
 private:
     void fault(const std::string& annotation, std::string message) {
-        outcome_.faults.push_back({source_.field(annotation), std::move(message)});
+        outcome_.refuse(source_.field(annotation), std::move(message));
     }
     void fault_at(const Container& c, std::string_view below, std::string message) {
-        outcome_.faults.push_back(
-            {fmt::format("spec.template.spec.{}[{}]{}", c.list, c.index, below), std::move(message)});
+        outcome_.refuse(fmt::format("spec.template.spec.{}[{}]{}", c.list, c.index, below),
+                        std::move(message));
     }
     void warn(std::string message) { outcome_.warnings.push_back(std::move(message)); }
 
@@ -154,20 +158,20 @@ private:
             for (Container& c : containers_) c.selected |= all_by_default && c.list == list;
             return;
         }
+        std::map<std::string_view, Container*> known;
+        std::vector<std::string_view> in_order;
+        for (Container& c : containers_)
+            if (c.list == list && known.try_emplace(c.name, &c).second) in_order.push_back(c.name);
+        std::string listed;
         for (const std::string& name : *names) {
-            const auto c = std::find_if(containers_.begin(), containers_.end(),
-                                        [&](const Container& x) { return x.list == list && x.name == name; });
-            if (c != containers_.end()) {
-                c->selected = true;
+            if (const auto c = known.find(name); c != known.end()) {
+                c->second->selected = true;
                 continue;
             }
-            std::vector<std::string_view> known;
-            for (const Container& x : containers_)
-                if (x.list == list) known.push_back(x.name);
+            if (listed.empty()) listed = some_of(in_order);
             fault(annotation,
                   fmt::format("names {}, which the template does not have; {} are: {}", quoted(name),
-                              list == "containers" ? "its containers" : "its init containers",
-                              known.empty() ? "(none)" : fmt::format("{}", fmt::join(known, ", "))));
+                              list == "containers" ? "its containers" : "its init containers", listed));
         }
     }
 
@@ -182,14 +186,21 @@ private:
                                                quoted(name), why.message));
         const Namespaces nothing;
         const Namespaces& known = namespaces_ == nullptr ? nothing : *namespaces_;
+        const std::size_t before = outcome_.faults.size();
         if (why.code == Errc::unavailable)
             fault("inject", fmt::format("names the provider {}, but {}: {}", quoted(name), why.message,
                                         known.way_out()));
         else
             fault("inject", fmt::format("names the provider {}, which is unknown; known are: {}",
-                                        quoted(name), fmt::join(catalog_.names(namespace_), ", ")));
+                                        quoted(name), known_providers()));
+        if (outcome_.faults.size() == before) return;
         outcome_.faults.back().arriving = known.arriving();
         outcome_.faults.back().passing = known.arriving() && why.code == Errc::unavailable;
+    }
+
+    const std::string& known_providers() {
+        if (known_providers_.empty()) known_providers_ = some_of(catalog_.names(namespace_));
+        return known_providers_;
     }
 
     void find_providers() {
@@ -217,47 +228,87 @@ private:
         }
     }
 
+    // What a container is given that does not ask itself: the providers' variables, then those of
+    // annotations.
+    void order_variables() {
+        for (const auto& [variable, reference] : wishes_.variables)
+            if (!plan_.variables.contains(variable)) plan_.order.push_back(variable);
+        ordered_.insert(plan_.order.begin(), plan_.order.end());
+    }
+
+    // Counts before anything is made of it. Names every limit that is passed.
+    bool check_amount() {
+        std::size_t references = 0, selected = 0;
+        for (const Container& c : containers_) {
+            references += c.references.size();
+            selected += c.selected ? 1 : 0;
+        }
+        const std::size_t entries = references + selected * plan_.order.size();
+        if (entries > most_wired)
+            outcome_.refuse(
+                "spec.template.spec",
+                fmt::format("asks for {} entries of env to be wired in its containers; a pod may have "
+                            "{}. Wire fewer containers, with {}containers, or fewer variables",
+                            entries, most_wired, annotation_prefix));
+        const std::size_t requested = wishes_.wiring == Wiring::secret ? 0 : requested_of(references);
+        if (requested > most_requested)
+            outcome_.refuse(
+                "spec.template.spec",
+                fmt::format(
+                    "asks for {} variables and files out of Vault; a pod may have {}, since the agent's "
+                    "configuration must fit into an annotation. Render a whole secret as one file, with "
+                    "{}secret-<file>: path",
+                    requested, most_requested, annotation_prefix));
+        return entries <= most_wired && requested <= most_requested;
+    }
+
+    // Different variables and files; what is no more than the limit is not counted exactly.
+    std::size_t requested_of(std::size_t references) const {
+        const std::size_t most = ordered_.size() + references + wishes_.files.size();
+        if (most <= most_requested) return most;
+        std::set<std::string_view> variables = ordered_;
+        for (const Container& c : containers_)
+            for (const std::size_t i : c.references) variables.insert(variable_of((*c.env)[i]));
+        return variables.size() + wishes_.files.size();
+    }
+
     // A reference of the workload's own wins over the provider's for the whole pod: one value a variable.
     bool refer(const std::string& variable, const Reference& reference) {
-        const auto asked = references_.find(variable);
-        if (asked != references_.end()) return asked->second == reference;
-        references_[variable] = reference;
-        const auto carried = plan_.variables.find(variable);
-        if (carried != plan_.variables.end() && carried->second.reference == reference) return true;
-        if (carried == plan_.variables.end()) referred_.push_back(variable);
-        plan_.variables[variable] = {reference, std::string(references_file)};
+        const auto [asked, is_new] = references_.try_emplace(variable, Asked{.reference = reference});
+        if (!is_new) return asked->second.reference == reference;
+        const auto [carried, is_own] = plan_.variables.try_emplace(variable);
+        if (!is_own && carried->second.reference == reference) return true;
+        if (is_own) asked->second.rank = references_.size();
+        carried->second = {reference, std::string(references_file)};
         return true;
     }
 
     void take_references() {
-        for (const auto& [variable, reference] : wishes_.variables) {
-            refer(variable, reference);
-            if (std::find(plan_.order.begin(), plan_.order.end(), variable) == plan_.order.end())
-                plan_.order.push_back(variable);
-        }
+        for (const auto& [variable, reference] : wishes_.variables) refer(variable, reference);
         for (const Container& c : containers_) {
-            for (std::size_t i = 0; i < c.variables.size(); ++i) {
+            for (const std::size_t i : c.references) {
                 const std::string_view value = json::find_text((*c.env)[i], {"value"});
-                if (!is_reference(value)) continue;
-                const std::string name(c.variables[i]);
-                const std::string at = fmt::format(".env[{}]", i);
+                const std::string name(variable_of((*c.env)[i]));
+                const auto at = [i](std::string_view member) {
+                    return fmt::format(".env[{}].{}", i, member);
+                };
                 std::string wrong;
                 const auto reference = parse_reference(value.substr(6), wrong);
                 if (!reference) {
-                    fault_at(c, at + ".value",
+                    fault_at(c, at("value"),
                              "asks for a value out of Vault (vault:<path>#<key>) but " + wrong);
                 } else if (!is_variable_name(name)) {
-                    fault_at(c, at + ".name",
+                    fault_at(c, at("name"),
                              "must have only letters, digits and '_' and start with no digit to be carried "
                              "by an env file");
                 } else if (!refer(name, *reference)) {
-                    fault_at(c, at + ".value",
+                    fault_at(c, at("value"),
                              fmt::format("asks for {} from another place than the rest of the pod does; a "
                                          "variable has one "
                                          "value in a pod, so use two names",
-                                         name));
-                } else if (const auto* last = env_entry(c, name); last != &(*c.env)[i]) {
-                    fault_at(c, at + ".name", "stands twice in this container; keep one entry");
+                                         clipped(name)));
+                } else if (c.variables.last(name) != i) {
+                    fault_at(c, at("name"), "stands twice in this container; keep one entry");
                 }
             }
         }
@@ -358,15 +409,13 @@ private:
     }
 
     bool gets_variables(const Container& c) const {
-        // One that keeps every variable of its own gets none.
-        if (c.selected && std::any_of(plan_.order.begin(), plan_.order.end(), [&](const std::string& v) {
-                return wishes_.on_conflict != OnConflict::keep || env_entry(c, v) == nullptr;
-            }))
+        if (std::ranges::any_of(
+                c.references, [&](std::size_t i) { return references_.contains(variable_of((*c.env)[i])); }))
             return true;
-        return std::any_of(references_.begin(), references_.end(), [&](const auto& r) {
-            const json::value* entry = env_entry(c, r.first);
-            return entry != nullptr && is_reference(json::find_text(*entry, {"value"}));
-        });
+        // One that keeps every variable of its own gets none.
+        return c.selected && std::ranges::any_of(plan_.order, [&](const std::string& v) {
+                   return wishes_.on_conflict != OnConflict::keep || !c.variables.last(v);
+               });
     }
 
     bool command_known(const Container& c) const {
@@ -383,7 +432,7 @@ private:
         auto ways_out = [](const Container& c) {
             return fmt::format(
                 "set its `command`, or {}entrypoint-{} to the image's ENTRYPOINT as a JSON list",
-                annotation_prefix, c.name);
+                annotation_prefix, clipped(c.name));
         };
         auto oldest = [&] {
             std::string version = std::min(settings_.kubernetes, settings_.lowest_kubelet).text();
@@ -402,7 +451,7 @@ private:
                             "is absent in container {}, and the oldest node runs Kubernetes {}, where a "
                             "variable can only be set "
                             "through the command; {}, or use {}wiring: file, or upgrade the nodes to 1.35",
-                            c->name, oldest(), ways_out(*c), annotation_prefix));
+                            clipped(c->name), oldest(), ways_out(*c), annotation_prefix));
         } else if (wishes_.wiring == Wiring::envfile && !envfile) {
             fault("wiring", fmt::format("is envfile, which needs every node at Kubernetes 1.35 or newer; the "
                                         "oldest is {}, where the variable "
@@ -412,11 +461,13 @@ private:
             for (const Container* c : opaque)
                 fault_at(*c, ".command",
                          fmt::format("is absent in container {}, and wiring exec must know what to run; {}",
-                                     c->name, ways_out(*c)));
+                                     clipped(c->name), ways_out(*c)));
         }
+        std::set<std::string_view> names;
+        if (!wishes_.entrypoints.empty())
+            for (const Container& c : containers_) names.insert(c.name);
         for (const auto& [name, words] : wishes_.entrypoints)
-            if (std::none_of(containers_.begin(), containers_.end(),
-                             [&](const Container& c) { return c.name == name; }))
+            if (!names.contains(name))
                 fault("entrypoint-" + name, "is for a container that the template does not have");
 
         plan_.agent =
@@ -427,6 +478,23 @@ private:
             fault(
                 (plan_.wiring == Wiring::secret) != (plan_.agent == AgentMode::none) ? "agent" : "on-rotate",
                 reason);
+    }
+
+    // In the order in which they are added: first what a selected container is given, then what it asks for
+    // itself.
+    std::vector<std::string_view> wanted_by(const Container& c) const {
+        std::vector<std::string_view> wanted;
+        if (c.selected) wanted.assign(plan_.order.begin(), plan_.order.end());
+        std::vector<std::pair<std::size_t, std::string_view>> own;
+        for (const std::size_t i : c.references) {
+            const std::string_view name = variable_of((*c.env)[i]);
+            if ((c.selected && ordered_.contains(name)) || c.variables.last(name) != i) continue;
+            if (const auto asked = references_.find(name); asked != references_.end())
+                own.emplace_back(asked->second.rank, name);
+        }
+        std::ranges::sort(own);
+        for (const auto& [rank, name] : own) wanted.push_back(name);
+        return wanted;
     }
 
     void wire_containers() {
@@ -440,28 +508,26 @@ private:
                 .wrap = false,
                 .entrypoint = {},
                 .mount_files = c.selected && (!wishes_.files.empty() || plan_.wiring == Wiring::file)};
-            std::vector<std::string_view> wanted;
-            if (c.selected) wanted.assign(plan_.order.begin(), plan_.order.end());
-            for (const std::string& v : referred_)
-                if (std::find(wanted.begin(), wanted.end(), v) == wanted.end()) wanted.push_back(v);
-            for (const auto& [v, reference] : references_)
-                if (std::find(wanted.begin(), wanted.end(), v) == wanted.end()) wanted.push_back(v);
+            const std::vector<std::string_view> wanted = wanted_by(c);
+            const std::string shown = clipped(c.name);
+            const json::array* sources = json::find_array(*c.spec, {"envFrom"});
+            const bool has_sources = sources != nullptr && !sources->empty();
+            std::set<std::string_view> expanded;
+            if (!wanted.empty() && (plan_.wiring == Wiring::file || plan_.wiring == Wiring::exec))
+                expanded = expansions_of(*c.spec);
             for (const std::string_view v : wanted) {
-                std::size_t at = 0;
                 const std::string of_file =
                     plan_.wiring == Wiring::file ? fmt::format("{}_FILE", v) : std::string();
                 const std::string_view target = of_file.empty() ? v : std::string_view(of_file);
-                const json::value* entry = env_entry(c, v, &at);
-                const bool reference = entry != nullptr && is_reference(json::find_text(*entry, {"value"}));
-                const bool ordered =
-                    c.selected && std::find(plan_.order.begin(), plan_.order.end(), v) != plan_.order.end();
-                if (!reference && !ordered) continue;
-                if (!reference && target != v) entry = env_entry(c, target, &at);
+                std::optional<std::size_t> at = c.variables.last(v);
+                const bool reference = at && is_reference(json::find_text((*c.env)[*at], {"value"}));
+                if (!reference && target != v) at = c.variables.last(target);
+                const json::value* entry = at ? &(*c.env)[*at] : nullptr;
                 if (reference && plan_.wiring == Wiring::file) {
-                    fault_at(c, fmt::format(".env[{}].value", at),
+                    fault_at(c, fmt::format(".env[{}].value", *at),
                              fmt::format("asks for {} in the environment, which wiring file does not give; "
                                          "use envfile, exec or auto",
-                                         v));
+                                         clipped(v)));
                     continue;
                 }
                 // An empty entry sets nothing: what a replaced literal leaves behind is one.
@@ -470,35 +536,34 @@ private:
                 if (empty) p.replaced.emplace_back(v);
                 if (entry != nullptr && !reference && !empty) {
                     if (wishes_.on_conflict == OnConflict::deny) {
-                        fault_at(c, fmt::format(".env[{}]", at),
+                        fault_at(c, fmt::format(".env[{}]", *at),
                                  fmt::format("sets {} itself and {}on-conflict is deny; remove the entry",
-                                             target, annotation_prefix));
+                                             clipped(target), annotation_prefix));
                         continue;
                     }
                     if (wishes_.on_conflict == OnConflict::keep) {
                         warn(
                             fmt::format("container {} sets {} itself: kept as it is; {}on-conflict: replace "
                                         "would wire it",
-                                        c.name, target, annotation_prefix));
+                                        shown, clipped(target), annotation_prefix));
                         continue;
                     }
                     p.replaced.emplace_back(v);
                 }
                 p.variables.emplace_back(v);
-                if (entry == nullptr && json::find_array(*c.spec, {"envFrom"}) != nullptr &&
-                    !json::find_array(*c.spec, {"envFrom"})->empty())
+                if (entry == nullptr && has_sources)
                     warn(fmt::format("container {} has envFrom: should it hold {}, the injected value wins",
-                                     c.name, target));
-                if (plan_.wiring == Wiring::file && uses_expansion(*c.spec, v))
+                                     shown, clipped(target)));
+                if (plan_.wiring == Wiring::file && expanded.contains(v))
                     warn(
                         fmt::format("container {} expands $({}), which wiring file does not set; wiring "
                                     "envfile can do it",
-                                    c.name, v));
-                if (plan_.wiring == Wiring::exec && uses_expansion(*c.spec, v))
+                                    shown, clipped(v)));
+                if (plan_.wiring == Wiring::exec && expanded.contains(v))
                     warn(
                         fmt::format("container {} expands $({}), which Kubernetes does before the launcher "
                                     "has the value; wiring envfile can do it",
-                                    c.name, v));
+                                    shown, clipped(v)));
             }
             p.wrap = plan_.wiring == Wiring::exec && !p.variables.empty();
             const json::array* command = json::find_array(*c.spec, {"command"});
@@ -511,12 +576,9 @@ private:
         if (plan_.containers.empty() && outcome_.faults.empty())
             warn("no container gets anything: each sets the variables itself, or none is selected");
         // Only what somebody gets is rendered.
-        std::erase_if(plan_.variables, [&](const auto& v) {
-            return std::none_of(
-                plan_.containers.begin(), plan_.containers.end(), [&](const ContainerPlan& c) {
-                    return std::find(c.variables.begin(), c.variables.end(), v.first) != c.variables.end();
-                });
-        });
+        std::set<std::string_view> wired;
+        for (const ContainerPlan& c : plan_.containers) wired.insert(c.variables.begin(), c.variables.end());
+        std::erase_if(plan_.variables, [&](const auto& v) { return !wired.contains(v.first); });
     }
 
     void plan_files() {
@@ -578,25 +640,28 @@ private:
 
     // What the API server would answer with a bare "must be unique" is said here in full.
     void check_collisions() {
+        std::set<std::string_view> secrets;
+        for (const Provider* p : providers_)
+            if (plan_.wiring == Wiring::secret && !p->secret.empty()) secrets.insert(p->secret);
         for (const Container& c : containers_) {
-            for (std::size_t i = 0; plan_.wiring == Wiring::secret && i < c.variables.size(); ++i)
-                if (const auto name = json::find_text((*c.env)[i], {"valueFrom", "secretKeyRef", "name"});
-                    std::ranges::any_of(
-                        providers_, [&](const Provider* p) { return !name.empty() && p->secret == name; }))
+            for (std::size_t i = 0; c.env != nullptr && i < c.env->size(); ++i) {
+                const json::value* source = json::find((*c.env)[i], {"valueFrom"});
+                if (source == nullptr) continue;
+                if (secrets.contains(json::find_text(*source, {"secretKeyRef", "name"})))
                     fault_at(c, fmt::format(".env[{}].valueFrom.secretKeyRef.name", i),
                              fmt::format("is the Secret that {}wiring: secret wires; drop the entry",
                                          annotation_prefix));
-            for (std::size_t i = 0; i < c.variables.size(); ++i)
-                if (is_own_name(json::find_text((*c.env)[i], {"valueFrom", "fileKeyRef", "volumeName"})))
+                if (is_own_name(json::find_text(*source, {"fileKeyRef", "volumeName"})))
                     fault_at(c, fmt::format(".env[{}].valueFrom.fileKeyRef.volumeName", i),
                              fmt::format(
                                  "is keyshepherd's own volume; ask for the variable with {}env-{}: path#key",
-                                 annotation_prefix, c.variables[i]));
+                                 annotation_prefix, clipped(variable_of((*c.env)[i]))));
+            }
             if (c.name.starts_with(name_prefix))
                 fault_at(
                     c, ".name",
                     fmt::format("is \"{}\"; names that start with {} are keyshepherd's own, so rename it",
-                                c.name, name_prefix));
+                                clipped(c.name), name_prefix));
             if (const json::array* mounts = json::find_array(*c.spec, {"volumeMounts"}))
                 for (std::size_t i = 0; i < mounts->size(); ++i) {
                     const std::string_view path = json::find_text((*mounts)[i], {"mountPath"});
@@ -608,18 +673,17 @@ private:
                     if (path == root_folder || path.starts_with("/keyshepherd/"))
                         fault_at(c, fmt::format(".volumeMounts[{}].mountPath", i),
                                  fmt::format("is \"{}\"; {} is keyshepherd's own, so mount it elsewhere",
-                                             path, root_folder));
+                                             clipped(path), root_folder));
                 }
         }
         if (const json::array* volumes = json::find_array(pod_, {"volumes"}))
             for (std::size_t i = 0; i < volumes->size(); ++i)
                 if (const std::string_view name = json::find_text((*volumes)[i], {"name"});
                     name.starts_with(name_prefix))
-                    outcome_.faults.push_back(
-                        {fmt::format("spec.template.spec.volumes[{}].name", i),
-                         fmt::format(
-                             "is \"{}\"; names that start with {} are keyshepherd's own, so rename it", name,
-                             name_prefix)});
+                    outcome_.refuse(
+                        fmt::format("spec.template.spec.volumes[{}].name", i),
+                        fmt::format("is \"{}\"; names that start with {} are keyshepherd's own, so rename it",
+                                    clipped(name), name_prefix));
     }
 
     const Wishes& wishes_;
@@ -632,8 +696,14 @@ private:
     const json::value& pod_;
     std::vector<Container> containers_;
     std::vector<const Provider*> providers_;
-    std::map<std::string, Reference> references_;  // the workload's own, by variable
-    std::vector<std::string> referred_;            // of these, the ones that no provider has
+    struct Asked {
+        Reference reference;
+        std::size_t rank =
+            std::numeric_limits<std::size_t>::max();  // of those that no provider has, by first use
+    };
+    std::map<std::string, Asked, std::less<>> references_;  // the workload's own, by variable
+    std::set<std::string_view> ordered_;                    // plan_.order, which changes no more
+    std::string known_providers_;                           // for a message; "" until one needs it
     Plan plan_;
 };
 

@@ -47,6 +47,9 @@ struct Outcome {
     std::string_view reason = "";
     std::vector<std::string> warnings;
     std::vector<Fault> faults;
+    std::size_t unnamed_faults = 0;  // beside `faults`, which are no more than an answer can hold
+    // Adds a fault, or counts it where there are enough.
+    void refuse(std::string field, std::string message);
     std::string patch;  // RFC 6902, JSON text; empty where nothing changes
 };
 

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -501,6 +502,108 @@ TEST(Review, ManyEntriesAndManyFaultsAreAnswered) {
         const Answer answer = answer_to(review_of(object).dump());
         EXPECT_EQ(answer.status, 200) << what;
         EXPECT_LT(answer.body.size(), 1'000'000U) << what;
+    }
+}
+
+Json env_of(std::size_t count, const std::function<std::string(std::size_t)>& value) {
+    Json env = Json::array();
+    for (std::size_t i = 0; i < count; ++i)
+        env.push_back({{"name", fmt::format("V{}", i)}, {"value", value(i)}});
+    return env;
+}
+
+// One cause, whose message has every one of `parts`.
+void expect_one_cause(const Json& response, const std::string& field, const std::vector<std::string>& parts) {
+    ASSERT_EQ(response["allowed"], false);
+    const Json& causes = response["status"]["details"]["causes"];
+    ASSERT_EQ(causes.size(), 1U) << causes;
+    EXPECT_EQ(causes[0]["field"], field);
+    const std::string message = causes[0]["message"];
+    for (const std::string& part : parts) EXPECT_NE(message.find(part), std::string::npos) << message;
+}
+
+TEST(Limits, ReferencesAreCountedBeforeTheyAreRead) {
+    for (const std::size_t count : {1'000U, 8'000U, 16'000U, 40'000U}) {
+        Json object = deployment();
+        Json& containers = object["spec"]["template"]["spec"]["containers"];
+        containers[0]["env"] =
+            env_of(count, [](std::size_t i) { return fmt::format("vault:kv/data/{}#k", i); });
+        const Json response = response_to(review_of(object));
+        if (count <= 10'000) {
+            // The provider's two variables count too.
+            expect_one_cause(response, "spec.template.spec",
+                             {fmt::format("asks for {} variables and files", count + 2), "may have 1000",
+                              "keyshepherd.dev/secret-<file>"});
+        } else {
+            ASSERT_EQ(response["allowed"], false);
+            const Json& causes = response["status"]["details"]["causes"];
+            ASSERT_EQ(causes.size(), 2U);
+            EXPECT_EQ(
+                causes[0]["message"],
+                fmt::format("asks for {} entries of env to be wired in its containers; a pod may have 10000. "
+                            "Wire fewer containers, with keyshepherd.dev/containers, or fewer variables",
+                            count + 2));
+        }
+    }
+}
+
+TEST(Limits, VariablesTimesContainersAreCounted) {
+    Json object = deployment();
+    Json& containers = object["spec"]["template"]["spec"]["containers"];
+    const auto grow = [&](std::size_t size) {
+        while (containers.size() < size)
+            containers.push_back({{"name", fmt::format("c{}", containers.size())}, {"image", "i"}});
+    };
+    grow(3'000);
+    EXPECT_EQ(answer_to(review_of(object).dump()).outcome, "injected");
+    grow(5'001);
+    expect_one_cause(response_to(review_of(object)), "spec.template.spec",
+                     {"10002 entries", "may have 10000"});
+}
+
+// The limit on what a pod may ask for refuses nothing that its annotations could hold.
+TEST(Limits, SevenHundredOfTheShortestVariablesPassTheAnnotations) {
+    for (const char* wiring : {"envfile", "file"}) {
+        Json object = deployment();
+        Json spec;
+        for (int i = 0; i < 700; ++i) spec[fmt::format("env-{}{}", char('A' + i % 26), i / 26)] = "a#b";
+        object["metadata"]["annotations"]["keyshepherd.dev/spec"] = spec.dump();
+        object["metadata"]["annotations"]["keyshepherd.dev/wiring"] = wiring;
+        expect_one_cause(response_to(review_of(object)), "spec.template.metadata.annotations",
+                         {"Kubernetes allows 262144"});
+    }
+}
+
+TEST(Limits, WhatAPodHasOfItsOwnHasNone) {
+    Json variables = deployment(), volumes = deployment(), containers = deployment(),
+         annotations = deployment();
+    const auto pod = [](Json& object) -> Json& { return object["spec"]["template"]["spec"]; };
+    pod(variables)["containers"][0]["env"] = env_of(3'000, [](std::size_t) { return "plain"; });
+    for (int i = 0; i < 3'000; ++i) {
+        pod(volumes)["volumes"].push_back({{"name", fmt::format("v{}", i)}, {"emptyDir", Json::object()}});
+        pod(volumes)["containers"][0]["volumeMounts"].push_back(
+            {{"name", fmt::format("v{}", i)}, {"mountPath", fmt::format("/v{}", i)}});
+    }
+    Json spec;
+    for (int i = 0; i < 300; ++i) {
+        const std::string name = fmt::format("c{}", i);
+        pod(containers)["containers"].push_back({{"name", name}, {"image", "i"}});
+        pod(annotations)["containers"].push_back({{"name", name}, {"image", "i"}});
+    }
+    for (int i = 0; i < 300; ++i) {
+        spec[fmt::format("entrypoint-c{}", i)] = R"(["/app"])";
+        annotations["metadata"]["annotations"][fmt::format("keyshepherd.dev/entrypoint-c{}", i)] =
+            R"(["/app"])";
+        spec[fmt::format("env-V{}", i % 10)] = "a#b";
+    }
+    annotations["metadata"]["annotations"]["keyshepherd.dev/spec"] = spec.dump();
+    for (const auto& [what, object] :
+         std::vector<std::pair<const char*, Json>>{{"3,000 variables", variables},
+                                                   {"3,000 volumes and mounts", volumes},
+                                                   {"301 containers", containers},
+                                                   {"600 annotations", annotations}}) {
+        const Json response = response_to(review_of(object));
+        EXPECT_TRUE(response.contains("patch")) << what << response["status"];
     }
 }
 

@@ -201,5 +201,50 @@ TEST(NotAsked, AnAnnotationOfOursIsAWarning) {
     EXPECT_TRUE(ask(object).outcome.warnings.empty());
 }
 
+TEST(WiringExec, KeepsTheTwoSourcesThatAnApplyPutBesideOurValue) {
+    Json stored = ask(deployment("exec")).object;
+    container(stored, 0)["env"][0]["valueFrom"] = {{"fieldRef", {{"fieldPath", "metadata.name"}}},
+                                                   {"configMapKeyRef", {{"name", "c"}, {"key", "k"}}}};
+    const Json given_back = ask(opted_out(stored), stored).object;
+    const Json& entry = given_back["spec"]["template"]["spec"]["containers"][0]["env"][0];
+    EXPECT_FALSE(entry.contains("value")) << entry;
+    EXPECT_EQ(entry["valueFrom"].size(), 2U) << entry;
+}
+
+// Whoever owns the workload can write the marker, also in a review that is made by hand.
+TEST(ForgedMarker, NamesEntriesThatAreNone) {
+    for (const char* wiring : {"exec", "secret", "envfile"}) {
+        Json forged = ask(deployment(wiring)).object;
+        container(forged, 0)["env"].push_back(nullptr);
+        container(forged, 0)["env"].push_back("text");
+        Json marker = Json::parse(annotations(forged)["keyshepherd.dev/injected"].get<std::string>());
+        for (const Json& original : {Json(nullptr), Json::object()}) {
+            marker["env"]["containers"]["app"][""] = original;
+            marker["values"][""] = "";
+            annotations(forged)["keyshepherd.dev/injected"] = marker.dump();
+            const Json given_back = ask(opted_out(forged), forged).object;
+            EXPECT_EQ(given_back["spec"]["template"]["spec"]["containers"][0]["env"],
+                      (Json{nullptr, "text"}));
+            ask(forged, forged);
+        }
+    }
+}
+
+// What is stored comes back element for element, also where an entry of ours was copied by hand.
+TEST(MixedUpdate, BringsEveryStoredEntryBackToItsPlace) {
+    const Json manifest = deployment("envfile");
+    Json stored = ask(manifest).object;
+    Json& env = container(stored, 1)["env"];
+    ASSERT_EQ(env.size(), 2U);
+    env.push_back({{"name", "OWN"}, {"value", "v"}});
+    env.push_back(env[0]);
+    Json given = stored;
+    container(given, 1)["env"][1]["value"] =
+        "vault:ai-apis/data/holysheep#api_key";  // as a re-apply merges it
+    const Answer answer = ask(given, stored);
+    EXPECT_EQ(answer.outcome.verdict, Verdict::injected);
+    EXPECT_EQ(answer.object, stored);
+}
+
 }  // namespace
 }  // namespace keyshepherd::inject
