@@ -54,7 +54,7 @@ Json event_body(const Json& regarding, const Event& event, const Reporter& repor
                 {"type", event.type == Event::Type::warning ? "Warning" : "Normal"},
                 {"reason", beginning(event.reason, longest_word)},
                 {"action", beginning(event.action, longest_word)},
-                {"note", beginning(event.note, longest_note)},
+                {"note", beginning(printable(event.note), longest_note)},
                 {"regarding", std::move(reference)}};
 }
 

@@ -1,3 +1,4 @@
+#include <keyshepherd/core/text.hpp>
 #include <keyshepherd/planner/status.hpp>
 
 #include <algorithm>
@@ -33,7 +34,7 @@ Json made(const Json& before, std::string_view type, Truth truth, const std::str
     return {{"type", type},
             {"status", text(truth)},
             {"reason", reason},
-            {"message", message},
+            {"message", printable(message)},
             {"observedGeneration", generation},
             {"lastTransitionTime", same ? (*old)["lastTransitionTime"] : Json(now)}};
 }

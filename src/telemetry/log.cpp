@@ -1,3 +1,4 @@
+#include <keyshepherd/core/text.hpp>
 #include <keyshepherd/telemetry/log.hpp>
 
 #include <fmt/format.h>
@@ -7,6 +8,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
+#include <iterator>
 
 namespace keyshepherd::telemetry {
 
@@ -23,30 +26,22 @@ result<T> parse_name(const std::array<std::string_view, n>& names, std::string_v
     return fail(Errc::invalid, fmt::format("'{}' is none of {}", name, fmt::join(names, ", ")));
 }
 
-// The length of the UTF-8 sequence at the start of `text`, 0 when it is none (RFC 3629: no overlongs, no
-// surrogates).
-std::size_t sequence_length(std::string_view text) {
-    const auto byte = [&](std::size_t i) {
-        return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
+void append_character(std::string& line, std::string_view sequence) {
+    const char32_t character = character_of(sequence);
+    if (!is_deceptive(character)) {
+        line += sequence;
+        return;
+    }
+    const auto append_unit = [&line](std::uint32_t unit) {
+        fmt::format_to(std::back_inserter(line), "\\u{:04x}", unit);
     };
-    const auto continues = [&](std::size_t i) { return (byte(i) & 0xC0u) == 0x80u; };
-    const unsigned first = byte(0);
-    if (first < 0x80) return 1;
-    if (first >= 0xC2 && first <= 0xDF) return continues(1) ? 2 : 0;
-    if (first >= 0xE0 && first <= 0xEF) {
-        const bool good = continues(1) && continues(2) && !(first == 0xE0 && byte(1) < 0xA0) &&
-                          !(first == 0xED && byte(1) > 0x9F);
-        return good ? 3 : 0;
-    }
-    if (first >= 0xF0 && first <= 0xF4) {
-        const bool good = continues(1) && continues(2) && continues(3) &&
-                          !(first == 0xF0 && byte(1) < 0x90) && !(first == 0xF4 && byte(1) > 0x8F);
-        return good ? 4 : 0;
-    }
-    return 0;
+    if (character < 0x10000) return append_unit(character);
+    append_unit(0xD800 + ((character - 0x10000) >> 10U));  // a pair of UTF-16 (RFC 8259)
+    append_unit(0xDC00 + ((character - 0x10000) & 0x3FFU));
 }
 
-// As a JSON string, always valid: what is no UTF-8 becomes U+FFFD.
+// As a JSON string, always valid: what is no UTF-8 becomes U+FFFD. What would deceive a reader of the line is
+// escaped, which JSON allows for every character.
 void append_quoted(std::string& line, std::string_view text) {
     const bool cut = text.size() > longest_value;
     std::size_t left = cut ? longest_value : text.size();
@@ -57,7 +52,7 @@ void append_quoted(std::string& line, std::string_view text) {
         if (length == 0) {
             line += "\xEF\xBF\xBD";
         } else if (length > 1) {
-            line += text.substr(0, length);
+            append_character(line, text.substr(0, length));
         } else {
             switch (const char c = text.front()) {
                 case '"':
@@ -137,7 +132,7 @@ std::string encode(Format format, Level level, std::string_view msg, Fields fiel
             field.append_to(line, format);
         }
     } else {
-        fmt::format_to(std::back_inserter(line), "{:<5} {}", name, msg);
+        fmt::format_to(std::back_inserter(line), "{:<5} {}", name, printable(msg));
         for (const Field& field : fields) {
             fmt::format_to(std::back_inserter(line), " {}=", field.key());
             field.append_to(line, format);

@@ -55,6 +55,18 @@ TEST(Log, NeverWritesAnotherLineInTextEither) {
               "error m v=\"x\\nerror forged=1\"");
 }
 
+TEST(Log, ShowsWhatWouldDeceiveAReader) {
+    const std::string deceptive =
+        "user\u202enimda\u2066 \xc2\x9b"
+        "31m \u2028 \U000e0041";
+    for (const Format format : {Format::json, Format::text})
+        EXPECT_NE(encode(format, Level::info, "m", {{"v", deceptive}})
+                      .find(R"("user\u202enimda\u2066 \u009b31m \u2028 \udb40\udc41")"),
+                  std::string::npos);
+    EXPECT_EQ(line_of("m", {{"v", deceptive}})["v"], deceptive);
+    EXPECT_EQ(encode(Format::text, Level::info, "a\nb\x1b", {}), "info  a\\nb\\x1b");
+}
+
 TEST(Log, NotANumberIsNull) {
     EXPECT_TRUE(line_of("m", {{"v", 0.0 / 0.0}})["v"].is_null());
 }
