@@ -1,9 +1,11 @@
+#include <keyshepherd/core/text.hpp>
 #include <keyshepherd/planner/plan.hpp>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 
 namespace keyshepherd::planner {
@@ -14,7 +16,7 @@ std::string quoted(const Json& list) {
     std::string text;
     for (const Json& element : list) {
         if (!text.empty()) text += ", ";
-        text += '"' + element.get<std::string>() + '"';
+        text += hcl_string(element.get_ref<const std::string&>());
     }
     return text;
 }
@@ -40,25 +42,9 @@ private:
             const std::size_t end = text_.find("*/", at_ + 2);
             at_ = end == std::string_view::npos ? text_.size() : end + 2;
         } else if (rest.starts_with('"')) {
-            std::size_t end = at_ + 1;
-            while (end < text_.size() && text_[end] != '"') end += text_[end] == '\\' ? 2 : 1;
-            take(std::min(text_.size(), end + 1) - at_);
+            take(string_end() - at_);
         } else if (rest.starts_with("<<")) {
-            const std::size_t line = text_.find('\n', at_);
-            std::string_view mark = rest.substr(2, line == std::string_view::npos ? line : line - at_ - 2);
-            while (!mark.empty() && (mark.front() == '-' || mark.back() == '\r'))
-                mark.front() == '-' ? mark.remove_prefix(1) : mark.remove_suffix(1);
-            std::size_t end = line;
-            while (end != std::string_view::npos) {
-                const std::size_t start = text_.find_first_not_of(" \t", end + 1);
-                if (start == std::string_view::npos) break;
-                if (!mark.empty() && text_.substr(start).starts_with(mark)) {
-                    end = start + mark.size();
-                    break;
-                }
-                end = text_.find('\n', end + 1);
-            }
-            take(std::min(end, text_.size()) - at_);
+            take(heredoc_end() - at_);
         } else if (is_word(rest.front())) {
             std::size_t size = 1;
             while (size < rest.size() && is_word(rest[size])) ++size;
@@ -74,30 +60,88 @@ private:
                c == '+';
     }
 
+    // Inside ${…} a quote does not end the string (hcl/scanner/scanner.go, scanString).
+    std::size_t string_end() const {
+        int braces = 0;
+        for (std::size_t end = at_ + 1; end < text_.size(); ++end) {
+            const char c = text_[end];
+            if (c == '\\') {
+                ++end;
+            } else if (braces == 0) {
+                if (c == '"') return end + 1;
+                if (text_.substr(end).starts_with("${")) {
+                    braces = 1;
+                    ++end;
+                }
+            } else if (c == '{') {
+                ++braces;
+            } else if (c == '}') {
+                --braces;
+            }
+        }
+        return text_.size();
+    }
+
+    // A heredoc ends with a line that is its mark and nothing else, but for white space before it.
+    std::size_t heredoc_end() const {
+        std::size_t line_end = std::min(text_.find('\n', at_), text_.size());
+        std::string_view mark = text_.substr(at_ + 2, line_end - at_ - 2);
+        if (mark.starts_with('-')) mark.remove_prefix(1);
+        while (mark.ends_with('\r')) mark.remove_suffix(1);
+        while (line_end < text_.size()) {
+            const std::size_t start = line_end + 1;
+            line_end = std::min(text_.find('\n', start), text_.size());
+            std::string_view line = text_.substr(start, line_end - start);
+            while (line.ends_with('\r')) line.remove_suffix(1);
+            const std::size_t blanks = std::min(line.find_first_not_of(" \t"), line.size());
+            if (line.substr(blanks) == mark) return start + line.size();
+        }
+        return text_.size();
+    }
+
+    // A line may end with CR LF.
     void take(std::size_t size) {
-        std::string word(text_.substr(at_, size));
-        std::erase(word, '\r');
+        std::string word;
+        for (const std::string_view taken = text_.substr(at_, size); const char c : taken) {
+            if (c == '\n' && word.ends_with('\r')) word.pop_back();
+            word += c;
+        }
         words.push_back(std::move(word));
         at_ += size;
     }
 
-    // The order in a list of capabilities or values means nothing, and neither does a comma at its end.
+    // In a list of words, as of capabilities or values, neither the order means anything nor how often one
+    // stands there. A list that holds objects or lists, as JSON writes blocks, stays as it is. A comma at the
+    // end means nothing in either.
     void finish_lists() {
-        for (std::size_t open = 0; open < words.size(); ++open) {
-            if (words[open] != "[") continue;
-            std::size_t close = open + 1;
-            while (close < words.size() && words[close] != "]" && words[close] != "[") ++close;
-            if (close == words.size() || words[close] != "]") continue;
-            std::vector<std::string> elements;
-            for (std::size_t i = open + 1; i < close; ++i)
-                if (words[i] != ",") elements.push_back(words[i]);
-            std::ranges::sort(elements);
-            elements.erase(std::ranges::unique(elements).begin(), elements.end());
-            words.erase(words.begin() + static_cast<std::ptrdiff_t>(open) + 1,
-                        words.begin() + static_cast<std::ptrdiff_t>(close));
-            words.insert(words.begin() + static_cast<std::ptrdiff_t>(open) + 1, elements.begin(),
-                         elements.end());
+        std::vector<std::string> finished;
+        finished.reserve(words.size());
+        std::size_t open = 0;      // behind the last [ in `finished`
+        bool is_of_words = false;  // since then
+        for (std::string& word : words) {
+            if (word == "[") {
+                finished.push_back(std::move(word));
+                open = finished.size();
+                is_of_words = true;
+                continue;
+            }
+            if (word == "]") {
+                if (!finished.empty() && finished.back() == ",") finished.pop_back();
+                if (is_of_words) sort_list(finished, open);
+                is_of_words = false;
+            } else if (word == "{" || word == "}" || word == "=" || word == ":") {
+                is_of_words = false;
+            }
+            finished.push_back(std::move(word));
         }
+        words = std::move(finished);
+    }
+
+    static void sort_list(std::vector<std::string>& list, std::size_t from) {
+        const auto begin = list.begin() + static_cast<std::ptrdiff_t>(from);
+        list.erase(std::remove(begin, list.end(), ","), list.end());
+        std::sort(begin, list.end());
+        list.erase(std::unique(begin, list.end()), list.end());
     }
 
     std::string_view text_;
@@ -151,12 +195,34 @@ std::string policy_difference(std::string_view before, std::string_view after) {
     return text.empty() ? "policy" : text;
 }
 
+std::string hcl_string(std::string_view text) {
+    std::string out = "\"";
+    while (!text.empty()) {
+        const std::size_t length = sequence_length(text);
+        const std::string_view sequence = text.substr(0, std::max<std::size_t>(length, 1));
+        const char32_t character = length == 0 ? U'\uFFFD' : character_of(sequence);
+        if (character == U'"' || character == U'\\')
+            out += fmt::format("\\{}", sequence);
+        else if (character == U'\n')
+            out += "\\n";
+        else if (length == 0 || character < 0x20 || character == 0x7F || text.starts_with("${") ||
+                 is_deceptive(character))
+            out += character < 0x10000 ? fmt::format("\\u{:04x}", static_cast<std::uint32_t>(character))
+                                       : fmt::format("\\U{:08x}", static_cast<std::uint32_t>(character));
+        else
+            out += sequence;
+        text.remove_prefix(sequence.size());
+    }
+    return out + '"';
+}
+
 std::string policy_text(const Json& policy_spec) {
     if (const auto hcl = policy_spec.find("hcl"); hcl != policy_spec.end()) return hcl->get<std::string>();
     std::string text;
     for (const Json& rule : policy_spec.at("rules")) {
         if (!text.empty()) text += '\n';
-        text += fmt::format("path \"{}\" {{\n  capabilities = [{}]\n", rule.at("path").get<std::string>(),
+        text += fmt::format("path {} {{\n  capabilities = [{}]\n",
+                            hcl_string(rule.at("path").get_ref<const std::string&>()),
                             quoted(rule.at("capabilities")));
         if (const auto names = rule.find("requiredParameters"); names != rule.end())
             text += fmt::format("  required_parameters = [{}]\n", quoted(*names));

@@ -69,6 +69,8 @@ Plan plan_removal(const Resource& resource, const Observation& observed, const S
 // whatever Vault held: methods and paths count, the bodies do not.
 std::vector<Request> requests_ever(const Resource& resource);
 
+// A text as a string of HCL, with its quotes: nothing in it ends the string or begins an interpolation.
+std::string hcl_string(std::string_view text);
 // The policy as text: `hcl` byte for byte, or the rules.
 std::string policy_text(const Json& policy_spec);
 // Equal but for white space, comments, the order in lists and commas at their end.

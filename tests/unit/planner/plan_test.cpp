@@ -217,8 +217,46 @@ TEST(SamePolicy, KnowsHeredocsAndStrings) {
     EXPECT_FALSE(same_policy("a = <<EOF\nx\nEOF\n", "a = <<EOF\ny\nEOF\n"));
     EXPECT_FALSE(same_policy("path \"a#b\" {}", "path \"a#c\" {}"));
     EXPECT_TRUE(same_policy("/* x */ path \"a\" {} // y", "path \"a\" {}"));
-    for (const char* torn : {"\"", "<<", "<<EOF", "/*", "[", "[\"a\"", "\"\\", "<<-"})
+    for (const char* torn : {"\"", "\"${", "\"${\"", "<<", "<<EOF", "/*", "[", "[\"a\"", "\"\\", "<<-"})
         EXPECT_TRUE(same_policy(torn, torn));
+}
+
+TEST(SamePolicy, TellsAListOfObjectsFromOneOfWords) {
+    // JSON is HCL too: here a path, a capability and an object each change their place.
+    const char* json =
+        R"({"path": [{"a": {"capabilities": ["read"]}}, {"b": {"capabilities": ["sudo", "list"]}}]})";
+    EXPECT_TRUE(same_policy(
+        json, R"({"path":[{"a":{"capabilities":["read"]}},{"b":{"capabilities":["list","sudo"]}}]})"));
+    for (const char* changed :
+         {R"({"path": [{"b": {"capabilities": ["read"]}}, {"a": {"capabilities": ["sudo", "list"]}}]})",
+          R"({"path": [{"a": {"capabilities": ["sudo"]}}, {"b": {"capabilities": ["read", "list"]}}]})",
+          R"({"path": [{"a": {"capabilities": ["read"]}}, {"b": {"capabilities": ["sudo", "read"]}}]})",
+          R"({"path": [{"b": {"capabilities": ["sudo", "list"]}}, {"a": {"capabilities": ["read"]}}]})"})
+        EXPECT_FALSE(same_policy(json, changed)) << changed;
+    // The words of both are the same, once they are sorted and each counts once.
+    EXPECT_FALSE(same_policy("x = [{a = 1, b = 2}]", "x = [{a = 2, b = 1}]"));
+    EXPECT_FALSE(same_policy(R"(x = [{"a" = "b"}])", R"(x = [{"b" = "a"}])"));
+    EXPECT_FALSE(
+        same_policy(R"(x = [{"a" = ["u"]}, {"b" = ["v"]}])", R"(x = [{"a" = ["v"]}, {"b" = ["u"]}])"));
+    EXPECT_FALSE(same_policy(R"(x = [["a", "b"], ["c"]])", R"(x = [["a"], ["b", "c"]])"));
+    EXPECT_TRUE(same_policy("x = [{a = 1},]", "x = [ {a=1} ]"));
+    EXPECT_TRUE(same_policy(R"(x = ["b", "a", "a",])", R"(x = ["a", "b"])"));
+}
+
+TEST(SamePolicy, ReadsStringsAndHeredocsToTheirEnd) {
+    EXPECT_FALSE(same_policy("a = <<EOF\nx\nEOFX\ny  z\nEOF\n", "a = <<EOF\nx\nEOFX\ny z\nEOF\n"))
+        << "EOFX is no end";
+    EXPECT_TRUE(same_policy("a = <<-EOF\n  x\n  EOF\nb = 1", "a = <<-EOF\n  x\n  EOF\nb  =  1"));
+    EXPECT_FALSE(same_policy("path \"${\"a  b\"}\" {}", "path \"${\"a b\"}\" {}"));
+    EXPECT_FALSE(same_policy("path \"a\rb\" {}", "path \"ab\" {}"));
+}
+
+TEST(HclString, CannotBeLeft) {
+    EXPECT_EQ(hcl_string("ai-apis/data/+/x*"), "\"ai-apis/data/+/x*\"");
+    EXPECT_EQ(hcl_string("a\"\npath \"*\" {}\n#"), R"("a\"\npath \"*\" {}\n#")");
+    EXPECT_EQ(hcl_string("a\\"), R"("a\\")");
+    EXPECT_EQ(hcl_string("${x}$y"), R"("\u0024{x}$y")");
+    EXPECT_EQ(hcl_string("\x1b\u202e\U000e0041é\xff"), R"("\u001b\u202e\U000e0041é\ufffd")");
 }
 
 TEST(MountPlan, CreatesTunesAndRefusesAnotherType) {
