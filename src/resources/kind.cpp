@@ -10,7 +10,6 @@ namespace {
 using enum Type;
 
 // Anchored everywhere: a Kubernetes pattern matches anywhere in the text otherwise.
-constexpr std::string_view dns_name = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 // No `..`, no empty segment, no leading or trailing slash: nothing that leaves its place in a request's path.
 constexpr std::string_view mount_path = "^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$";
 constexpr std::string_view role_name = "^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?$";
@@ -29,13 +28,13 @@ constexpr std::array<std::string_view, 2> drift = {"Repair", "Report"};
 constexpr std::array<Field, 2> connection_ref = {{
     {.name = "name",
      .doc = "Name of the VaultConnection.",
-     .pattern = dns_name,
-     .max_length = 253,
+     .pattern = dns_subdomain,
+     .max_length = longest_dns_subdomain,
      .required = true},
     {.name = "namespace",
      .doc = "Namespace of the VaultConnection; absent: the resource's own.",
-     .pattern = dns_name,
-     .max_length = 63},
+     .pattern = dns_label,
+     .max_length = longest_dns_label},
 }};
 
 constexpr Field connection_field = {
@@ -84,7 +83,8 @@ constexpr std::array<Field, 3> account_login(std::string_view mount) {
         {.name = "serviceAccountName",
          .doc = "ServiceAccount in the connection's namespace whose token logs in (TokenRequest). Its "
                 "audience is the operator's setting, never the API server's.",
-         .pattern = dns_name,
+         .pattern = dns_subdomain,
+         .max_length = longest_dns_subdomain,
          .required = true},
     }};
 }
@@ -94,13 +94,15 @@ constexpr std::array<Field, 2> approle_login = {{
     {.name = "mount", .doc = "Path of the auth method.", .fallback = R"("approle")", .pattern = mount_path},
     {.name = "secretName",
      .doc = "Secret in the connection's namespace with the keys role_id and secret_id.",
-     .pattern = dns_name,
+     .pattern = dns_subdomain,
+     .max_length = longest_dns_subdomain,
      .required = true},
 }};
 constexpr std::array<Field, 2> token_login = {{
     {.name = "secretName",
      .doc = "Secret in the connection's namespace that holds a token.",
-     .pattern = dns_name,
+     .pattern = dns_subdomain,
+     .max_length = longest_dns_subdomain,
      .required = true},
     {.name = "key", .doc = "Its key.", .fallback = R"("token")", .pattern = "^[-._a-zA-Z0-9]+$"},
 }};
@@ -122,6 +124,7 @@ constexpr std::array<Field, 6> grant = {{
      .pattern = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?|[*])$",
      .min = 1,
      .max = 256,
+     .max_length = longest_dns_label,
      .required = true},
     {.name = "names",
      .type = text_set,
@@ -137,9 +140,10 @@ constexpr std::array<Field, 6> grant = {{
      .max = 256},
     {.name = "paths",
      .type = text_set,
-     .doc = "What the rules of a policy may reach, in the language of Vault's policies. What lies below "
-            "sys/, auth/ or "
-            "identity/ needs a path that begins so.",
+     .doc =
+         "What the rules of a policy may reach, in the language of Vault's policies. A rule that may match "
+         "sys, auth or identity as any segment needs a path with that word in that place, unless a secrets "
+         "engine is mounted where the rule begins: the rest may be a child namespace's.",
      .pattern = acl_path,
      .max = 256},
     {.name = "policies",
@@ -161,7 +165,8 @@ constexpr std::array<Field, 7> connection_spec = {{
     {.name = "ca", .doc = "Certificates to trust, in PEM; absent: the system's.", .max_length = 131'072},
     {.name = "tlsServerName",
      .doc = "What Vault's certificate is for; absent: the address's host.",
-     .pattern = dns_name},
+     .pattern = dns_subdomain,
+     .max_length = longest_dns_subdomain},
     {.name = "vaultNamespace", .doc = "Namespace in Vault.", .pattern = mount_path, .immutable = true},
     {.name = "auth",
      .type = object,
@@ -171,9 +176,8 @@ constexpr std::array<Field, 7> connection_spec = {{
     {.name = "grants",
      .type = object_list,
      .doc = "Who may use the connection, and for what. One grant has to allow all of a resource. Absent: "
-            "the connection's own namespace, for names that begin with it and a dot, in every mount and on "
-            "every path "
-            "that is not Vault's own.",
+            "the connection's own namespace, for names that begin with it and a dot, with no mounts and no "
+            "paths.",
      .max = 256,
      .members = grant},
     {.name = "deletionTimeout",
@@ -453,8 +457,8 @@ constexpr std::array<std::string_view, 3> workload_kinds = {"Deployment", "State
 constexpr std::array<Field, 1> approle_ref = {{
     {.name = "name",
      .doc = "Name of the VaultAppRole, in the same namespace.",
-     .pattern = dns_name,
-     .max_length = 253,
+     .pattern = dns_subdomain,
+     .max_length = longest_dns_subdomain,
      .required = true},
 }};
 constexpr std::array<Field, 2> restart_target = {{
@@ -465,8 +469,8 @@ constexpr std::array<Field, 2> restart_target = {{
      .values = workload_kinds},
     {.name = "name",
      .doc = "Its name, in the same namespace.",
-     .pattern = dns_name,
-     .max_length = 253,
+     .pattern = dns_subdomain,
+     .max_length = longest_dns_subdomain,
      .required = true},
 }};
 constexpr std::array<Field, 12> secret_id_spec = {{
@@ -479,7 +483,7 @@ constexpr std::array<Field, 12> secret_id_spec = {{
     {.name = "secretName",
      .doc = "Secret that gets the keys role_id and secret_id. Absent: the resource's own name. A Secret that "
             "somebody else made is never written.",
-     .pattern = dns_name,
+     .pattern = dns_subdomain,
      .max_length = 245,
      .immutable = true},
     {.name = "ttl",
@@ -629,8 +633,8 @@ constexpr std::array<Field, 4> workload_vault = {{
      .max_length = 131'072},
     {.name = "tlsServerName",
      .doc = "What Vault's certificate is for; absent: the address's host.",
-     .pattern = dns_name,
-     .max_length = 253},
+     .pattern = dns_subdomain,
+     .max_length = longest_dns_subdomain},
 }};
 constexpr std::array<std::string_view, 2> login_types = {"kubernetes", "approle"};
 constexpr std::array<Field, 5> workload_login = {{
@@ -648,8 +652,8 @@ constexpr std::array<Field, 5> workload_login = {{
     {.name = "audience", .doc = "Audience of the pod's token.", .fallback = R"("vault")", .pattern = "^.+$"},
     {.name = "secretName",
      .doc = "AppRole: Secret in the workload's namespace with the keys role_id and secret_id.",
-     .pattern = dns_name,
-     .max_length = 253},
+     .pattern = dns_subdomain,
+     .max_length = longest_dns_subdomain},
 }};
 
 constexpr Field provider_path(bool required) {
@@ -762,8 +766,8 @@ constexpr std::array<Field, 2> cluster_connection_ref = {{
     connection_ref[0],
     {.name = "namespace",
      .doc = "Namespace of the VaultConnection, whose own grant decides.",
-     .pattern = dns_name,
-     .max_length = 63,
+     .pattern = dns_label,
+     .max_length = longest_dns_label,
      .required = true},
 }};
 constexpr Field provider_resync = {.name = "resyncPeriod",

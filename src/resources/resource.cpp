@@ -169,6 +169,26 @@ std::string text_at(const Json& object, const char* name) {
     return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
 }
 
+// As the API server checks them, for files that it has not seen.
+void check_names(const Resource& resource, const Json& metadata, Reader& reader) {
+    static const boost::regex subdomain{std::string(dns_subdomain), boost::regex::ECMAScript};
+    static const boost::regex label{std::string(dns_label), boost::regex::ECMAScript};
+    for (const char* field : {"name", "namespace"})
+        if (metadata.is_object() && metadata.contains(field) && !metadata[field].is_string())
+            return reader.fault(fmt::format("metadata.{}", field), "must be a text; quote it");
+    if (resource.name.empty())
+        reader.fault("metadata.name", "is missing");
+    else if (resource.name.size() > longest_dns_subdomain || !boost::regex_match(resource.name, subdomain))
+        reader.fault("metadata.name",
+                     "must be an RFC 1123 subdomain: at most 253 lower-case letters, digits, - and ., with a "
+                     "letter or digit at the start and the end of each part");
+    if (!resource.ns.empty() &&
+        (resource.ns.size() > longest_dns_label || !boost::regex_match(resource.ns, label)))
+        reader.fault("metadata.namespace",
+                     "must be an RFC 1123 label: at most 63 lower-case letters, digits and -, with a letter "
+                     "or digit at the start and the end");
+}
+
 void check_secret_id(const Json& spec, Reader& reader) {
     const auto seconds = [&](const char* field) {
         return seconds_of(spec.value(field, Json("0"))).value_or(0);
@@ -267,7 +287,6 @@ Reading read(const Json& object, std::string_view default_namespace) {
         resource.connection = text_at(*status, "connection");
     }
     if (resource.ns.empty()) resource.ns = default_namespace;
-    if (resource.name.empty()) reader.fault("metadata.name", "is missing");
     const std::string kind = object.is_object() ? text_at(object, "kind") : std::string();
     resource.kind = find_kind(kind);
     if (resource.kind == nullptr) {
@@ -277,6 +296,7 @@ Reading read(const Json& object, std::string_view default_namespace) {
         return reading;
     }
     if (!resource.kind->namespaced) resource.ns.clear();
+    check_names(resource, metadata, reader);
     if (text_at(object, "apiVersion") != fmt::format("{}/{}", group, version))
         reader.fault("apiVersion", fmt::format("must be {}/{}", group, version));
     const auto spec = object.find("spec");

@@ -2,6 +2,7 @@
 // planner's comparison with Vault are made from these tables. Everything here is constant.
 #pragma once
 
+#include <cstddef>
 #include <limits>
 #include <span>
 #include <string_view>
@@ -10,6 +11,14 @@ namespace keyshepherd::resources {
 
 inline constexpr std::string_view group = "keyshepherd.dev";
 inline constexpr std::string_view version = "v1alpha1";
+
+// What Kubernetes takes for the name of an object and of a namespace
+// (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/).
+inline constexpr std::string_view dns_subdomain =
+    "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+inline constexpr std::size_t longest_dns_subdomain = 253;
+inline constexpr std::string_view dns_label = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+inline constexpr std::size_t longest_dns_label = 63;
 
 // What a field holds in a resource, and when two values of it mean the same.
 enum class Type {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 
 namespace keyshepherd::resources {
 namespace {
@@ -98,6 +99,95 @@ TEST(Reading, GivesEveryFaultAtOnceWithItsPlace) {
         if (fault.field == "spec.driftpolicy") {
             EXPECT_THAT(fault.message, HasSubstr("driftPolicy is meant"));
         }
+}
+
+// The message of each fault of a VaultPolicy, and of one in another namespace, whose only odd part is
+// `field`.
+std::vector<std::string> faults_of_name(const char* field, const Json& value) {
+    Json object = policy({{"name", "x"}, {"rules", {{{"path", "x"}, {"capabilities", {"read"}}}}}});
+    object["metadata"][field] = value;
+    return fields(read(object, "ai").faults);
+}
+
+TEST(Reading, ChecksNamesAsTheApiServerDoes) {
+    const std::string long_label(63, 'a');
+    const std::string long_name(253, 'a');
+    for (const std::string& good : {std::string("a"), std::string("a.b-c.d"), std::string("0"), long_name})
+        EXPECT_EQ(faults_of_name("name", good), std::vector<std::string>{}) << good;
+    for (const std::string& good : {std::string("a"), std::string("a-b"), std::string("0"), long_label})
+        EXPECT_EQ(faults_of_name("namespace", good), std::vector<std::string>{}) << good;
+    const std::vector<std::string> wrong = {"a\npath \"*\" {\n  capabilities = [\"sudo\"]\n}\n#",
+                                            "..",
+                                            "../up",
+                                            "a/b",
+                                            "a b",
+                                            "A",
+                                            "a_b",
+                                            "-a",
+                                            "a-",
+                                            "a..b",
+                                            ".a",
+                                            "a.",
+                                            "a.-b",
+                                            "a\n",
+                                            "\x1b[31m",
+                                            "a\u202e",
+                                            std::string("a\0", 2),
+                                            long_name + "a"};
+    for (const std::string& each : wrong) {
+        EXPECT_EQ(faults_of_name("name", each), std::vector<std::string>{"metadata.name"}) << each;
+        EXPECT_EQ(faults_of_name("namespace", each), std::vector<std::string>{"metadata.namespace"}) << each;
+    }
+    for (const std::string& each : {std::string("a.b"), long_label + "a"})
+        EXPECT_EQ(faults_of_name("namespace", each), std::vector<std::string>{"metadata.namespace"}) << each;
+    EXPECT_EQ(faults_of_name("name", ""), std::vector<std::string>{"metadata.name"});
+    for (const char* field : {"name", "namespace"})
+        EXPECT_EQ(faults_of_name(field, true), std::vector<std::string>{std::string("metadata.") + field});
+    Json cluster = {{"apiVersion", "keyshepherd.dev/v1alpha1"},
+                    {"kind", "ClusterAIProvider"},
+                    {"metadata", {{"name", "a"}}},
+                    {"spec", {{"path", "a/b"}, {"variables", {{{"name", "A"}, {"key", "a"}}}}}}};
+    EXPECT_EQ(fields(read(cluster, "no such\nnamespace").faults), std::vector<std::string>{})
+        << "it has none";
+}
+
+// Every text field of every kind that names an object of Kubernetes, and how long the name may be.
+void references(std::span<const Field> fields, const std::string& where,
+                std::map<std::string, const Field*>& found) {
+    for (const Field& field : fields) {
+        const std::string place = where + "." + std::string(field.name);
+        if (field.pattern == dns_subdomain || field.pattern == dns_label) found[place] = &field;
+        references(field.members, place, found);
+    }
+}
+
+TEST(Kinds, BoundEveryReferenceAsKubernetesDoes) {
+    std::map<std::string, const Field*> found;
+    for (const Kind& kind : kinds()) references(kind.spec, std::string(kind.name), found);
+    for (const char* field :
+         {"VaultPolicy.connectionRef.name", "VaultPolicy.connectionRef.namespace",
+          "VaultSecretID.appRoleRef.name", "VaultSecretID.secretName",
+          "VaultSecretID.rolloutRestartTargets.name", "VaultConnection.auth.kubernetes.serviceAccountName",
+          "VaultConnection.auth.jwt.serviceAccountName", "VaultConnection.auth.appRole.secretName",
+          "VaultConnection.auth.token.secretName", "VaultConnection.tlsServerName",
+          "AIProvider.auth.secretName", "AIProvider.vault.tlsServerName",
+          "ClusterAIProvider.connectionRef.namespace", "ClusterAIProvider.overrides.auth.secretName"})
+        EXPECT_TRUE(found.contains(field)) << field;
+    for (const auto& [place, field] : found) {
+        const std::size_t longest = field->pattern == dns_label ? longest_dns_label : longest_dns_subdomain;
+        EXPECT_GT(field->max_length, 0) << place;
+        EXPECT_LE(static_cast<std::size_t>(field->max_length), longest) << place;
+        EXPECT_EQ(place.ends_with("amespace"), field->pattern == dns_label) << place;
+    }
+    const Reading dots =
+        read(policy({{"name", "x"}, {"rules", {{{"path", "x"}, {"capabilities", {"read"}}}}}}), "ai");
+    ASSERT_EQ(fields(dots.faults), std::vector<std::string>{});
+    for (const char* name : {"a..b", "a.-b", "a\n", "a/b", "-a"}) {
+        Json object = policy({{"name", "x"}, {"rules", {{{"path", "x"}, {"capabilities", {"read"}}}}}});
+        object["spec"]["connectionRef"]["name"] = name;
+        EXPECT_EQ(fields(read(object, "ai").faults), std::vector<std::string>{"spec.connectionRef.name"})
+            << name;
+    }
 }
 
 TEST(Reading, RefusesNamesThatLeaveTheirPlace) {
