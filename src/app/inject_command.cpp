@@ -2,9 +2,11 @@
 // prints.
 #include "commands.hpp"
 #include "input_files.hpp"
+#include "output.hpp"
 #include "settings_flags.hpp"
 #include "unified_diff.hpp"
 
+#include <keyshepherd/core/text.hpp>
 #include <keyshepherd/inject/annotations.hpp>
 #include <keyshepherd/inject/injector.hpp>
 #include <keyshepherd/yaml/yaml.hpp>
@@ -13,7 +15,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <iostream>
 #include <memory>
 
 namespace keyshepherd::app {
@@ -205,7 +206,7 @@ private:
                                         names.name, fault.field, fault.message));
             if (outcome.patch.empty()) continue;
             if (!label.empty()) label += ", ";
-            label += fmt::format("Deployment/{}/{}", names.workload_namespace, names.name);
+            label += printable(fmt::format("Deployment/{}/{}", names.workload_namespace, names.name));
             for (json::value& operation :
                  below(target.pointer, json::parse(outcome.patch).value().as_array()))
                 patch.push_back(std::move(operation));
@@ -300,16 +301,11 @@ void add_inject_command(CLI::App& app, int& exit_code) {
         exit_code = 1;
         const auto outcome = run_inject(*flags);
         if (!outcome) {
-            std::cerr << "error: " << outcome.error().message << '\n';
+            print_error(outcome.error().message);
             return;
         }
-        for (const std::string& line : outcome->diagnostics) std::cerr << line << '\n';
-        if (outcome->failed) return;
-        std::cout << outcome->text << std::flush;
-        if (!std::cout) {
-            std::cerr << "error: cannot write to standard output\n";
-            return;
-        }
+        for (const std::string& line : outcome->diagnostics) print_diagnostic(line);
+        if (outcome->failed || !print_document(outcome->text)) return;
         exit_code = 0;
     });
 }

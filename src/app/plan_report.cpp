@@ -2,6 +2,8 @@
 
 #include "unified_diff.hpp"
 
+#include <keyshepherd/core/text.hpp>
+
 #include <fmt/format.h>
 
 namespace keyshepherd::app {
@@ -20,7 +22,7 @@ std::string painted(const std::string& text, const char* colour, bool on) {
 
 std::string value_text(const planner::Json& value) {
     if (value.is_null()) return "(absent)";
-    return value.dump();
+    return printable(value.dump(-1, ' ', false, planner::Json::error_handler_t::replace));
 }
 
 void add_text_diff(const planner::FieldChange& change, bool colour, std::string& out) {
@@ -31,7 +33,7 @@ void add_text_diff(const planner::FieldChange& change, bool colour, std::string&
     std::size_t at = 0;
     for (int line = 0; at < text.size(); ++line) {
         const std::size_t end = std::min(text.find('\n', at), text.size());
-        const std::string row = text.substr(at, end - at);
+        const std::string row = printable(std::string_view(text).substr(at, end - at));
         at = end + 1;
         if (line < 2) continue;  // the names of the files
         const char* paint = row.starts_with('+') ? green : row.starts_with('-') ? red : nullptr;
@@ -91,18 +93,19 @@ std::string report_text(const std::vector<ReportRow>& rows, bool applied, bool c
         if (!bad && row.plan.verdict == Verdict::in_sync) continue;
         const char* mark = bad ? "!" : row.plan.verdict == Verdict::create ? "+" : "~";
         const char* paint = bad ? red : row.plan.verdict == Verdict::create ? green : yellow;
-        out += painted(fmt::format("{} {}", mark, row.resource), paint, colour) +
-               fmt::format("  {}: {}\n", row.claim, verdict_name(row, applied));
-        if (!row.error.empty()) out += fmt::format("    {}\n", row.error);
-        if (!row.plan.message.empty()) out += fmt::format("    {}: {}\n", row.plan.reason, row.plan.message);
+        out += painted(fmt::format("{} {}", mark, printable(row.resource)), paint, colour) +
+               fmt::format("  {}: {}\n", printable(row.claim), verdict_name(row, applied));
+        if (!row.error.empty()) out += fmt::format("    {}\n", printable(row.error));
+        if (!row.plan.message.empty())
+            out += fmt::format("    {}: {}\n", row.plan.reason, printable(row.plan.message));
         for (const planner::FieldChange& change : row.plan.changes) {
             if (change.field == "policy") {
                 out += "    policy\n";
                 add_text_diff(change, colour, out);
             } else if (row.plan.verdict == Verdict::create) {
-                out += fmt::format("    {}: {}\n", change.field, value_text(change.after));
+                out += fmt::format("    {}: {}\n", printable(change.field), value_text(change.after));
             } else {
-                out += fmt::format("    {}: {} → {}\n", change.field,
+                out += fmt::format("    {}: {} → {}\n", printable(change.field),
                                    painted(value_text(change.before), red, colour),
                                    painted(value_text(change.after), green, colour));
             }
@@ -140,7 +143,7 @@ std::string report_json(const std::vector<ReportRow>& rows, bool applied) {
                          {applied ? "updated" : "toUpdate", tally.update},
                          {"refused", tally.refused},
                          {"failed", tally.failed}};
-    return report.dump(2) + "\n";
+    return report.dump(2, ' ', true, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace keyshepherd::app

@@ -22,7 +22,9 @@ struct Tally {
 };
 Tally count(const std::vector<ReportRow>& rows);
 
+// For people: text of resources and of Vault is printable().
 std::string report_text(const std::vector<ReportRow>& rows, bool applied, bool colour);
+// For programs: ASCII alone.
 std::string report_json(const std::vector<ReportRow>& rows, bool applied);
 
 }  // namespace keyshepherd::app

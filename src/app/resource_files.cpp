@@ -10,6 +10,12 @@ namespace keyshepherd::app {
 
 namespace {
 
+// "?" where it is no text.
+std::string kind_of(const resources::Json& object) {
+    const auto kind = object.is_object() ? object.find("kind") : object.end();
+    return kind != object.end() && kind->is_string() ? kind->get<std::string>() : "?";
+}
+
 class Reading {
 public:
     Reading(const std::string& default_namespace, Providers providers)
@@ -23,8 +29,7 @@ public:
             if (document.json.is_null()) continue;
             // Only text passes between the two JSON libraries.
             const auto object = resources::Json::parse(boost::json::serialize(document.json), nullptr, false);
-            if (object.is_object() && object.value("kind", "") == "List" && object.contains("items") &&
-                object["items"].is_array()) {
+            if (kind_of(object) == "List" && object.contains("items") && object["items"].is_array()) {
                 for (std::size_t i = 0; i < object["items"].size(); ++i)
                     add(object["items"][i],
                         fmt::format("{} line {}", file.name,
@@ -50,7 +55,7 @@ private:
         }
         const bool has_namespace = read.resource.kind == nullptr || read.resource.kind->namespaced;
         const std::string name =
-            fmt::format("{} {}{}{}", object.value("kind", "?"), read.resource.ns, has_namespace ? "/" : "",
+            fmt::format("{} {}{}{}", kind_of(object), read.resource.ns, has_namespace ? "/" : "",
                         read.resource.name.empty() ? "(no name)" : read.resource.name);
         for (const resources::Fault& fault : read.faults)
             found_.errors.push_back(fmt::format("{}: {}: {}: {}", place, name, fault.field, fault.message));
