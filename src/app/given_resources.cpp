@@ -1,7 +1,8 @@
 #include "given_resources.hpp"
 
+#include "output.hpp"
+
 #include <keyshepherd/kube/client.hpp>
-#include <keyshepherd/planner/grants.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <fmt/format.h>
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <iostream>
 #include <iterator>
 #include <map>
 #include <set>
@@ -23,7 +23,7 @@ namespace asio = boost::asio;
 void add_object(const resources::Json& object, ResourceFiles& found) {
     resources::Reading read = resources::read(object, "");
     for (const resources::Fault& fault : read.faults)
-        std::cerr << fmt::format("warning: {}: {}: {}\n", read.resource.text(), fault.field, fault.message);
+        print_warning(fmt::format("{}: {}: {}", read.resource.text(), fault.field, fault.message));
     if (!read.faults.empty()) return;
     if (read.resource.kind->in_vault)
         found.resources.push_back({std::move(read.resource), "cluster", true});
@@ -79,20 +79,18 @@ result<ResourceFiles> read_files(const Source& source) {
 }
 
 // The VaultConnections of --connections. What else is in these files is not theirs to bring.
-result<std::vector<FileResource>> read_connections(const Source& source) {
-    if (source.connection_files.empty()) return std::vector<FileResource>();
+result<ResourceFiles> read_connections(const Source& source) {
+    if (source.connection_files.empty()) return ResourceFiles();
     const auto is_stdin = [](const std::string& name) { return name == "-"; };
     if (std::ranges::any_of(source.connection_files, is_stdin) && std::ranges::any_of(source.files, is_stdin))
         return fail(Errc::invalid, "-f - and --connections -: standard input can be read once");
     KEYSHEPHERD_TRY(const auto inputs, read_inputs(source.connection_files, source.recursive));
     ResourceFiles read = read_resources(inputs, source.default_namespace, Providers::left_out);
-    if (!read.errors.empty())
-        return fail(Errc::invalid, fmt::format("{}", fmt::join(read.errors, "\nerror: ")));
     std::erase_if(read.resources, [](const FileResource& file) { return !is_connection(file); });
-    if (read.resources.empty())
+    if (read.resources.empty() && read.errors.empty())
         return fail(Errc::invalid, fmt::format("no VaultConnection in what --connections names: {}",
                                                fmt::join(source.connection_files, ", ")));
-    return std::move(read.resources);
+    return read;
 }
 
 // A file of resources must not bring the grants that they are held to.
@@ -161,7 +159,7 @@ const resources::Resource* role_of(const resources::Resource& secret_id, const G
 }
 
 Permission permission(const resources::Resource& resource, const GivenResources& given,
-                      const std::set<std::string>& reserved) {
+                      const std::set<std::string>& reserved, const planner::Mounts& mounts) {
     if (given.without_grants) return {.faults = planner::reserved_faults(resource, reserved)};
     const ConnectionName name = connection_of(resource);
     const auto at = given.connections.find(name);
@@ -169,27 +167,31 @@ Permission permission(const resources::Resource& resource, const GivenResources&
         return {.faults = {{"spec.connectionRef",
                             fmt::format("VaultConnection {} does not exist, so what it grants is not known",
                                         name_of(name))}}};
-    planner::Judgement judgement = planner::judge(resource, at->second, reserved);
+    planner::Judgement judgement = planner::judge(resource, at->second, reserved, mounts);
     return {.faults = std::move(judgement.faults), .may_adopt = judgement.rights.adopt};
 }
 
 result<GivenResources> read_given(const Source& source, double timeout_seconds) {
     const std::chrono::milliseconds timeout(static_cast<long>(timeout_seconds * 1000));
-    KEYSHEPHERD_TRY(std::vector<FileResource> connections, read_connections(source));
+    GivenResources given;
+    given.without_grants = source.without_grants;
+    KEYSHEPHERD_TRY(ResourceFiles granted, read_connections(source));
+    std::vector<FileResource>& connections = granted.resources;
     KEYSHEPHERD_TRY(ResourceFiles read,
                     source.from_cluster ? read_cluster(source, timeout) : read_files(source));
+    std::ranges::move(granted.errors, std::back_inserter(read.errors));
     if (!source.from_cluster) {
         take_connections_out(read, connections);
         if (read.errors.empty() && !source.without_grants) check_connections(read, connections, read.errors);
     }
-    if (!read.errors.empty())
-        return fail(Errc::invalid, fmt::format("{}", fmt::join(read.errors, "\nerror: ")));
+    if (!read.errors.empty()) {
+        given.errors = std::move(read.errors);
+        return given;
+    }
     if (read.resources.empty() && read.providers.empty())
         return fail(Errc::invalid,
                     fmt::format("no custom resource of keyshepherd.dev in what was given ({} other objects)",
                                 read.others));
-    GivenResources given;
-    given.without_grants = source.without_grants;
     std::ranges::move(connections, std::back_inserter(read.resources));
     // Mounts before policies before roles: the order of the table of kinds.
     for (const resources::Kind& kind : resources::kinds())

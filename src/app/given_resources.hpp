@@ -4,6 +4,7 @@
 #include "resource_files.hpp"
 
 #include <keyshepherd/core/result.hpp>
+#include <keyshepherd/planner/grants.hpp>
 
 #include <map>
 #include <set>
@@ -27,6 +28,8 @@ struct Source {
 using ConnectionName = std::pair<std::string, std::string>;  // namespace and name
 
 struct GivenResources {
+    std::vector<std::string> errors =
+        {};  // what is wrong with the files, one line each; then there is no more
     std::map<ConnectionName, resources::Resource> connections;
     bool without_grants = false;                 // only what is reserved is refused
     std::vector<FileResource> resources;         // in the order in which they have to be made in Vault
@@ -47,10 +50,10 @@ struct Permission {
     bool may_adopt = true;
 };
 // What is reserved is refused always, and what its connection does not grant unless without_grants. A
-// resource of the cluster may refer to a connection that does not exist: that is a fault then. `reserved` as
-// of planner::reserved_faults().
+// resource of the cluster may refer to a connection that does not exist: that is a fault then. `reserved` and
+// `mounts` as of planner::judge().
 Permission permission(const resources::Resource& resource, const GivenResources& given,
-                      const std::set<std::string>& reserved);
+                      const std::set<std::string>& reserved, const planner::Mounts& mounts);
 
 // An Error when a file has a fault, when there is nothing of ours, or when a resource of the files refers to
 // a VaultConnection that connection_files do not hold, unless without_grants. A VaultConnection among `files`

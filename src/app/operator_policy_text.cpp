@@ -1,5 +1,6 @@
 #include "operator_policy_text.hpp"
 
+#include <keyshepherd/core/text.hpp>
 #include <keyshepherd/planner/operator_policy.hpp>
 
 #include <fmt/format.h>
@@ -11,10 +12,10 @@ namespace keyshepherd::app {
 
 namespace {
 
-// The first thing that is refused of the resource. Which policies are the operator's own is not known without
-// a login.
+// The first thing that is refused of the resource. Which policies are the operator's own and what is mounted
+// is not known without a login; the operator refuses what depends on it.
 std::optional<resources::Fault> refusal(const resources::Resource& resource, const GivenResources& given) {
-    auto faults = permission(resource, given, {}).faults;
+    auto faults = permission(resource, given, {}, planner::assumed_mounts(resource)).faults;
     if (faults.empty()) return std::nullopt;
     return std::move(faults.front());
 }
@@ -66,9 +67,10 @@ OperatorPolicyText operator_policy_text(const GivenResources& given) {
             const auto at = given.connections.find(name);
             const std::string vault_namespace =
                 at == given.connections.end() ? "" : at->second.spec.value("vaultNamespace", "");
-            made.text +=
-                fmt::format("# VaultConnection {}/{}{}\n", name.first, name.second,
-                            vault_namespace.empty() ? "" : ", in Vault's namespace " + vault_namespace);
+            made.text += printable(fmt::format(
+                             "# VaultConnection {}/{}{}", name.first, name.second,
+                             vault_namespace.empty() ? "" : ", in Vault's namespace " + vault_namespace)) +
+                         "\n";
         }
         made.text += planner::operator_policy(resources);
     }

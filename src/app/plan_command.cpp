@@ -4,6 +4,7 @@
 #include "environment_flag.hpp"
 #include "given_resources.hpp"
 #include "operator_policy_text.hpp"
+#include "output.hpp"
 #include "plan_report.hpp"
 #include "secret_id_files.hpp"
 
@@ -127,6 +128,9 @@ private:
         const auto policies = co_await reconcile::own_policies(vault, deadline());
         if (!policies) co_return std::unexpected(policies.error());
         for (const std::string& policy : *policies) reserved_.insert(policy);
+        if (!given_.without_grants &&
+            std::ranges::any_of(given_.resources, planner::needs_mounts, &FileResource::resource))
+            mounts_ = co_await reconcile::secret_mounts(vault, deadline());
         std::size_t elsewhere = 0;
         std::size_t secret_ids = 0;
         const net::Executor executor = co_await asio::this_coro::executor;
@@ -155,14 +159,13 @@ private:
         }
         if (isatty(STDERR_FILENO) == 1 && given_.resources.size() > 20) std::cerr << "\r          \r";
         if (elsewhere > 0)
-            std::cerr << fmt::format(
-                "warning: {} resources are in another Vault than {}, and were left out\n", elsewhere,
-                flags_.address);
+            print_warning(fmt::format("{} resources are in another Vault than {}, and were left out",
+                                      elsewhere, flags_.address));
         if (secret_ids > 0)
-            std::cerr << fmt::format(
-                "warning: {} VaultSecretIDs were left out: what they publish is in Secrets, which are not "
-                "read here; their status tells of them: kubectl get vaultsecretid -A\n",
-                secret_ids);
+            print_warning(
+                fmt::format("{} VaultSecretIDs were left out: what they publish is in Secrets, which are not "
+                            "read here; their status tells of them: kubectl get vaultsecretid -A",
+                            secret_ids));
         co_return result<void>();
     }
 
@@ -193,7 +196,7 @@ private:
                    "the operator has not taken it up yet, and only the operator may say whose the object is");
             co_return row;
         }
-        const Permission permitted = permission(resource, given_, reserved_);
+        const Permission permitted = permission(resource, given_, reserved_, mounts_);
         standing.may_adopt = permitted.may_adopt;
         if (!permitted.faults.empty()) {
             std::string text;
@@ -219,6 +222,10 @@ private:
             else
                 std::ranges::move(*done, std::back_inserter(row.warnings));
         }
+        // Mounts come before policies: a later rule may depend on this one, also where it is only planned.
+        if (resource.kind->name == "VaultMount" && resource.spec.value("engine", "") == "Secret" &&
+            row.error.empty() && row.plan.verdict != planner::Verdict::refused)
+            mounts_.paths.insert(resource.spec.value("path", ""));
         co_return row;
     }
 
@@ -293,6 +300,7 @@ private:
     GivenResources given_;
     bool apply_;
     std::set<std::string> reserved_;
+    planner::Mounts mounts_;
     std::map<std::string, std::string> claims_;
     std::vector<std::string> new_mounts_;
     std::vector<ReportRow> rows_;
@@ -300,41 +308,42 @@ private:
 };
 
 int failed(const Error& error) {
-    std::cerr << "error: " << error.message << '\n';
+    print_error(error.message);
     return 1;
 }
 
 int print_policy(const GivenResources& given) {
     const OperatorPolicyText made = operator_policy_text(given);
-    for (const std::string& warning : made.warnings) std::cerr << "warning: " << warning << '\n';
-    std::cout << made.text << std::flush;
-    return std::cout ? 0 : failed(Error(Errc::internal, "cannot write to standard output"));
+    for (const std::string& warning : made.warnings) print_warning(warning);
+    return print_document(made.text) ? 0 : 1;
 }
 
 int finish(VaultFlags flags, bool apply) {
     net::forbid_core_files();  // the token is in this memory, and secret-ids are
     from_vaults_environment(flags);
     if (flags.source.files.empty() && !flags.source.from_cluster) {
-        std::cerr << "error: give the resources with -f FILE, or --from-cluster\n";
+        print_error("give the resources with -f FILE, or --from-cluster");
         return 1;
     }
     if (flags.source.without_grants)
-        std::cerr
-            << "warning: --without-grants: no VaultConnection is looked at, so the resources may ask for "
-               "all that the token may do, but for what is reserved\n";
+        print_warning(
+            "--without-grants: no VaultConnection is looked at, so the resources may ask for "
+            "all that the token may do, but for what is reserved");
     if (flags.policy_for_operator) flags.source.providers = Providers::taken;
     auto given = read_given(flags.source, flags.timeout_seconds);
     if (!given) return failed(given.error());
+    for (const std::string& error : given->errors) print_error(error);
+    if (!given->errors.empty()) return 1;
     if (flags.policy_for_operator) return print_policy(*given);
     const auto rows = Run(flags, *std::move(given), apply).run();
     if (!rows) return failed(rows.error());
     const bool colour = isatty(STDOUT_FILENO) == 1 && environment("NO_COLOR").empty();
-    std::cout << (flags.output == "json" ? report_json(*rows, apply) : report_text(*rows, apply, colour))
-              << std::flush;
+    const bool printed =
+        print_report(flags.output == "json" ? report_json(*rows, apply) : report_text(*rows, apply, colour));
     for (const ReportRow& row : *rows)
         for (const std::string& warning : row.warnings)
-            std::cerr << "warning: " << row.resource << ": " << warning << '\n';
-    if (!std::cout) return failed(Error(Errc::internal, "cannot write to standard output"));
+            print_warning(fmt::format("{}: {}", row.resource, warning));
+    if (!printed) return 1;
     const Tally tally = count(*rows);
     if (tally.failed + tally.refused > 0) return 1;
     return !apply && tally.create + tally.update > 0 ? 2 : 0;

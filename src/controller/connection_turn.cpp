@@ -52,6 +52,7 @@ Task<Again> ConnectionTurn::reconcile() {
             runtime_.sessions.close(key_);
         }
     }
+    tell_of_ungranted(finding);
     const bool recovered = usable && planner::ready_reason(entry_->status) != "Connected";
     co_await report(finding);
     if (usable && revokes_tokens() && SteadyClock::now() - (*session)->tokens.refreshed_at() > 50s) {
@@ -66,6 +67,22 @@ Task<Again> ConnectionTurn::reconcile() {
         for (const Key& dependent : runtime_.store.dependents(key_))
             runtime_.wake(dependent, milliseconds(static_cast<long>(2000 * kube::random_unit())));
     co_return again;
+}
+
+void ConnectionTurn::tell_of_ungranted(Finding& finding) {
+    if (!planner::is_still_in_vault(entry_->status) && !runtime_.ungranted.contains(key_)) return;
+    std::vector<std::string> objects;
+    for (const Key& key : runtime_.store.dependents(key_))
+        if (const EntryPtr entry = runtime_.store.find(key);
+            entry != nullptr && planner::is_still_in_vault(entry->status) &&
+            (entry->resource.deletion_time.empty() || entry->resource.finalized))
+            objects.push_back(entry->resource.text());
+    if (!objects.empty()) {
+        finding.others.push_back(planner::ungranted_objects(objects));
+        return;
+    }
+    runtime_.ungranted.erase(key_);
+    finding.gone.insert(std::string(planner::still_in_vault));
 }
 
 bool ConnectionTurn::revokes_tokens() const {

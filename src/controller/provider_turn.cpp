@@ -72,9 +72,10 @@ Task<Again> ProviderTurn::reconcile() {
         co_await report(std::move(declared));
         co_return deliver_again_ ? Again(runtime_.retry_in(key_)) : std::nullopt;
     }
-    // Before any request: it is the operator's token that would read.
+    // Before any request for a key: it is the operator's token that would read it. Where the answer depends
+    // on what is mounted, that is asked first.
     if (const EntryPtr connection = runtime_.store.find(through);
-        connection != nullptr && connection->faults.empty())
+        connection != nullptr && connection->faults.empty() && !planner::needs_mounts(resource()))
         if (const auto judgement = planner::judge(resource(), connection->resource, {});
             !judgement.faults.empty()) {
             co_await refuse_all("NotGranted", joined(judgement.faults));
@@ -85,6 +86,15 @@ Task<Again> ProviderTurn::reconcile() {
     if (!reached)
         co_return reached.error().again || !deliver_again_ ? reached.error().again
                                                            : Again(runtime_.retry_in(key_));
+    if (planner::needs_mounts(resource())) {
+        const planner::Mounts mounts = co_await mounts_for(resource(), reached->session);
+        if (const auto judgement =
+                planner::judge(resource(), reached->connection->resource, reached->reserved, mounts);
+            !judgement.faults.empty()) {
+            co_await refuse_all("NotGranted", joined(judgement.faults));
+            co_return resync();
+        }
+    }
     if (!runtime_.workloads.synced() || (!key_.kind->namespaced && !runtime_.namespaces.synced()))
         co_return 500ms;
 

@@ -133,6 +133,7 @@ void Runtime::forget(const Key& key) {
     sweeps.forget(key);
     told_.erase(key);
     providers.erase(key);
+    ungranted.erase(key);
 }
 
 void Runtime::users_changed(const std::string& ns, const std::string& provider) {

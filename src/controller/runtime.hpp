@@ -125,6 +125,7 @@ public:
     WorkloadWatch workloads;
     NamespaceWatch namespaces;
     std::map<Key, ProviderMemory> providers;  // since we lead
+    std::set<Key> ungranted;  // connections under which something may be in Vault that is not granted
     fsm::WorkQueue<Key> queue;
     net::Signal changed;  // something may be due
 

@@ -100,7 +100,11 @@ Task<Again> SecretIdTurn::reconcile() {
     const planner::Judgement judgement =
         planner::judge(role->resource, connection->resource, reached->reserved);
     if (!judgement.faults.empty()) {
-        co_await refuse("NotGranted", which + ": " + joined(judgement.faults));
+        std::optional<planner::Condition> left;
+        if (const std::string accessor = planner::secret_id_record(entry_->status).accessor;
+            !accessor.empty())
+            left = planner::ungranted_secret_id(resource(), accessor);
+        co_await refuse_ungranted(which + ": " + joined(judgement.faults), std::move(left));
         co_return std::nullopt;
     }
     role_ = planner::claim(role->resource);
@@ -608,8 +612,10 @@ Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
     finding.facts["revokeTokens"] = revoke_tokens_ ? "true" : "";
     for (const auto& [name, value] : finding.facts)
         if (value.empty()) finding.gone.insert(name);
+    finding.gone.insert(std::string(planner::still_in_vault));
     if (!co_await runtime_.report(key_, entry_, std::move(finding)))
         co_return fail(Errc::conflict, "the status could not be written");
+    if (planner::is_still_in_vault(entry_->status)) tell_connection();
     record_ = std::move(record);
     co_return result<void>();
 }

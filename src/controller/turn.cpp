@@ -40,6 +40,11 @@ Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
     co_return Way{connection, *session, *std::move(reserved)};
 }
 
+Task<planner::Mounts> Turn::mounts_for(const resources::Resource& of, SessionPtr session) {
+    if (!planner::needs_mounts(of)) co_return planner::Mounts();
+    co_return co_await session->mounts(runtime_.soon());
+}
+
 milliseconds Turn::period() const {
     const auto period =
         resources::seconds_of(resource().spec.value("resyncPeriod", Json("5m"))).value_or(300);
@@ -58,6 +63,25 @@ Task<void> Turn::refuse(std::string reason, std::string message, std::optional<b
     outcome = "refused";
     co_await report(
         {.ready = Truth::no, .reason = std::move(reason), .message = std::move(message), .synced = synced});
+}
+
+Task<void> Turn::refuse_ungranted(std::string message, std::optional<planner::Condition> left) {
+    outcome = "refused";
+    const bool is_left = left.has_value();
+    Finding finding{.ready = Truth::no, .reason = "NotGranted", .message = std::move(message)};
+    if (left)
+        finding.others.push_back(*std::move(left));
+    else
+        finding.gone.insert(std::string(planner::still_in_vault));
+    co_await report(std::move(finding));
+    if (is_left != planner::is_still_in_vault(entry_->status)) tell_connection();
+}
+
+void Turn::tell_connection() {
+    const Key connection = connection_of(resource());
+    if (connection.kind == nullptr) return;  // of a VaultSecretID that has issued nothing
+    runtime_.ungranted.insert(connection);
+    runtime_.wake(connection);
 }
 
 void Turn::event(kube::Event::Type type, std::string reason, std::string action, std::string note) {

@@ -9,6 +9,7 @@
 #include <keyshepherd/planner/rotation.hpp>
 #include <keyshepherd/planner/secret_id.hpp>
 #include <keyshepherd/planner/status.hpp>
+#include <keyshepherd/planner/ungranted.hpp>
 
 #include <expected>
 #include <map>
@@ -41,6 +42,8 @@ protected:
         Again again;
     };
     Task<std::expected<Way, NoWay>> way(Key through);
+    // Vault's mounts, where a judgement about the resource may depend on them.
+    Task<planner::Mounts> mounts_for(const resources::Resource& of, SessionPtr session);
 
     bool deleting() const { return !entry_->resource.deletion_time.empty(); }
     const resources::Resource& resource() const { return entry_->resource; }
@@ -48,6 +51,11 @@ protected:
     milliseconds resync() const;
     Task<void> report(Finding finding);
     Task<void> refuse(std::string reason, std::string message, std::optional<bool> synced = std::nullopt);
+    // Not granted, and before any request. `left`: what the resource has in Vault all the same; none:
+    // nothing.
+    Task<void> refuse_ungranted(std::string message, std::optional<planner::Condition> left);
+    // The connection's status has to tell of what is not granted and in Vault all the same.
+    void tell_connection();
     void event(kube::Event::Type type, std::string reason, std::string action, std::string note);
     // Spec or annotations have faults of their own.
     Task<Again> invalid();
@@ -76,6 +84,8 @@ public:
 private:
     std::vector<Key> in_use() const;
     bool revokes_tokens() const;
+    // Tells in `finding` which resources are not granted, and are in Vault all the same.
+    void tell_of_ungranted(Finding& finding);
 };
 
 // Mounts, policies and roles.
@@ -93,6 +103,7 @@ private:
     Again rest(std::optional<milliseconds> age = std::nullopt);
     Task<Again> converge(const Way& way, const planner::Observation& observed,
                          const planner::Standing& standing, std::string claim);
+    void wake_refused();
     Task<Again> remove(const Way& way, const planner::Observation& observed,
                        const planner::Standing& standing);
     // keyshepherd.dev/cut-off, of a VaultAppRole

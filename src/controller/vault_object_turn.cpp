@@ -38,15 +38,21 @@ Task<Again> VaultObjectTurn::reconcile() {
     const auto reached = co_await way(connection_of(resource()));
     if (!reached) co_return reached.error().again;
     // Before anything else leaves for Vault.
-    const planner::Judgement judgement =
-        deleting() ? planner::Judgement()
-                   : planner::judge(resource(), reached->connection->resource, reached->reserved);
-    if (!judgement.faults.empty()) {
-        co_await refuse("NotGranted", joined(judgement.faults));
-        co_return std::nullopt;
+    planner::Judgement judgement;
+    if (!deleting()) {
+        const planner::Mounts mounts = co_await mounts_for(resource(), reached->session);
+        judgement = planner::judge(resource(), reached->connection->resource, reached->reserved, mounts);
     }
     const std::string vault = vault_of(reached->connection->resource);
     const std::string claim = vault + " " + vault_path_;
+    if (!judgement.faults.empty()) {
+        std::optional<planner::Condition> left;
+        if (runtime_.owns(resource(), claim)) left = planner::ungranted_object(resource(), vault_path_);
+        co_await refuse_ungranted(joined(judgement.faults), std::move(left));
+        // A mount that is made by hand wakes nobody.
+        if (planner::needs_mounts(resource())) co_return rest();
+        co_return std::nullopt;
+    }
     const EntryPtr owned_by = deleting() ? nullptr : co_await owner(vault);
     if (owned_by != nullptr) {
         co_await refuse("Conflict", fmt::format("{} belongs to {}", vault_path_, owned_by->resource.text()),
@@ -115,7 +121,8 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
                          .reason = "DriftDetected",
                          .message = difference(plan),
                          .synced = false,
-                         .drifted = true});
+                         .drifted = true,
+                         .gone = {std::string(planner::still_in_vault)}});
         co_return rest();
     }
     std::optional<Runtime::Taking> taking;
@@ -170,12 +177,26 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
                     .synced = true,
                     .drifted = false};
     finding.changed = !plan.requests.empty();
+    finding.gone.insert(std::string(planner::still_in_vault));
     finding.facts = {{"claim", claim}, {"roleID", role_id}};
+    if (key_.kind->name == "VaultMount" && (!standing.owner || finding.changed)) {
+        way.session->mounts_changed();
+        wake_refused();
+    }
     if (!standing.owner || finding.changed)  // whoever waits for it, or has lost what was issued by it
         for (const Key& dependent : runtime_.store.dependents(key_)) runtime_.wake(dependent);
     if (finding.changed && runtime_.tell_later(key_, finding, resource().generation)) co_return std::nullopt;
     co_await report(finding);
+    if (planner::is_still_in_vault(entry_->status)) tell_connection();
     co_return rest();
+}
+
+// What was refused may have waited for this mount.
+void VaultObjectTurn::wake_refused() {
+    for (const Key& key : runtime_.store.dependents(connection_of(resource())))
+        if (const EntryPtr entry = runtime_.store.find(key);
+            entry != nullptr && planner::ready_reason(entry->status) == "NotGranted")
+            runtime_.wake(key);
 }
 
 Task<Again> VaultObjectTurn::remove(const Way& way, const planner::Observation& observed,
@@ -235,7 +256,9 @@ Task<EntryPtr> VaultObjectTurn::owner(std::string vault) {
         auto session = co_await runtime_.sessions.open(through, connection->resource, runtime_.soon());
         if (!session) continue;  // who cannot reach Vault holds up nobody
         auto reserved = co_await (*session)->reserved_policies(runtime_.soon());
-        if (reserved && planner::judge(other->resource, connection->resource, *reserved).faults.empty())
+        const planner::Mounts mounts = co_await mounts_for(other->resource, *session);
+        if (reserved &&
+            planner::judge(other->resource, connection->resource, *reserved, mounts).faults.empty())
             co_return other;
     }
     co_return nullptr;

@@ -43,6 +43,17 @@ Task<result<std::set<std::string>>> Session::reserved_policies(Deadline deadline
     co_return *reserved_;
 }
 
+Task<planner::Mounts> Session::mounts(Deadline deadline) {
+    constexpr std::chrono::seconds oldest{10};
+    if (!mounts_at_ || net::SteadyClock::now() - *mounts_at_ > oldest) {
+        const Deadline asked = net::SteadyClock::now();
+        planner::Mounts read = co_await reconcile::secret_mounts(vault, deadline);
+        mounts_ = std::move(read);
+        mounts_at_ = asked;
+    }
+    co_return mounts_;
+}
+
 Task<result<SessionPtr>> Sessions::open(Key key, resources::Resource connection, Deadline deadline) {
     for (;;) {
         if (const auto at = sessions_.find(key); at != sessions_.end()) co_return at->second;

@@ -5,6 +5,7 @@
 
 #include <keyshepherd/kube/client.hpp>
 #include <keyshepherd/net/signal.hpp>
+#include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/reconcile/secret_id.hpp>
 #include <keyshepherd/reconcile/snapshot.hpp>
 #include <keyshepherd/reconcile/token_index.hpp>
@@ -39,6 +40,9 @@ struct Session {
 
     // The policies of our own token, asked for once.
     Task<result<std::set<std::string>>> reserved_policies(Deadline deadline);
+    // The secrets engines that are mounted, asked for again after 10 seconds or once a mount has changed.
+    Task<planner::Mounts> mounts(Deadline deadline);
+    void mounts_changed() { mounts_at_.reset(); }
 
     net::Client http;
     vault::Client vault;
@@ -50,6 +54,8 @@ struct Session {
 
 private:
     std::optional<std::set<std::string>> reserved_;
+    planner::Mounts mounts_;
+    std::optional<Deadline> mounts_at_;  // when they were read; none: they have to be read
 };
 
 using SessionPtr = std::shared_ptr<Session>;

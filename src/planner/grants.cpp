@@ -15,7 +15,9 @@ namespace {
 using resources::Json;
 
 // What lies below these could widen what its holder may do.
-constexpr std::array<std::string_view, 3> powerful = {"sys", "auth", "identity"};
+constexpr std::array<std::string_view, 3> powerful_words = {"sys", "auth", "identity"};
+// A mount that lies deeper is not looked for: the cost of a rule stays linear in its length.
+constexpr std::size_t deepest_mount = 8;
 
 struct Grant {
     std::vector<std::string> names, mounts, paths, policies;
@@ -52,7 +54,7 @@ std::vector<Grant> grants_for(const std::string& ns, const Resource& connection)
     std::vector<Grant> grants;
     const auto stated = connection.spec.find("grants");
     if (stated == connection.spec.end()) {
-        if (own) grants.push_back({by_namespace, {"*"}, {"*"}, by_namespace, {}});
+        if (own) grants.push_back({by_namespace, {}, {}, by_namespace, {}});
         return grants;
     }
     for (const Json& grant : *stated) {
@@ -78,6 +80,24 @@ std::vector<Grant> grants_for(const std::string& ns, const Resource& connection)
     return grants;
 }
 
+// The paths of a resource that grants bound; views of its spec.
+std::vector<std::string_view> bounded_paths(const Resource& resource) {
+    std::vector<std::string_view> paths;
+    const auto add = [&paths](const Json& object) {
+        if (const auto path = object.find("path"); path != object.end())
+            paths.push_back(path->get_ref<const std::string&>());
+    };
+    if (resource.kind->name == "VaultPolicy") {
+        if (const auto rules = resource.spec.find("rules"); rules != resource.spec.end())
+            for (const Json& rule : *rules) add(rule);
+    } else if (!resource.kind->in_vault) {
+        add(resource.spec);
+        if (const auto overrides = resource.spec.find("overrides"); overrides != resource.spec.end())
+            for (const Json& each : *overrides) add(each);
+    }
+    return paths;
+}
+
 // Whether Vault itself keeps what is at this mount.
 bool is_vaults_own_mount(const std::string& mount, bool is_auth) {
     const std::string first = mount.substr(0, mount.find('/'));
@@ -93,8 +113,13 @@ bool carries_power(const std::string& policy, const std::set<std::string>& reser
 class Judge {
 public:
     Judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved,
-          const Grant& grant, const std::string& ns)
-        : resource_(resource), connection_(connection), reserved_(reserved), grant_(grant), ns_(ns) {}
+          const Mounts& mounts, const Grant& grant, const std::string& ns)
+        : resource_(resource),
+          connection_(connection),
+          reserved_(reserved),
+          mounts_(mounts),
+          grant_(grant),
+          ns_(ns) {}
 
     Judgement run() && {
         judgement_.rights = grant_.rights;
@@ -157,16 +182,25 @@ private:
     }
 
     void reach(const std::string& path, const std::string& place) {
-        for (const std::string_view segment : powerful) {
-            if (!reaches(path, segment)) continue;
-            if (std::ranges::none_of(grant_.paths, [&](const std::string& p) {
-                    return names_segment(p, path, segment) && covers(p, path);
-                }))
-                return fault(place,
-                             fmt::format("{} reaches {}/, which no path of the grants names", path, segment));
-        }
+        const auto powerful = powerful_segment(path, mounts_);
+        if (powerful && std::ranges::none_of(grant_.paths, [&](const std::string& granted) {
+                return names_segment(granted, *powerful) && covers(granted, path);
+            }))
+            return fault(place, power_text(path, *powerful));
         if (std::ranges::none_of(grant_.paths, [&](const std::string& p) { return covers(p, path); }))
             not_granted(place, path, grant_.paths);
+    }
+
+    // Why a path that may reach sys/, auth/ or identity/ is refused, with the way out.
+    std::string power_text(const std::string& path, const PowerfulSegment& powerful) const {
+        if (powerful.index == 0)
+            return fmt::format("{} reaches {}/, which no path of the grants names", path, powerful.word);
+        return fmt::format(
+            "{} {} {}/ of a child namespace, which no path of the grants names: no secrets engine is known "
+            "to "
+            "be mounted where the path begins{}; create the mount first, or give a path that begins with one",
+            path, powerful.by_letter ? "reaches" : "may reach", powerful.word,
+            mounts_.unknown.empty() ? "" : fmt::format(" (sys/mounts: {})", mounts_.unknown));
     }
 
     // The operator reads with its own token what a provider names, also a tenant's.
@@ -205,11 +239,12 @@ private:
         }
     }
 
-    static bool names_segment(std::string_view granting, std::string_view path, std::string_view segment);
+    static bool names_segment(std::string_view granted, const PowerfulSegment& powerful);
 
     const Resource& resource_;
     const Resource& connection_;
     const std::set<std::string>& reserved_;
+    const Mounts& mounts_;
     const Grant& grant_;
     const std::string& ns_;  // whose grant it is
     Judgement judgement_;
@@ -260,34 +295,53 @@ bool covers(std::string_view outer, std::string_view inner) {
     return in.segments.size() == out.segments.size() && !in.open;
 }
 
-// The first segment may become the word by a glob; a later one is it by letter. The latter is the system of a
-// child namespace, whose path stands before its own.
-bool reaches(std::string_view acl_path, std::string_view segment) {
+std::optional<PowerfulSegment> powerful_segment(std::string_view acl_path, const Mounts& mounts) {
     const Path path = parse(acl_path);
-    const std::string_view first = path.segments.front();
-    const bool whole = path.segments.size() > 1;
-    if (whole ? first == "+" || first == segment : path.open && segment.starts_with(first)) return true;
-    for (std::size_t i = 1; i < path.segments.size(); ++i)
-        if (path.segments[i] == segment) return true;
-    return false;
+    bool is_literal = true;  // everything before the segment
+    std::size_t end = 0;     // where that ends
+    for (std::size_t i = 0; i < path.segments.size(); ++i) {
+        if (is_literal && i > 0 && i <= deepest_mount && mounts.paths.contains(acl_path.substr(0, end)))
+            return std::nullopt;
+        const std::string_view segment = path.segments[i];
+        const bool is_open = path.open && i + 1 == path.segments.size();
+        for (const std::string_view word : powerful_words) {
+            if (is_open ? word.starts_with(segment) : segment == word || segment == "+")
+                return PowerfulSegment{i, word, !is_open && segment == word};
+        }
+        is_literal = is_literal && segment != "+";
+        end += segment.size() + (i > 0 ? 1 : 0);
+    }
+    if (!path.open) return std::nullopt;
+    return PowerfulSegment{path.segments.size(), powerful_words.front(), false};
 }
 
-// Whether `granting` has the word itself wherever `path` has it; at the beginning when `path` only may become
-// it.
-bool Judge::names_segment(std::string_view granting, std::string_view path, std::string_view segment) {
-    const Path grant = parse(granting);
-    const Path rule = parse(path);
-    const auto named = [&](std::size_t i) {
-        return i < grant.segments.size() && grant.segments[i] == segment &&
-               (i + 1 < grant.segments.size() || !grant.open);
-    };
-    bool later = false;
-    for (std::size_t i = 1; i < rule.segments.size(); ++i) {
-        if (rule.segments[i] != segment) continue;
-        later = true;
-        if (!named(i)) return false;
+// Whether the granted path has the same word, as a whole segment, at the same place. What comes behind it is
+// then in that word's own paths.
+bool Judge::names_segment(std::string_view granted, const PowerfulSegment& powerful) {
+    const Path grant = parse(granted);
+    const std::size_t i = powerful.index;
+    return powerful.by_letter && i < grant.segments.size() && grant.segments[i] == powerful.word &&
+           (i + 1 < grant.segments.size() || !grant.open);
+}
+
+bool needs_mounts(const Resource& resource) {
+    return std::ranges::any_of(bounded_paths(resource), [](std::string_view path) {
+        const auto powerful = powerful_segment(path, {});
+        return powerful && powerful->index > 0;
+    });
+}
+
+Mounts assumed_mounts(const Resource& resource) {
+    Mounts assumed{.unknown = "no Vault was asked"};
+    for (const std::string_view path : bounded_paths(resource)) {
+        const Path parsed = parse(path);
+        const bool holds_word = std::ranges::any_of(parsed.segments, [](std::string_view segment) {
+            return std::ranges::find(powerful_words, segment) != powerful_words.end();
+        });
+        if (!holds_word && parsed.segments.size() > 1 && parsed.segments.front() != "+")
+            assumed.paths.emplace(parsed.segments.front());
     }
-    return later || named(0);
+    return assumed;
 }
 
 std::vector<resources::Fault> reserved_faults(const Resource& resource,
@@ -324,14 +378,15 @@ std::vector<resources::Fault> reserved_faults(const Resource& resource,
     return faults;
 }
 
-Judgement judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved) {
+Judgement judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved,
+                const Mounts& mounts) {
     const std::vector<resources::Fault> never = reserved_faults(resource, reserved);
     std::optional<Judgement> nearest;  // what is least in the way is told
     // What is in no namespace belongs to whoever runs the cluster, and uses the connection as its own
     // namespace does.
     const std::string& ns = resource.kind->namespaced ? resource.ns : connection.ns;
     for (const Grant& grant : grants_for(ns, connection)) {
-        Judgement judgement = Judge(resource, connection, reserved, grant, ns).run();
+        Judgement judgement = Judge(resource, connection, reserved, mounts, grant, ns).run();
         judgement.faults.insert(judgement.faults.begin(), never.begin(), never.end());
         if (judgement.faults.empty()) return judgement;
         if (!nearest || judgement.faults.size() < nearest->faults.size()) nearest = std::move(judgement);

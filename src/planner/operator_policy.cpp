@@ -1,4 +1,5 @@
 #include <keyshepherd/planner/delivery.hpp>
+#include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/planner/operator_policy.hpp>
 #include <keyshepherd/planner/plan.hpp>
 
@@ -104,6 +105,7 @@ std::string operator_policy(std::span<const Resource> resources) {
     Needs needs;
     add_own_token(needs);
     for (const Resource& resource : resources) {
+        if (needs_mounts(resource)) needs["sys/mounts"].insert("read");
         if (!resource.kind->in_vault) {
             add_provider(resource, needs);
             continue;

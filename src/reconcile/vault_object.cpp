@@ -44,6 +44,22 @@ Task<result<std::vector<std::string>>> own_policies(vault::Client& vault, Deadli
     co_return policies;
 }
 
+Task<planner::Mounts> secret_mounts(vault::Client& vault, Deadline deadline) {
+    planner::Mounts mounts;
+    const auto listed = co_await vault.read("sys/mounts", deadline);
+    if (!listed) {
+        mounts.unknown = listed.error().message;
+        co_return mounts;
+    }
+    if (const std::optional<nlohmann::json>& data = *listed; data && data->is_object())
+        for (const auto& mount : data->items()) {
+            std::string path = mount.key();
+            if (path.ends_with('/')) path.pop_back();
+            mounts.paths.insert(std::move(path));
+        }
+    co_return mounts;
+}
+
 std::string vault_name(const std::string& address, const std::string& vault_namespace) {
     const auto origin = net::Origin::parse(address);
     std::string name = origin ? origin->text() : address;

@@ -144,6 +144,7 @@ class Bench:
         self.bao.trust_operator("any")
         self.cluster.core.create_namespace({"metadata": {"name": NAMESPACE}})
         self.cluster.core.create_namespaced_service_account(NAMESPACE, {"metadata": {"name": "keyshepherd-vault"}})
+        self.bao.root.sys.enable_secrets_engine("kv", path="bench", options={"version": "2"})
         grant = {"namespaces": [NAMESPACE], "names": ["bench-*"], "mounts": ["approle"], "paths": ["bench/*"], "policies": ["bench-*"]}
         self.cluster.kubectl("apply", "-f", "-", input=custom("VaultConnection", NAMESPACE, "main", **{
             "address": self.bao.address, "ca": self.bao.certificates.ca_pem, "grants": [grant],

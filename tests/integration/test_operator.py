@@ -721,6 +721,65 @@ def test_an_edit_while_it_is_being_made_is_not_lost(team):
     assert team.condition("VaultPolicy", "p")["reason"] == "Reconciled"
 
 
+def test_what_is_in_vault_under_a_narrowed_grant_is_told(team, installed):
+    """By the resource and by its connection, until it is granted again or removed."""
+    team.apply(team.policy(), team.role(), custom("VaultSecretID", team.ns, "s", appRoleRef={"name": "r"}))
+    for kind, name, reason in (("VaultPolicy", "p", "Reconciled"), ("VaultAppRole", "r", "Reconciled"), ("VaultSecretID", "s", "Published")):
+        team.wait_reason(kind, name, reason)
+    written = team.vault_policy()
+    connection = {k: v for k, v in team.stored("VaultConnection", "main").items() if k in ("apiVersion", "kind", "spec")}
+    connection["metadata"] = {"name": "main", "namespace": team.ns}
+    grant = connection["spec"]["grants"][0]
+
+    def grant_names(names):
+        team.apply(connection | {"spec": connection["spec"] | {"grants": [grant | {"names": names}]}})
+
+    def left(kind, name):
+        found = team.condition(kind, name, "StillInVault")
+        return found.get("message") if found.get("status") == "True" else None
+
+    assert left("VaultConnection", "main") is None and left("VaultPolicy", "p") is None
+    grant_names(["other-*"])
+    for kind, name in (("VaultPolicy", "p"), ("VaultAppRole", "r"), ("VaultSecretID", "s")):
+        team.wait_reason(kind, name, "NotGranted")
+        wait_until(lambda: left(kind, name), 10, f"{kind} {name} tells of it")  # noqa: B023
+    condition = team.condition("VaultPolicy", "p", "StillInVault")
+    assert condition["reason"] == "NotGranted" and condition["message"] == (
+        f"sys/policies/acl/{team.ns}-p is still in Vault as it was last written: a token that has the policy may still do what it "
+        f"allows. To remove it, delete VaultPolicy {team.ns}/p; to keep it, grant it again")
+    assert f"auth/approle/role/{team.ns}-r is still in Vault" in left("VaultAppRole", "r")
+    assert team.stored("VaultSecretID", "s")["status"]["accessor"] in left("VaultSecretID", "s")
+    assert team.vault_policy() == written and team.vault_role(), "it is not touched"
+
+    def told():
+        return left("VaultConnection", "main") or ""
+
+    named = [f"VaultAppRole {team.ns}/r", f"VaultPolicy {team.ns}/p", f"VaultSecretID {team.ns}/s"]
+    wait_until(lambda: "3 resources" in told() and all(each in told() for each in named), 15, "the connection tells of all")
+
+    grant_names([f"{team.ns}-*"])
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    wait_until(lambda: not told(), 15, "granted again")
+    assert left("VaultPolicy", "p") is None
+
+    grant_names(["other-*"])
+    wait_until(lambda: named[1] in told(), 15)
+    team.delete("VaultPolicy", "p")
+    wait_until(lambda: team.vault_policy() is None, 15, "the way out that the message names")
+    wait_until(lambda: named[1] not in told() and named[0] in told(), 75, "the connection tells of the rest")
+
+
+def test_a_rule_over_a_child_namespace_is_refused_and_one_in_a_new_mount_waits_for_it(team, bao):
+    before = len(bao.audit())
+    team.apply(team.policy("wide", path=f"{team.ns}/*"), team.policy("deep", path=f"{team.ns}/kv/*"))
+    for name in ("wide", "deep"):
+        assert "child namespace" in team.wait_reason("VaultPolicy", name, "NotGranted")["message"]
+    assert not [path for _, path in requests(bao, before) if team.ns in path]
+    team.apply(custom("VaultMount", team.ns, "kv", path=f"{team.ns}/kv", type="kv"))
+    team.wait_reason("VaultPolicy", "deep", "Reconciled")
+    assert team.condition("VaultPolicy", "wide")["reason"] == "NotGranted" and team.vault_policy("wide") is None
+
+
 def test_plan_from_the_cluster_shows_what_the_operator_would_repair(team, bao, installed, tmp_path):
     team.apply(team.policy(driftPolicy="Report"), team.role(driftPolicy="Report"),
                custom("VaultSecretID", team.ns, "s", appRoleRef={"name": "r"}))

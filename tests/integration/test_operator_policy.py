@@ -141,7 +141,8 @@ def test_nothing_in_it_is_too_much(run, server):
 def test_each_connection_has_its_policy(run):
     """No Vault is there, and none is asked."""
     other = {"apiVersion": rig.GROUP, "kind": "VaultConnection", "metadata": {"name": "other", "namespace": "ai"},
-             "spec": {"address": "https://other:8200", "auth": {"token": {"secretName": "t"}}, "vaultNamespace": "team"}}
+             "spec": {"address": "https://other:8200", "auth": {"token": {"secretName": "t"}}, "vaultNamespace": "team",
+                      "grants": [{"namespaces": ["ai"], "paths": ["x", "team/data/*"]}]}}
     theirs = resource("VaultPolicy", "b", "other", name="ai.b", rules=[{"path": "x", "capabilities": ["read"]}])
     third = other | {"metadata": {"name": "absent", "namespace": "ai"}}
     unknown = resource("VaultPolicy", "c", "absent", name="ai.c", rules=[{"path": "x", "capabilities": ["read"]}])

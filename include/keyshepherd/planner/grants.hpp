@@ -4,6 +4,9 @@
 
 #include <keyshepherd/resources/resource.hpp>
 
+#include <cstddef>
+#include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -30,15 +33,37 @@ struct Judgement {
 std::vector<resources::Fault> reserved_faults(const Resource& resource,
                                               const std::set<std::string>& reserved);
 
+// The secrets engines of a Vault, as far as they are known. Where an engine is mounted there is no child
+// namespace, nor below it: Vault and OpenBao refuse both on one path.
+struct Mounts {
+    std::set<std::string, std::less<>> paths = {};  // without a slash at the end
+    std::string unknown = {};                       // why Vault's list was not read; "": it was
+};
+
 // One grant, alone, has to allow all of the resource, and reserved_faults() has to be empty; the rights are
-// that grant's.
-Judgement judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved);
+// that grant's. A mount that `mounts` does not hold may be a child namespace.
+Judgement judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved,
+                const Mounts& mounts = {});
+
+// Whether the judgement may depend on the mounts that Vault has: a path of the resource could reach the
+// system paths of a child namespace.
+bool needs_mounts(const Resource& resource);
+// What stands for Vault's list where no Vault is asked: the first segment of each path is taken for a mount,
+// unless a later segment is sys, auth or identity by letter.
+Mounts assumed_mounts(const Resource& resource);
 
 // Whether everything that the ACL path `inner` matches is matched by `outer`, both in the language of Vault's
 // policies (https://openbao.org/docs/concepts/policies/): `*` only at the end, `+` for one whole segment.
 bool covers(std::string_view outer, std::string_view inner);
-// Whether what `acl_path` matches may have `segment` ("sys") first, or has it later on, as the system paths
-// of a child namespace have.
-bool reaches(std::string_view acl_path, std::string_view segment);
+
+// A segment of an ACL path that may be sys, auth or identity.
+struct PowerfulSegment {
+    std::size_t index;      // of the segment; behind the last one where `*` stands for more of them
+    std::string_view word;  // that it may be
+    bool by_letter;         // it is that word, and no pattern that matches it
+};
+// The first such segment of what `acl_path` matches, but for what lies in a mount. The system paths of a
+// child namespace stand behind its own path, so each segment counts.
+std::optional<PowerfulSegment> powerful_segment(std::string_view acl_path, const Mounts& mounts);
 
 }  // namespace keyshepherd::planner

@@ -2,6 +2,7 @@
 // these.
 #pragma once
 
+#include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/planner/plan.hpp>
 #include <keyshepherd/vault/client.hpp>
 
@@ -24,6 +25,10 @@ Task<result<std::vector<std::string>>> act(vault::Client& vault, const planner::
 
 // Policies of the client's own token, in lower case and without `default`: resources may not touch them.
 Task<result<std::vector<std::string>>> own_policies(vault::Client& vault, Deadline deadline);
+
+// The secrets engines that are mounted, for planner::judge(). That the list cannot be read is no error: it
+// says why then.
+Task<planner::Mounts> secret_mounts(vault::Client& vault, Deadline deadline);
 
 // The name of a Vault in claims: its address and namespace, the same for every spelling of the address.
 std::string vault_name(const std::string& address, const std::string& vault_namespace);

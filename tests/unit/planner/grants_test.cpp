@@ -36,23 +36,71 @@ Resource policy(const char* ns, const char* name, const char* path, const char* 
                 {{"name", name}, {"rules", {{{"path", path}, {"capabilities", {capability}}}}}});
 }
 
+Resource provider(const char* kind, const char* ns, const char* path, const char* override_path = nullptr) {
+    Json spec = {{"path", path}, {"variables", Json::array({{{"name", "A"}, {"key", "a"}}})}};
+    if (override_path != nullptr)
+        spec["overrides"] = Json::array(
+            {{{"namespaceSelector", {{"matchLabels", {{"env", "prod"}}}}}, {"path", override_path}}});
+    return make(kind, ns, std::move(spec));
+}
+
+// Under a Vault with these mounts.
+const Mounts mounts{.paths = {"a", "ai-apis", "authors", "kv"}};
 std::vector<std::string> faults(const Resource& resource, const Resource& from,
-                                const std::set<std::string>& reserved = {}) {
+                                const std::set<std::string>& reserved = {}, const Mounts& known = mounts) {
     std::vector<std::string> fields;
-    for (const auto& fault : judge(resource, from, reserved).faults) fields.push_back(fault.field);
+    for (const auto& fault : judge(resource, from, reserved, known).faults) fields.push_back(fault.field);
     return fields;
 }
 const std::vector<std::string> none;
 
 TEST(DefaultGrant, IsForTheConnectionsOwnNamespaceAndItsNames) {
-    EXPECT_EQ(faults(policy("platform", "platform.x", "kv/data/a"), connection()), none);
-    EXPECT_EQ(faults(policy("platform", "x", "kv/data/a"), connection()),
+    EXPECT_EQ(faults(policy("platform", "platform.x", "kv/data/a", "deny"), connection()), none);
+    EXPECT_EQ(faults(policy("platform", "x", "kv/data/a", "deny"), connection()),
               std::vector<std::string>{"spec.name"});
     EXPECT_EQ(faults(policy("tenant", "tenant.x", "kv/data/a"), connection()),
               std::vector<std::string>{"spec.connectionRef"});
     EXPECT_EQ(faults(make("VaultPolicy", "platform", {{"name", "platform.x"}, {"hcl", "path \"*\" {}"}}),
                      connection()),
               std::vector<std::string>{"spec.hcl"});
+}
+
+TEST(DefaultGrant, HasNoPathsMountsOrRights) {
+    const Resource from = connection();
+    const std::vector<std::string> path = {"spec.rules[0].path"};
+    for (const char* each : {"kv/data/a", "kv/*", "*", "+/x"})
+        EXPECT_EQ(faults(policy("platform", "platform.x", each), from), path) << each;
+    EXPECT_EQ(faults(make("VaultMount", "platform", {{"path", "kv"}, {"type", "kv"}}), from),
+              std::vector<std::string>{"spec.path"});
+    EXPECT_EQ(faults(make("VaultAppRole", "platform", {{"name", "platform.r"}, {"tokenPolicies", {"other"}}}),
+                     from),
+              (std::vector<std::string>{"spec.mount", "spec.tokenPolicies[0]"}));
+    EXPECT_EQ(faults(provider("AIProvider", "platform", "kv/data/a"), from),
+              std::vector<std::string>{"spec.path"});
+    EXPECT_EQ(faults(policy("platform", "platform.x", "kv/data/a", "sudo"), from),
+              (std::vector<std::string>{"spec.rules[0].capabilities", "spec.rules[0].path"}));
+    const Judgement judgement =
+        judge(policy("platform", "platform.x", "kv/data/a", "deny"), from, {}, mounts);
+    EXPECT_FALSE(judgement.rights.adopt || judgement.rights.hcl || judgement.rights.revoke_tokens);
+}
+
+TEST(Reserved, IsRefusedWithoutAnyConnection) {
+    const auto fields = [](const Resource& resource) {
+        std::vector<std::string> names;
+        for (const auto& fault : reserved_faults(resource, {"ops"})) names.push_back(fault.field);
+        return names;
+    };
+    for (const char* name : {"root", "default", "default-ceiling", "ops"})
+        EXPECT_EQ(fields(policy("t", name, "a", "deny")), std::vector<std::string>{"spec.name"}) << name;
+    EXPECT_EQ(fields(policy("t", "default-x", "*")), none);
+    EXPECT_EQ(fields(make("VaultAppRole", "t",
+                          {{"name", "r"}, {"tokenPolicies", {"default", "Root", "a", "OPS"}}})),
+              (std::vector<std::string>{"spec.tokenPolicies[1]", "spec.tokenPolicies[3]"}));
+    EXPECT_EQ(fields(make("VaultAppRole", "t", {{"name", "r"}, {"mount", "token"}})),
+              std::vector<std::string>{"spec.mount"});
+    EXPECT_EQ(fields(make("VaultMount", "t", {{"path", "identity/x"}, {"type", "kv"}})),
+              std::vector<std::string>{"spec.path"});
+    EXPECT_EQ(fields(make("VaultMount", "t", {{"path", "token"}, {"type", "kv"}})), none);
 }
 
 TEST(Grants, StopEveryWayToMorePower) {
@@ -161,10 +209,29 @@ TEST(Grants, EachStandsAlone) {
 }
 
 TEST(Grants, TheSystemOfAChildNamespaceNeedsItsName) {
-    const Resource from =
-        connection({{{"namespaces", {"t"}}, {"names", {"*"}}, {"paths", {"*", "child/sys/policies/*"}}}});
+    const Resource from = connection({{{"namespaces", {"t"}},
+                                       {"names", {"*"}},
+                                       {"paths", {"*", "ns1/*", "ns1/+/x", "child/sys/policies/*"}}}});
+    const std::vector<std::string> refused = {"spec.rules[0].path"};
+    for (const char* path : {"ns1/*", "ns1/+/x", "ns1/s*", "ns1/sys/mounts/x", "ns1*", "n*", "ns1/a/identity",
+                             "ns1/kv/*", "ns1/kv/+/x", "ns1/+/policies/acl/x", "ns1/a/b/c/d/e/f/g/h/i/j/*"})
+        EXPECT_EQ(faults(policy("t", "x", path), from), refused) << path;
+    for (const char* path : {"ns1/kv/data/x", "ns1/systems/x", "ns1/kv/data/s"})
+        EXPECT_EQ(faults(policy("t", "x", path), from), none) << path;
+    const Mounts there{.paths = {"ns1/kv"}};
+    for (const char* path : {"ns1/kv/*", "ns1/kv/+/x", "ns1/kv/data/sys/x", "ns1/kv/auth"})
+        EXPECT_EQ(faults(policy("t", "x", path), from, {}, there), none) << path;
+    for (const char* path : {"ns1/*", "ns1/k*", "ns1/kv*", "ns1/kvx/*", "ns1/+/x"})
+        EXPECT_EQ(faults(policy("t", "x", path), from, {}, there), refused) << path;
+    EXPECT_EQ(faults(provider("AIProvider", "t", "ns1/auth/data/x"), from),
+              std::vector<std::string>{"spec.path"});
+    EXPECT_EQ(faults(provider("AIProvider", "t", "kv/data/auth/x"), from), none);
+    const std::string message =
+        judge(policy("t", "x", "ns1/*"), from, {}, {.unknown = "permission denied"}).faults.at(0).message;
+    EXPECT_THAT(message, HasSubstr("ns1/* may reach sys/ of a child namespace"));
+    EXPECT_THAT(message, HasSubstr("(sys/mounts: permission denied); create the mount first"));
     EXPECT_EQ(faults(policy("t", "x", "child/sys/*"), from), std::vector<std::string>{"spec.rules[0].path"});
-    EXPECT_EQ(faults(policy("t", "x", "a/b/auth/token/create"), from),
+    EXPECT_EQ(faults(policy("t", "x", "q/b/auth/token/create"), from),
               std::vector<std::string>{"spec.rules[0].path"});
     EXPECT_EQ(faults(policy("t", "x", "child/sys/policies/acl/x"), from), none);
 }
@@ -240,6 +307,85 @@ TEST(Covers, NeverSaysMoreThanTheMatcherDoes) {
     EXPECT_GT(refuted, 1'000);
 }
 
+// Every path of these segments, up to four.
+std::vector<std::string> all_paths(const std::vector<std::string>& segments) {
+    std::vector<std::string> paths;
+    std::vector<std::string> longest = {""};
+    for (int depth = 0; depth < 4; ++depth) {
+        std::vector<std::string> longer;
+        for (const std::string& path : longest)
+            for (const std::string& segment : segments)
+                longer.push_back(depth == 0 ? segment : path + "/" + segment);
+        paths.insert(paths.end(), longer.begin(), longer.end());
+        longest = std::move(longer);
+    }
+    return paths;
+}
+
+// Whether a path has one of the words as a segment that no mount stands before, and where.
+std::optional<std::size_t> power_of(const std::string& path, const Mounts& known) {
+    std::size_t begin = 0;
+    for (std::size_t index = 0;; ++index) {
+        if (index > 0 && known.paths.contains(path.substr(0, begin - 1))) return std::nullopt;
+        const std::size_t end = std::min(path.find('/', begin), path.size());
+        const std::string segment = path.substr(begin, end - begin);
+        if (segment == "sys" || segment == "auth" || segment == "identity") return index;
+        if (end == path.size()) return std::nullopt;
+        begin = end + 1;
+    }
+}
+
+TEST(PowerfulSegment, IsFoundWhereverOneOfTheMatchedPathsHasOne) {
+    const std::vector<std::string> paths = all_paths({"a", "ab", "abx", "sys", "auth", "identity", "sy"});
+    std::mt19937 random(11);
+    auto pick = [&](const std::vector<std::string>& list) { return list[random() % list.size()]; };
+    int found = 0;
+    int bounded = 0;
+    for (int i = 0; i < 300; ++i) {
+        std::string pattern;
+        const auto segments = 1 + random() % 3;
+        for (std::size_t s = 0; s < segments; ++s)
+            pattern += (s == 0 ? "" : "/") + pick({"a", "ab", "sys", "+", "sy", "auth"});
+        if (random() % 2 == 0) pattern += pattern.ends_with('+') || random() % 2 == 0 ? "/*" : "*";
+        Mounts known;
+        for (const char* mount : {"a", "ab", "a/ab", "ab/a"})
+            if (random() % 3 == 0) known.paths.insert(mount);
+        const boost::regex matched = expression_of(pattern);
+        std::optional<std::size_t> first;
+        for (const std::string& path : paths)
+            if (const auto at = power_of(path, known); at && boost::regex_match(path, matched))
+                first = std::min(first.value_or(*at), *at);
+        const auto said = powerful_segment(pattern, known);
+        ASSERT_EQ(said.has_value(), first.has_value()) << pattern;
+        if (said) {
+            EXPECT_EQ(said->index, *first) << pattern;
+        }
+        found += said ? 1 : 0;
+        bounded += !said && powerful_segment(pattern, {}) ? 1 : 0;
+    }
+    EXPECT_GT(found, 100);
+    EXPECT_GT(bounded, 25) << "a mount makes a difference";
+}
+
+TEST(PowerfulSegment, IsLookedForBehindMountsOfSomeDepthOnly) {
+    std::string deep = "m";
+    for (int i = 0; i < 20; ++i) deep += "/m";
+    EXPECT_TRUE(powerful_segment(deep + "/*", {.paths = {deep}}));
+    EXPECT_FALSE(powerful_segment(deep + "/*", {.paths = {"m/m"}}));
+}
+
+TEST(Mounts, AreNeededOnlyWhereTheyDecide) {
+    EXPECT_TRUE(needs_mounts(policy("t", "x", "kv/*")));
+    EXPECT_TRUE(needs_mounts(policy("t", "x", "kv/data/auth/x")));
+    EXPECT_FALSE(needs_mounts(policy("t", "x", "kv/data/x")));
+    EXPECT_FALSE(needs_mounts(policy("t", "x", "sys/*")));
+    EXPECT_TRUE(needs_mounts(provider("ClusterAIProvider", "", "kv/data/x", "kv/data/auth/x")));
+    EXPECT_FALSE(needs_mounts(make("VaultAppRole", "t", {{"name", "r"}})));
+    EXPECT_EQ(assumed_mounts(policy("t", "x", "kv/*")).paths, (std::set<std::string, std::less<>>{"kv"}));
+    for (const char* path : {"ns1/sys/*", "ns1/+/auth/x", "+/x", "*", "kv*"})
+        EXPECT_TRUE(assumed_mounts(policy("t", "x", path)).paths.empty()) << path;
+}
+
 TEST(Covers, ItselfAndWhatIsBelow) {
     for (const char* path : {"a", "a/b", "a/*", "a/+/b", "*", "+", "a/+/*", "a*"})
         EXPECT_TRUE(covers(path, path)) << path;
@@ -251,14 +397,6 @@ TEST(Covers, ItselfAndWhatIsBelow) {
 }
 
 // ---- providers
-
-Resource provider(const char* kind, const char* ns, const char* path, const char* override_path = nullptr) {
-    Json spec = {{"path", path}, {"variables", Json::array({{{"name", "A"}, {"key", "a"}}})}};
-    if (override_path != nullptr)
-        spec["overrides"] = Json::array(
-            {{{"namespaceSelector", {{"matchLabels", {{"env", "prod"}}}}}, {"path", override_path}}});
-    return make(kind, ns, std::move(spec));
-}
 
 TEST(Providers, MayHaveTheOperatorReadOnlyWhatTheirNamespaceIsGranted) {
     const Resource from = connection({{{"namespaces", {"tenant"}}, {"paths", {"ai-apis/data/tenant/*"}}},
@@ -282,8 +420,9 @@ TEST(Providers, OfTheClusterHaveWhatTheConnectionsNamespaceHasAndEveryPathCounts
               std::vector<std::string>{"spec.overrides[0].path"});
     EXPECT_EQ(faults(provider("ClusterAIProvider", "", "kv/data/a", "ai-apis/data/b"), from),
               std::vector<std::string>{"spec.path"});
-    EXPECT_EQ(faults(provider("ClusterAIProvider", "", "kv/data/a"), connection()), none)
-        << "its own namespace may read every secret by default";
+    EXPECT_EQ(faults(provider("ClusterAIProvider", "", "kv/data/a"), connection()),
+              std::vector<std::string>{"spec.path"})
+        << "without grants there are no paths";
     const Resource others = connection({{{"namespaces", {"tenant"}}, {"paths", {"*"}}}});
     EXPECT_EQ(faults(provider("ClusterAIProvider", "", "kv/data/a"), others),
               std::vector<std::string>{"spec.connectionRef"});

@@ -1,0 +1,74 @@
+#include <keyshepherd/planner/ungranted.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace keyshepherd::planner {
+namespace {
+
+using testing::HasSubstr;
+
+resources::Resource make(const char* kind, Json spec) {
+    spec["connectionRef"] = {{"name", "main"}};
+    return resources::read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
+                            {"kind", kind},
+                            {"metadata", {{"name", "x"}, {"namespace", "t"}}},
+                            {"spec", std::move(spec)}},
+                           "")
+        .resource;
+}
+
+TEST(Ungranted, TellsWhatIsLeftAndHowToRemoveIt) {
+    const Condition policy = ungranted_object(make("VaultPolicy", {{"name", "t.x"}}), "sys/policies/acl/t.x");
+    EXPECT_EQ(policy.type, "StillInVault");
+    EXPECT_EQ(policy.truth, Truth::yes);
+    EXPECT_EQ(policy.reason, "NotGranted");
+    EXPECT_EQ(
+        policy.message,
+        "sys/policies/acl/t.x is still in Vault as it was last written: a token that has the policy may "
+        "still do what it allows. To remove it, delete VaultPolicy t/x; to keep it, grant it again");
+    EXPECT_THAT(
+        ungranted_object(make("VaultMount", {{"path", "kv"}, {"type", "kv"}}), "sys/mounts/kv").message,
+        HasSubstr("To remove it, set spec.deletionPolicy: Delete and then delete VaultMount t/x;"));
+    EXPECT_THAT(ungranted_object(make("VaultAppRole", {{"name", "r"}}), "auth/approle/role/r").message,
+                HasSubstr("a login to the role still gives tokens"));
+    EXPECT_THAT(ungranted_secret_id(make("VaultSecretID", Json::object()), "acc-1").message,
+                HasSubstr("the secret-id with accessor acc-1 is still in Vault"));
+}
+
+TEST(Ungranted, NamesTenOfAllObjects) {
+    std::vector<std::string> objects = {"VaultPolicy t/x"};
+    EXPECT_EQ(
+        ungranted_objects(objects).message,
+        "no grant allows any more what a resource made in Vault, and it is still there: VaultPolicy t/x");
+    for (int i = 1; i < 12; ++i) objects.push_back("VaultPolicy t/" + std::to_string(i));
+    EXPECT_THAT(ungranted_objects(objects).message, HasSubstr("what 12 resources made in Vault"));
+    EXPECT_THAT(ungranted_objects(objects).message, testing::EndsWith("VaultPolicy t/9, …"));
+}
+
+TEST(Ungranted, IsReadBackFromTheStatus) {
+    Json status = status_after(Json::object(),
+                               {.ready = Truth::no,
+                                .reason = "NotGranted",
+                                .others = {ungranted_secret_id(make("VaultSecretID", Json::object()), "a")}},
+                               1, "2026-01-01T00:00:00Z");
+    EXPECT_TRUE(is_still_in_vault(status));
+    status = status_after(status, {.ready = Truth::unknown, .reason = "VaultUnavailable"}, 1,
+                          "2026-01-01T00:00:01Z");
+    EXPECT_TRUE(is_still_in_vault(status)) << "what is not known anew stays";
+    status = status_after(
+        status, {.ready = Truth::yes, .reason = "Reconciled", .gone = {std::string(still_in_vault)}}, 1,
+        "2026-01-01T00:00:02Z");
+    EXPECT_FALSE(is_still_in_vault(status));
+    for (const Json& other : {Json(), Json::array(), Json{{"conditions", {1, "x"}}}})
+        EXPECT_FALSE(is_still_in_vault(other));
+}
+
+TEST(Status, ShowsWhatWouldActOnATerminal) {
+    const Json status =
+        status_after(Json::object(), {.reason = "Failed", .message = "a\n\x1b[31m\u202e"}, 1, "t");
+    EXPECT_EQ(status["conditions"][0]["message"], "a\\n\\x1b[31m\\u{202e}");
+}
+
+}  // namespace
+}  // namespace keyshepherd::planner
