@@ -176,6 +176,7 @@ private:
                 file.name, kind.empty() ? "(no kind)" : kind, names.workload_namespace, names.name));
         }
         json::array patch;
+        yaml::Lines lines(document);
         for (const Target& target : targets) {
             json::value object = *target.object;
             const Names names = names_of(object, flags_.workload_namespace);
@@ -188,8 +189,8 @@ private:
                                          catalog_, settings_);
             } catch (const std::exception& malfunction) {  // ours: it must not hide what is wrong elsewhere
                 error(file, fmt::format("line {}: Deployment {}/{}: keyshepherd itself failed: {}",
-                                        yaml::line_at(document, target.pointer), names.workload_namespace,
-                                        names.name, malfunction.what()));
+                                        lines.at(target.pointer), names.workload_namespace, names.name,
+                                        malfunction.what()));
                 continue;
             }
             for (const std::string& warning : outcome.warnings)
@@ -201,9 +202,8 @@ private:
                                 "namespace (--own-namespace)",
                                 file.name, names.workload_namespace, names.name));
             for (const inject::Fault& fault : outcome.faults)
-                error(file, fmt::format("line {}: Deployment {}/{}: {}: {}",
-                                        yaml::line_at(document, target.pointer), names.workload_namespace,
-                                        names.name, fault.field, fault.message));
+                error(file, fmt::format("line {}: Deployment {}/{}: {}: {}", lines.at(target.pointer),
+                                        names.workload_namespace, names.name, fault.field, fault.message));
             if (outcome.patch.empty()) continue;
             if (!label.empty()) label += ", ";
             label += printable(fmt::format("Deployment/{}/{}", names.workload_namespace, names.name));

@@ -30,10 +30,10 @@ public:
             // Only text passes between the two JSON libraries.
             const auto object = resources::Json::parse(boost::json::serialize(document.json), nullptr, false);
             if (kind_of(object) == "List" && object.contains("items") && object["items"].is_array()) {
+                yaml::Lines lines(document);
                 for (std::size_t i = 0; i < object["items"].size(); ++i)
                     add(object["items"][i],
-                        fmt::format("{} line {}", file.name,
-                                    yaml::line_at(document, fmt::format("/items/{}", i))));
+                        fmt::format("{} line {}", file.name, lines.at(fmt::format("/items/{}", i))));
             } else {
                 add(object, fmt::format("{} line {}", file.name, document.line));
             }

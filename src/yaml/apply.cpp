@@ -8,9 +8,25 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <span>
 
 namespace keyshepherd::yaml {
+
+namespace {
+
+std::optional<std::size_t> index_of(std::string_view token) {
+    std::size_t index = 0;
+    if (token.empty() || token.size() > 7) return std::nullopt;
+    for (const char c : token) {
+        if (c < '0' || c > '9') return std::nullopt;
+        index = index * 10 + static_cast<std::size_t>(c - '0');
+    }
+    return index;
+}
+
+}  // namespace
 
 bool Tree::is_map() const {
     if (node == nullptr) return fresh.is_object();
@@ -66,18 +82,19 @@ void Tree::open() {
 Member* Tree::find(std::string_view token) {
     if (is_map()) {
         open();
-        const auto member = std::ranges::find(members, token, &Member::key);
-        return member == members.end() ? nullptr : &*member;
+        constexpr std::size_t few = 16;
+        if (members.size() <= few) {
+            const auto member = std::ranges::find(members, token, &Member::key);
+            return member == members.end() ? nullptr : &*member;
+        }
+        while (index.size() < members.size()) index.try_emplace(members[index.size()].key, index.size());
+        const auto place = index.find(token);
+        return place == index.end() ? nullptr : &members[place->second];
     }
     if (!is_list()) return nullptr;
     open();
-    std::size_t index = 0;
-    if (token.empty() || token.size() > 7) return nullptr;
-    for (const char c : token) {
-        if (c < '0' || c > '9') return nullptr;
-        index = index * 10 + static_cast<std::size_t>(c - '0');
-    }
-    return index < members.size() ? &members[index] : nullptr;
+    const auto place = index_of(token);
+    return place && *place < members.size() ? &members[*place] : nullptr;
 }
 
 namespace {
@@ -124,13 +141,10 @@ std::vector<Operation> operations_of(const json::array& patch) {
 std::size_t insertion_index(const Operation& operation, std::size_t size) {
     const std::string& token = operation.tokens.back();
     if (token == "-") return size;
-    std::size_t index = 0;
-    if (token.empty() || token.size() > 7 ||
-        !std::ranges::all_of(token, [](char c) { return c >= '0' && c <= '9'; }))
-        refuse(operation, "it is no index");
-    for (const char c : token) index = index * 10 + static_cast<std::size_t>(c - '0');
-    if (index > size) refuse(operation, "it is past the end of the list");
-    return index;
+    const auto index = index_of(token);
+    if (!index) refuse(operation, "it is no index");
+    if (*index > size) refuse(operation, "it is past the end of the list");
+    return *index;
 }
 
 Tree brought(const json::value& value) {
@@ -162,6 +176,7 @@ bool converge(Tree& tree, const json::value& to) {
         tree.open();
         changed = std::erase_if(tree.members,
                                 [&](const Member& m) { return !to.get_object().contains(m.key); }) > 0;
+        tree.index.clear();
         for (const auto& member : to.get_object()) {
             if (Member* own = tree.find(member.key()); own != nullptr) {
                 changed = converge(own->value, member.value()) || changed;
@@ -183,12 +198,8 @@ bool converge(Tree& tree, const json::value& to) {
     return changed;
 }
 
-void apply_to(Tree& root, const Operation& operation) {
-    if (operation.tokens.empty()) {
-        if (operation.name == "remove") refuse(operation, "a document needs a root");
-        root = brought(*operation.value);
-        return;
-    }
+// What `operation` changes a member of, opened.
+Tree& parent_of(Tree& root, const Operation& operation) {
     Tree* at = &root;
     for (std::size_t i = 0; i + 1 < operation.tokens.size(); ++i) {
         Member* member = at->find(operation.tokens[i]);
@@ -199,6 +210,16 @@ void apply_to(Tree& root, const Operation& operation) {
     if (!at->is_map() && !at->is_list()) refuse(operation, "it leads nowhere");
     at->open();
     at->touched = true;
+    return *at;
+}
+
+void apply_to(Tree& root, const Operation& operation) {
+    if (operation.tokens.empty()) {
+        if (operation.name == "remove") refuse(operation, "a document needs a root");
+        root = brought(*operation.value);
+        return;
+    }
+    Tree* const at = &parent_of(root, operation);
     if (operation.name == "add" && at->is_list()) {
         const std::size_t index = insertion_index(operation, at->members.size());
         at->members.insert(at->members.begin() + static_cast<std::ptrdiff_t>(index),
@@ -211,9 +232,18 @@ void apply_to(Tree& root, const Operation& operation) {
         at->members.push_back({.key = operation.tokens.back(), .value = brought(*operation.value)});
     } else if (operation.name == "remove") {
         at->members.erase(at->members.begin() + (member - at->members.data()));
+        at->index.clear();
     } else {
         converge(member->value, *operation.value);
     }
+}
+
+json::value& parent_of(json::value& root, const Operation& operation) {
+    json::value* at = &root;
+    for (std::size_t i = 0; i + 1 < operation.tokens.size(); ++i)
+        at = at->is_object() ? &at->get_object().at(operation.tokens[i])
+                             : &at->as_array().at(std::stoul(operation.tokens[i]));
+    return *at;
 }
 
 // The same on JSON: what the new text has to mean.
@@ -222,10 +252,7 @@ void apply_to(json::value& root, const Operation& operation) {
         root = *operation.value;
         return;
     }
-    json::value* at = &root;
-    for (std::size_t i = 0; i + 1 < operation.tokens.size(); ++i)
-        at = at->is_object() ? &at->get_object().at(operation.tokens[i])
-                             : &at->as_array().at(std::stoul(operation.tokens[i]));
+    json::value* const at = &parent_of(root, operation);
     const std::string& last = operation.tokens.back();
     if (at->is_object()) {
         if (operation.name == "remove") {
@@ -243,6 +270,86 @@ void apply_to(json::value& root, const Operation& operation) {
         list.erase(list.begin() + static_cast<std::ptrdiff_t>(std::stoul(last)));
     } else {
         list.at(std::stoul(last)) = *operation.value;
+    }
+}
+
+using Operations = std::span<const Operation>;
+
+// How many operations, from the first on, add elements to one list at ascending places, or remove elements of
+// one list at descending places: what json::Editor makes of many elements. At least 1.
+std::size_t run_of(Operations operations) {
+    const Operation& first = operations.front();
+    const bool adds = first.name == "add";
+    if (first.tokens.empty() || (!adds && first.name != "remove")) return 1;
+    const auto parent = [](const Operation& operation) {
+        return operation.path.substr(0, operation.path.rfind('/'));
+    };
+    auto last = index_of(first.tokens.back());
+    std::size_t size = 1;
+    for (; last && size < operations.size(); ++size) {
+        const Operation& next = operations[size];
+        if (next.name != first.name || next.tokens.size() != first.tokens.size() ||
+            parent(next) != parent(first))
+            break;
+        const auto index = index_of(next.tokens.back());
+        if (!index || (adds ? *index <= *last : *index >= *last)) break;
+        last = index;
+    }
+    return size;
+}
+
+// Applies such a run in one pass; false, and no change, where a place is past the end. `make` makes an
+// element.
+template <class List, class Make>
+bool apply_run(List& list, Operations run, const Make& make) {
+    const auto place = [](const Operation& operation) { return *index_of(operation.tokens.back()); };
+    List changed;
+    if (run.front().name == "add") {
+        for (std::size_t i = 0; i < run.size(); ++i)
+            if (place(run[i]) > list.size() + i) return false;
+        changed.reserve(list.size() + run.size());
+        auto kept = list.begin();
+        for (const Operation& operation : run) {
+            while (changed.size() < place(operation)) changed.push_back(std::move(*kept++));
+            changed.push_back(make(operation));
+        }
+        while (kept != list.end()) changed.push_back(std::move(*kept++));
+    } else {
+        if (place(run.front()) >= list.size()) return false;
+        changed.reserve(list.size() - run.size());
+        auto next = run.rbegin();  // the places in ascending order
+        for (std::size_t i = 0; i < list.size(); ++i) {
+            if (next != run.rend() && place(*next) == i)
+                ++next;
+            else
+                changed.push_back(std::move(list[i]));
+        }
+    }
+    list = std::move(changed);
+    return true;
+}
+
+bool apply_run(Tree& root, Operations run) {
+    Tree& at = parent_of(root, run.front());
+    return at.is_list() && apply_run(at.members, run, [](const Operation& operation) {
+               return Member{.key = {}, .value = brought(*operation.value)};
+           });
+}
+
+bool apply_run(json::value& root, Operations run) {
+    json::array* const list = parent_of(root, run.front()).if_array();
+    return list != nullptr &&
+           apply_run(*list, run, [](const Operation& operation) { return *operation.value; });
+}
+
+// Root: Tree or json::value.
+template <class Root>
+void apply_all(Root& root, Operations operations) {
+    while (!operations.empty()) {
+        const std::size_t size = run_of(operations);
+        if (size == 1 || !apply_run(root, operations.first(size)))
+            for (const Operation& operation : operations.first(size)) apply_to(root, operation);
+        operations = operations.subspan(size);
     }
 }
 
@@ -569,10 +676,10 @@ result<std::string> apply(const Document& document, const json::array& patch) {
             root.node = syntax.root;
             root.in_place = true;
             if (way != as_it_stands) expand(root);
-            for (const Operation& operation : operations) apply_to(root, operation);
+            apply_all(root, operations);
             if (!want) {
                 want = value_of(syntax);
-                for (const Operation& operation : operations) apply_to(*want, operation);
+                apply_all(*want, operations);
             }
             try {
                 Editing editing(syntax);

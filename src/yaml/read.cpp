@@ -7,15 +7,19 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
-#include <unordered_map>
-#include <unordered_set>
+#include <map>
+#include <set>
 
 namespace keyshepherd::yaml {
 
-void Budget::spend(std::size_t offset, std::size_t n) {
-    if (n > left)
+void Budget::spend(std::size_t offset, std::size_t text) {
+    if (left == 0)
         throw Fault{Errc::too_large, offset, fmt::format("more than {} values, aliases expanded", max_nodes)};
-    left -= n;
+    if (text > text_left)
+        throw Fault{Errc::too_large, offset,
+                    fmt::format("more than {} bytes of text, aliases expanded", max_text)};
+    --left;
+    text_left -= text;
 }
 
 std::size_t line_of(std::string_view source, std::size_t offset) {
@@ -57,8 +61,8 @@ std::vector<MemberOf> members_of(const Node& map, Budget& budget, std::size_t de
     if (depth > max_depth)
         throw Fault{Errc::too_large, map.start, fmt::format("nested deeper than {} levels", max_depth)};
     std::vector<MemberOf> members;
-    std::unordered_map<std::string, std::size_t> index;
-    std::unordered_set<std::string> own;
+    std::map<std::string, std::size_t> index;
+    std::set<std::string> own;
     // The last one wins, as in goyaml.v2: a merge overrides what stands above it.
     const auto assign = [&](std::string key, const Node* value) {
         const auto [at, added] = index.try_emplace(key, members.size());
@@ -73,7 +77,7 @@ std::vector<MemberOf> members_of(const Node& map, Budget& budget, std::size_t de
             assign(std::move(member.key), member.value);
     };
     for (const Entry& entry : map.entries) {
-        budget.spend(entry.begin);
+        budget.spend(entry.begin, entry.key->text.size());
         if (is_merge(entry.key)) {
             if (entry.value->kind == Kind::list) {
                 for (auto element = entry.value->entries.rbegin(); element != entry.value->entries.rend();
@@ -146,7 +150,7 @@ std::string valid_utf8(const std::string& text) {
 
 json::value convert(const Node& at, Budget& budget, std::size_t depth) {
     const Node& node = at.kind == Kind::alias ? *at.target : at;
-    budget.spend(at.start);
+    budget.spend(at.start, node.text.size());
     if (depth > max_depth)
         throw Fault{Errc::too_large, at.start, fmt::format("nested deeper than {} levels", max_depth)};
     switch (node.kind) {
@@ -183,7 +187,7 @@ json::value convert(const Node& at, Budget& budget, std::size_t depth) {
 
 // json::parse takes the last of two equal keys without a word.
 void refuse_repeated_keys(const Node& node) {
-    std::unordered_set<std::string_view> keys;
+    std::set<std::string_view> keys;
     for (const Entry& entry : node.entries) {
         if (entry.key != nullptr && !keys.insert(entry.key->text).second)
             throw Fault{Errc::invalid, entry.begin,
@@ -324,6 +328,7 @@ std::size_t first_content(std::string_view source) {
 std::vector<Document> read_json(std::string_view source) {
     std::vector<Document> documents;
     std::size_t at = 0;
+    std::size_t line = 1, counted = 0;  // the line of `counted`
     try {
         while (source.find_first_not_of(json_blank, at) != nowhere) {
             const std::size_t from = at;
@@ -333,9 +338,11 @@ std::vector<Document> read_json(std::string_view source) {
                 return {};
             // A second value is an object or a list too: `{} foo` is no stream of JSON documents.
             if (syntax.root->style != Style::flow) return {};
+            line += line_of(source.substr(counted, syntax.root->begin - counted), nowhere) - 1;
+            counted = syntax.root->begin;
             documents.push_back({.json = value_of(syntax),
                                  .source = std::string(source.substr(from, at - from)),
-                                 .line = line_of(source, syntax.root->begin),
+                                 .line = line,
                                  .separator = {},
                                  .format = Format::json});
         }
@@ -381,31 +388,60 @@ result<std::vector<Document>> read(std::string_view stream) {
     return documents;
 }
 
-std::size_t line_at(const Document& document, std::string_view pointer) {
+struct Lines::Index {
+    explicit Index(std::string_view source) : syntax(parse_document(source)), content(first_content(source)) {
+        for (std::size_t at = source.find('\n'); at != nowhere; at = source.find('\n', at + 1))
+            breaks.push_back(at);
+    }
+
+    std::size_t line(std::size_t offset) const {
+        return static_cast<std::size_t>(std::ranges::lower_bound(breaks, offset) - breaks.begin());
+    }
+
+    // The entry of `node` that a token of a pointer names, or nullptr.
+    const Entry* entry(const Node& node, std::string_view token) {
+        if (node.kind == Kind::list) {
+            std::size_t index = 0;
+            const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), index);
+            const bool is_index = error == std::errc() && end == token.data() + token.size();
+            return is_index && index < node.entries.size() ? &node.entries[index] : nullptr;
+        }
+        if (node.kind != Kind::map) return nullptr;
+        const auto [members, is_new] = maps.try_emplace(&node);
+        if (is_new)
+            for (const Entry& each : node.entries)
+                members->second.try_emplace(json::escape(key_of(*each.key)), &each);
+        const auto found = members->second.find(token);
+        return found == members->second.end() ? nullptr : found->second;
+    }
+
+    Syntax syntax;
+    std::size_t content;              // `document.line` is where the content starts, not the source
+    std::vector<std::size_t> breaks;  // every '\n'
+    std::map<const Node*, std::map<std::string, const Entry*, std::less<>>> maps;
+};
+
+Lines::Lines(const Document& document) : document_(document) {}
+Lines::~Lines() = default;
+
+std::size_t Lines::at(std::string_view pointer) {
     try {
-        const Syntax syntax = parse_document(document.source);
-        const Node* node = syntax.root;
+        if (!index_) index_ = std::make_unique<Index>(document_.source);
+        const Node* node = index_->syntax.root;
         std::size_t offset = node->start;
         while (pointer.starts_with('/')) {
             pointer.remove_prefix(1);
             const std::size_t slash = std::min(pointer.find('/'), pointer.size());
-            const std::string_view token = pointer.substr(0, slash);
+            const Entry* entry =
+                index_->entry(node->kind == Kind::alias ? *node->target : *node, pointer.substr(0, slash));
             pointer.remove_prefix(slash);
-            if (node->kind == Kind::alias) node = node->target;
-            const auto entry = std::ranges::find_if(node->entries, [&](const Entry& candidate) {
-                if (node->kind == Kind::list)
-                    return std::to_string(&candidate - node->entries.data()) == token;
-                return json::escape(key_of(*candidate.key)) == token;
-            });
-            if (entry == node->entries.end()) return document.line;
+            if (entry == nullptr) return document_.line;
             offset = entry->begin;
             node = entry->value;
         }
-        // `document.line` is where the content starts, not the source.
-        const std::size_t content = first_content(document.source);
-        return document.line + line_of(document.source, offset) - line_of(document.source, content);
+        return document_.line + index_->line(offset) - index_->line(index_->content);
     } catch (const Fault&) {
-        return document.line;
+        return document_.line;
     }
 }
 

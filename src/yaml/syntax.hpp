@@ -14,6 +14,7 @@ namespace keyshepherd::yaml {
 
 constexpr std::size_t max_depth = 100;
 constexpr std::size_t max_nodes = 1'000'000;
+constexpr std::size_t max_text = 64U << 20;  // bytes, aliases expanded; etcd takes objects of 1.5 MiB
 constexpr std::size_t nowhere = std::string_view::npos;
 
 // Thrown within the module and turned into an Error at its border.
@@ -62,10 +63,12 @@ Syntax parse_json(std::string_view source, std::size_t& at);
 // JSON when it starts like JSON and is one JSON value, else YAML.
 Syntax parse_document(std::string_view source);
 
-// How many nodes a conversion may still make.
+// How much a conversion may still make. Aliases let a short source stand for any amount.
 struct Budget {
     std::size_t left = max_nodes;
-    void spend(std::size_t offset, std::size_t n = 1);
+    std::size_t text_left = max_text;
+    // One node, with `text` bytes of its own.
+    void spend(std::size_t offset, std::size_t text = 0);
 };
 
 struct MemberOf {

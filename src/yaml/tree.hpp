@@ -3,6 +3,8 @@
 
 #include "syntax.hpp"
 
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,8 @@ struct Tree {
     bool opened = false;
     json::value fresh;
     std::vector<Member> members;
+    // Of a long map's members, by key; made by find(). Whoever takes members out clears it.
+    std::map<std::string, std::size_t, std::less<>> index;
 
     bool is_map() const;
     bool is_list() const;

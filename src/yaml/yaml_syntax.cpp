@@ -95,9 +95,15 @@ private:
     }
     bool in_flow() const { return !frames_.empty() && frames_.back().flow; }
     long indent() const { return frames_.empty() ? -1 : frames_.back().indent; }
-    std::size_t column(std::size_t at) const {
-        const std::size_t newline = at == 0 ? nowhere : source_.rfind('\n', at - 1);
-        return newline == nowhere ? at : at - newline - 1;
+    // Looks back no further than where it was last asked, so that a long line is not searched again and
+    // again.
+    std::size_t column(std::size_t at) {
+        if (at < line_start_) known_ = line_start_ = 0;
+        if (const std::size_t newline = source_.substr(known_, at - std::min(known_, at)).rfind('\n');
+            newline != nowhere)
+            line_start_ = known_ + newline + 1;
+        known_ = std::max(known_, at);
+        return at - line_start_;
     }
 
     // Over white space and comments. A tab where a block could begin is refused, as libyaml does.
@@ -121,7 +127,7 @@ private:
     }
 
     // Whether what stands at `at`, behind `from`, can be part of the node that begins at `from`.
-    bool belongs(std::size_t from, std::size_t at) const {
+    bool belongs(std::size_t from, std::size_t at) {
         if (at >= source_.size()) return false;
         if (in_flow()) return !std::string_view(",]}").contains(source_[at]);
         if (source_.substr(from, at - from).contains('\n')) return static_cast<long>(column(at)) > indent();
@@ -179,6 +185,8 @@ private:
     bool tabs_ = false;
     std::vector<Frame> frames_;
     std::map<YAML::anchor_t, Node*> anchors_;
+    std::size_t line_start_ = 0;  // of the line that holds known_
+    std::size_t known_ = 0;
 };
 
 // Moves over the punctuation that leads to the next node, and opens its entry.

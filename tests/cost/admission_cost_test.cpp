@@ -19,6 +19,8 @@ using Json = nlohmann::json;
 
 const std::string annotation = "keyshepherd.dev/";
 
+constexpr std::size_t most_steps_a_byte = 450;
+
 Json container(std::size_t i = 0) {
     return {{"name", fmt::format("c{}", i)}, {"image", "i"}, {"command", {"/app"}}};
 }
@@ -93,6 +95,11 @@ protected:
                 EXPECT_EQ(answer.outcome, outcome) << answer.body.substr(0, 500);
             };
         });
+        // A constant cost of an element can be as bad as a square.
+        const auto [object, old] = make(4 * n);
+        const std::string body = review_of(object, old);
+        EXPECT_LT(steps_of([&] { admission::review(body, catalog_, settings_); }),
+                  most_steps_a_byte * body.size());
     }
 
     void at(int minor) { settings_.kubernetes = settings_.lowest_kubelet = {1, minor}; }
@@ -248,7 +255,6 @@ TEST_F(AdmissionCost, NamesOfContainers) {
 
 TEST_F(AdmissionCost, NamesOfProviders) {
     expect_linear("denied", 500, [&](std::size_t n) {
-        inject::Catalog catalog = inject::Catalog::built_in("https://vault.example:8200");
         Json object = deployment();
         object["metadata"]["annotations"][annotation + "inject"] =
             words(n, [](std::size_t i) { return fmt::format("p{}", i); });

@@ -9,6 +9,7 @@
 
 #include <keyshepherd/json/value.hpp>
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,8 +28,8 @@ struct Document {
 
 // Splits a stream into documents and converts each. A document that starts with { or [ is JSON if it can be
 // read so. Stricter than kubectl where kubectl loses something: a repeated key and text behind `...` are
-// refused. Errc::invalid names the line; Errc::too_large a limit (depth 100, a million nodes, aliases counted
-// as expanded).
+// refused. Errc::invalid names the line; Errc::too_large a limit (depth 100, a million nodes, 64 MiB of text,
+// aliases counted as expanded).
 result<std::vector<Document>> read(std::string_view stream);
 
 // Applies `patch` (RFC 6902: add, replace, remove) to `document.source` and returns the new source. Aliases
@@ -36,8 +37,20 @@ result<std::vector<Document>> read(std::string_view stream);
 // patch says.
 result<std::string> apply(const Document& document, const json::array& patch);
 
-// The line, in the stream that `document` was read from, of what `pointer` (RFC 6901) leads to; document.line
-// when it leads nowhere.
-std::size_t line_at(const Document& document, std::string_view pointer);
+// Finds lines in the stream that `document` was read from. The document is parsed once, for the first
+// question; it outlives this. Not for use by two threads at once.
+class Lines {
+public:
+    explicit Lines(const Document& document);
+    ~Lines();
+
+    // Of what `pointer` (RFC 6901) leads to; document.line when it leads nowhere.
+    std::size_t at(std::string_view pointer);
+
+private:
+    struct Index;
+    const Document& document_;
+    std::unique_ptr<Index> index_;
+};
 
 }  // namespace keyshepherd::yaml

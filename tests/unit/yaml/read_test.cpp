@@ -204,14 +204,14 @@ TEST(ReadTest, FindsTheLineOfAPointer) {
     ASSERT_TRUE(documents) << documents.error().message;
     const Document& document = documents->back();
     EXPECT_EQ(document.line, 4U);
-    EXPECT_EQ(line_at(document, ""), 4U);
-    EXPECT_EQ(line_at(document, "/items/0"), 7U);
-    EXPECT_EQ(line_at(document, "/items/1"), 8U);
-    EXPECT_EQ(line_at(document, "/items/1/x/z/1"), 10U);
-    EXPECT_EQ(line_at(document, "/items/7"), 4U);
-    EXPECT_EQ(line_at(document, "/nothing"), 4U);
+    EXPECT_EQ(Lines(document).at(""), 4U);
+    EXPECT_EQ(Lines(document).at("/items/0"), 7U);
+    EXPECT_EQ(Lines(document).at("/items/1"), 8U);
+    EXPECT_EQ(Lines(document).at("/items/1/x/z/1"), 10U);
+    EXPECT_EQ(Lines(document).at("/items/7"), 4U);
+    EXPECT_EQ(Lines(document).at("/nothing"), 4U);
     const auto json = read("{\"kind\":\"List\",\"items\":[\n{},\n{}]}");
-    EXPECT_EQ(line_at(json->front(), "/items/1"), 3U);
+    EXPECT_EQ(Lines(json->front()).at("/items/1"), 3U);
 }
 
 }  // namespace
