@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <span>
 
 namespace keyshepherd::planner {
 
@@ -18,6 +19,10 @@ using resources::Json;
 constexpr std::array<std::string_view, 3> powerful_words = {"sys", "auth", "identity"};
 // A mount that lies deeper is not looked for: the cost of a rule stays linear in its length.
 constexpr std::size_t deepest_mount = 8;
+
+// A status holds no more than these, and no message grows with the grants.
+constexpr std::size_t most_faults = 50;
+constexpr std::size_t most_shown = 10;
 
 struct Grant {
     std::vector<std::string> names, mounts, paths, policies;
@@ -139,11 +144,14 @@ private:
     void fault(std::string field, std::string message) {
         judgement_.faults.push_back({std::move(field), std::move(message)});
     }
+    bool is_full() const { return judgement_.faults.size() >= most_faults; }
     void not_granted(std::string field, const std::string& what, const std::vector<std::string>& allowed) {
+        const auto shown = std::span(allowed).first(std::min(allowed.size(), most_shown));
         fault(std::move(field),
-              fmt::format("{} is not granted to namespace {} by {}; it may be {}", what, ns_,
+              fmt::format("{} is not granted to namespace {} by {}; it may be {}{}", what, ns_,
                           connection_.text(),
-                          allowed.empty() ? "nothing" : fmt::format("{}", fmt::join(allowed, ", "))));
+                          allowed.empty() ? "nothing" : fmt::format("{}", fmt::join(shown, ", ")),
+                          allowed.size() > most_shown ? fmt::format(", … ({} in all)", allowed.size()) : ""));
     }
     void name() {
         const auto name = resource_.spec.at("name").get<std::string>();
@@ -168,7 +176,8 @@ private:
             return;
         }
         const Json& rules = resource_.spec.at("rules");
-        for (std::size_t i = 0; i < rules.size(); ++i) rule(rules[i], fmt::format("spec.rules[{}]", i));
+        for (std::size_t i = 0; i < rules.size() && !is_full(); ++i)
+            rule(rules[i], fmt::format("spec.rules[{}]", i));
     }
 
     void rule(const Json& rule, const std::string& place) {
@@ -207,7 +216,7 @@ private:
     void provider() {
         reach(resource_.spec.at("path").get<std::string>(), "spec.path");
         const Json overrides = resource_.spec.value("overrides", Json::array());
-        for (std::size_t i = 0; i < overrides.size(); ++i)
+        for (std::size_t i = 0; i < overrides.size() && !is_full(); ++i)
             if (const auto path = overrides[i].find("path"); path != overrides[i].end())
                 reach(path->get<std::string>(), fmt::format("spec.overrides[{}].path", i));
     }
@@ -230,7 +239,7 @@ private:
             fault("spec.name", fmt::format("{} is never written: {} itself logs in by it; give another name",
                                            claim(resource_), connection_.text()));
         const Json& policies = resource_.spec.at("tokenPolicies");
-        for (std::size_t i = 0; i < policies.size(); ++i) {
+        for (std::size_t i = 0; i < policies.size() && !is_full(); ++i) {
             const auto policy = policies[i].get<std::string>();
             const std::string place = fmt::format("spec.tokenPolicies[{}]", i);
             if (carries_power(lower(policy), reserved_)) continue;

@@ -7,6 +7,8 @@
 #include <array>
 #include <map>
 #include <set>
+#include <string_view>
+#include <utility>
 
 namespace keyshepherd::planner {
 
@@ -72,16 +74,26 @@ void add_revocation(const std::string& role, Needs& needs) {
     needs["identity/entity/id/*"].insert("update");
 }
 
+using NamespacedName = std::pair<std::string_view, std::string_view>;
+using Roles = std::multimap<NamespacedName, const Resource*>;
+
+Roles roles_of(std::span<const Resource> resources) {
+    Roles roles;
+    for (const Resource& resource : resources)
+        if (resource.kind->name == "VaultAppRole")
+            roles.emplace(NamespacedName(resource.ns, resource.name), &resource);
+    return roles;
+}
+
 // What kinds ask for beyond reads() and their plans.
-void add_beyond_plans(const Resource& resource, std::span<const Resource> all, Needs& needs) {
+void add_beyond_plans(const Resource& resource, const Roles& roles, Needs& needs) {
     if (resource.kind->name == "VaultAppRole" &&
         (resource.cut_off || resource.spec.value("revokeTokens", false)))
         add_revocation(claim(resource), needs);
     if (resource.kind->name != "VaultSecretID") return;
     const auto name = resource.spec.at("appRoleRef").at("name").get<std::string>();
-    for (const Resource& role : all)
-        if (role.kind->name == "VaultAppRole" && role.ns == resource.ns && role.name == name)
-            add_secret_id(claim(role), needs);
+    const auto [begin, end] = roles.equal_range(NamespacedName(resource.ns, name));
+    for (auto role = begin; role != end; ++role) add_secret_id(claim(*role->second), needs);
 }
 
 // A version is asked for at every place, and nowhere else: whether a mount is of KV version 2 is told by the
@@ -104,6 +116,7 @@ void add_provider(const Resource& provider, Needs& needs) {
 std::string operator_policy(std::span<const Resource> resources) {
     Needs needs;
     add_own_token(needs);
+    const Roles roles = roles_of(resources);
     for (const Resource& resource : resources) {
         if (needs_mounts(resource)) needs["sys/mounts"].insert("read");
         if (!resource.kind->in_vault) {
@@ -111,7 +124,7 @@ std::string operator_policy(std::span<const Resource> resources) {
             continue;
         }
         add(resource, needs);
-        add_beyond_plans(resource, resources, needs);
+        add_beyond_plans(resource, roles, needs);
     }
     Json rules = Json::array();
     for (const auto& [path, allowed] : needs) {
