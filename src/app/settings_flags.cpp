@@ -53,11 +53,12 @@ void add_settings_flags(CLI::App& command, SettingsFlags& f) {
     add("allowed-vault-address", f.settings.allowed_vault_addresses,
         "Address that a workload may name by annotation beside its providers' own; may be repeated");
     add("own-namespace", f.settings.own_namespaces, "Namespace that is never injected; may be repeated");
-    add("image", f.settings.image, "Image with keyshepherd-exec");
+    add("image", f.settings.image,
+        "Image that holds /keyshepherd-exec, by tag or digest; needed by every wiring but secret");
     add("agent-flavor", f.settings.agent_flavor, "Agent: bao or vault")
         ->check(CLI::IsMember({"bao", "vault"}));
-    add("bao-image", f.settings.bao_image, "Image of OpenBao's agent");
-    add("vault-image", f.settings.vault_image, "Image of Vault's agent");
+    add("bao-image", f.settings.bao_image, "Image of OpenBao's agent, by tag or digest");
+    add("vault-image", f.settings.vault_image, "Image of Vault's agent, by tag or digest");
     add("agent-cpu-request", f.settings.agent.cpu_request, "CPU request of the agent, \"none\" for none");
     add("agent-cpu-limit", f.settings.agent.cpu_limit, "CPU limit of the agent, \"none\" for none");
     add("agent-memory-request", f.settings.agent.memory_request,

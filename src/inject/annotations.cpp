@@ -212,102 +212,100 @@ string read_spec(Wishes&, string_view, string_view) {
     return "";
 }  // taken apart before the table is walked
 
-constexpr auto table =
-    std::to_array<Annotation>({
-        {"inject", "", "true, false, or names of providers", "",
-         "Asks for injection; `true` means the default provider", read_inject},
-        {"wiring", "", "one of auto, envfile, exec, secret, file", "auto",
-         "How the variable reaches the process; secret needs the operator and is refused in this version",
-         [](Wishes& w, string_view, string_view v) { return choose(wirings, v, w.wiring); }},
-        {"containers", "", "names", "all", "Containers that get the provider's variables",
-         [](Wishes& w, string_view, string_view v) { return read_names(v, w.containers); }},
-        {"init-containers", "", "names", "none", "Init containers that get them",
-         [](Wishes& w, string_view, string_view v) { return read_names(v, w.init_containers); }},
-        {"env-", "VAR", "path#key", "", "One more variable out of Vault", read_variable},
-        {"secret-", "file", "path or path#key", "",
-         "One more file below /keyshepherd/files: a field, or all of them as JSON", read_secret_file},
-        {"template-", "file", "agent template", "", "The same file, rendered by a template of your own",
-         read_template_file},
-        {"perms-", "file", "octal mode", "0444", "Mode of that file", read_permissions},
-        {"role", "", "text", "provider's", "Role of the Kubernetes login",
-         [](Wishes& w, string_view, string_view v) {
-             return read_text(w.role, v, is_vault_name(v), "the name of a Vault role");
-         }},
-        {"auth-type", "", "kubernetes or approle", "provider's", "How the agent logs in",
-         [](Wishes& w, string_view, string_view v) {
-             return read_text(w.auth_type, v, v == "kubernetes" || v == "approle", "kubernetes or approle");
-         }},
-        {"auth-path", "", "path", "auth/<auth-type>", "Mount of that login",
-         [](Wishes& w, string_view, string_view v) {
-             return read_text(w.auth_path, v, is_vault_path(v), "a mount such as auth/kubernetes");
-         }},
-        {"token-audience", "", "text", "vault", "Audience of the projected ServiceAccount token",
-         [](Wishes& w, string_view, string_view v) {
-             return read_text(w.token_audience, v, !v.empty() && v.size() <= 253,
-                              "an audience such as vault");
-         }},
-        {"approle-secret", "", "name", "provider's",
-         "Secret with `role_id` and `secret_id` for the AppRole login",
-         [](Wishes& w, string_view, string_view v) {
-             return read_text(w.approle_secret, v, is_dns_subdomain(v), "the name of a Secret");
-         }},
-        {"vault-address", "", "URL", "provider's",
-         "Vault or OpenBao; only an address that the installation allows",
-         [](Wishes& w, string_view, string_view v) {
-             return read_text(w.vault_address, v, is_url(v), "an address such as https://vault.example:8200");
-         }},
-        {"vault-namespace", "", "path", "provider's", "Namespace in Vault",
-         [](Wishes& w, string_view, string_view v) {
-             return read_text(w.vault_namespace, v, is_vault_path(v), "a namespace such as team/ai");
-         }},
-        {"ca-secret", "", "name", "provider's CA", "Secret with the CA of Vault as `ca.crt`",
-         [](Wishes& w, string_view, string_view v) {
-             return read_text(w.ca_secret, v, is_dns_subdomain(v), "the name of a Secret");
-         }},
-        {"tls-server-name", "", "name", "provider's", "Name that Vault's certificate must carry",
-         [](Wishes& w, string_view, string_view v) {
-             return read_text(w.tls_server_name, v, is_dns_subdomain(v), "a host name");
-         }},
-        {"agent", "", "one of sidecar, init, none", "sidecar",
-         "Whether the agent stays beside the application; none goes with wiring secret",
-         [](Wishes& w, string_view, string_view v) {
-             w.agent_given = true;
-             return choose(agents, v, w.agent);
-         }},
-        {"agent-flavor", "", "vault or bao", "installation's", "Which agent",
-         [](Wishes& w, string_view, string_view v) {
-             return read_text(w.agent_flavor, v, v == "vault" || v == "bao", "vault or bao");
-         }},
-        {"agent-image", "", "image", "installation's", "Its image",
-         [](Wishes& w, string_view, string_view v) {
-             return read_text(w.agent_image, v, is_image(v), "an image such as openbao/openbao:2.7.2");
-         }},
-        {"on-rotate", "", "rollout, restart, signal:NAME or none", "by wiring",
-         "What a new key does to running pods; rollout is the operator's work, restart and signal are "
-         "refused in this version",
-         read_on_rotate},
-        {"on-conflict", "", "one of keep, replace, deny", "keep",
-         "What happens to a variable that the container sets already",
-         [](Wishes& w, string_view, string_view v) { return choose(conflicts, v, w.on_conflict); }},
-        {"entrypoint-", "container", "JSON list", "",
-         "The image's entrypoint, for wiring exec when the template has no `command`", read_entrypoint},
-        {"agent-cpu-request", "", "quantity or none", "installation's", "CPU request of the agent",
-         [](Wishes& w, string_view, string_view v) { return read_quantity(w.cpu_request, v); }},
-        {"agent-cpu-limit", "", "quantity or none", "installation's", "CPU limit of the agent",
-         [](Wishes& w, string_view, string_view v) { return read_quantity(w.cpu_limit, v); }},
-        {"agent-memory-request", "", "quantity or none", "installation's", "Memory request of the agent",
-         [](Wishes& w, string_view, string_view v) { return read_quantity(w.memory_request, v); }},
-        {"agent-memory-limit", "", "quantity or none", "installation's", "Memory limit of the agent",
-         [](Wishes& w, string_view, string_view v) { return read_quantity(w.memory_limit, v); }},
-        {"agent-run-as-user", "", "number", "installation's", "User id of the agent",
-         [](Wishes& w, string_view, string_view v) { return read_id(w.run_as_user, v); }},
-        {"agent-run-as-group", "", "number", "installation's", "Group id of the agent",
-         [](Wishes& w, string_view, string_view v) { return read_id(w.run_as_group, v); }},
-        {"log-level", "", "one of trace, debug, info, warn, error", "info", "Log level of the agent",
-         read_log_level},
-        {"spec", "", "JSON object", "", "This whole table as one object, for names past 63 characters",
-         read_spec},
-    });
+constexpr auto table = std::to_array<Annotation>({
+    {"inject", "", "true, false, or names of providers", "",
+     "Asks for injection; `true` means the default provider", read_inject},
+    {"wiring", "", "one of auto, envfile, exec, secret, file", "auto",
+     "How the variable reaches the process; secret needs the operator and is refused in this version",
+     [](Wishes& w, string_view, string_view v) { return choose(wirings, v, w.wiring); }},
+    {"containers", "", "names", "all", "Containers that get the provider's variables",
+     [](Wishes& w, string_view, string_view v) { return read_names(v, w.containers); }},
+    {"init-containers", "", "names", "none", "Init containers that get them",
+     [](Wishes& w, string_view, string_view v) { return read_names(v, w.init_containers); }},
+    {"env-", "VAR", "path#key", "", "One more variable out of Vault", read_variable},
+    {"secret-", "file", "path or path#key", "",
+     "One more file below /keyshepherd/files: a field, or all of them as JSON", read_secret_file},
+    {"template-", "file", "agent template", "", "The same file, rendered by a template of your own",
+     read_template_file},
+    {"perms-", "file", "octal mode", "0444", "Mode of that file", read_permissions},
+    {"role", "", "text", "provider's", "Role of the Kubernetes login",
+     [](Wishes& w, string_view, string_view v) {
+         return read_text(w.role, v, is_vault_name(v), "the name of a Vault role");
+     }},
+    {"auth-type", "", "kubernetes or approle", "provider's", "How the agent logs in",
+     [](Wishes& w, string_view, string_view v) {
+         return read_text(w.auth_type, v, v == "kubernetes" || v == "approle", "kubernetes or approle");
+     }},
+    {"auth-path", "", "path", "auth/<auth-type>", "Mount of that login",
+     [](Wishes& w, string_view, string_view v) {
+         return read_text(w.auth_path, v, is_vault_path(v), "a mount such as auth/kubernetes");
+     }},
+    {"token-audience", "", "text", "vault", "Audience of the projected ServiceAccount token",
+     [](Wishes& w, string_view, string_view v) {
+         return read_text(w.token_audience, v, !v.empty() && v.size() <= 253, "an audience such as vault");
+     }},
+    {"approle-secret", "", "name", "provider's",
+     "Secret with `role_id` and `secret_id` for the AppRole login",
+     [](Wishes& w, string_view, string_view v) {
+         return read_text(w.approle_secret, v, is_dns_subdomain(v), "the name of a Secret");
+     }},
+    {"vault-address", "", "URL", "provider's",
+     "Vault or OpenBao; only an address that the installation allows",
+     [](Wishes& w, string_view, string_view v) {
+         return read_text(w.vault_address, v, is_url(v), "an address such as https://vault.example:8200");
+     }},
+    {"vault-namespace", "", "path", "provider's", "Namespace in Vault",
+     [](Wishes& w, string_view, string_view v) {
+         return read_text(w.vault_namespace, v, is_vault_path(v), "a namespace such as team/ai");
+     }},
+    {"ca-secret", "", "name", "provider's CA", "Secret with the CA of Vault as `ca.crt`",
+     [](Wishes& w, string_view, string_view v) {
+         return read_text(w.ca_secret, v, is_dns_subdomain(v), "the name of a Secret");
+     }},
+    {"tls-server-name", "", "name", "provider's", "Name that Vault's certificate must carry",
+     [](Wishes& w, string_view, string_view v) {
+         return read_text(w.tls_server_name, v, is_dns_subdomain(v), "a host name");
+     }},
+    {"agent", "", "one of sidecar, init, none", "sidecar",
+     "Whether the agent stays beside the application; none goes with wiring secret",
+     [](Wishes& w, string_view, string_view v) {
+         w.agent_given = true;
+         return choose(agents, v, w.agent);
+     }},
+    {"agent-flavor", "", "vault or bao", "installation's", "Which agent",
+     [](Wishes& w, string_view, string_view v) {
+         return read_text(w.agent_flavor, v, v == "vault" || v == "bao", "vault or bao");
+     }},
+    {"agent-image", "", "image", "installation's", "Its image, by tag or digest",
+     [](Wishes& w, string_view, string_view v) {
+         return read_text(w.agent_image, v, is_image(v), image_example);
+     }},
+    {"on-rotate", "", "rollout, restart, signal:NAME or none", "by wiring",
+     "What a new key does to running pods; rollout is the operator's work, restart and signal are "
+     "refused in this version",
+     read_on_rotate},
+    {"on-conflict", "", "one of keep, replace, deny", "keep",
+     "What happens to a variable that the container sets already",
+     [](Wishes& w, string_view, string_view v) { return choose(conflicts, v, w.on_conflict); }},
+    {"entrypoint-", "container", "JSON list", "",
+     "The image's entrypoint, for wiring exec when the template has no `command`", read_entrypoint},
+    {"agent-cpu-request", "", "quantity or none", "installation's", "CPU request of the agent",
+     [](Wishes& w, string_view, string_view v) { return read_quantity(w.cpu_request, v); }},
+    {"agent-cpu-limit", "", "quantity or none", "installation's", "CPU limit of the agent",
+     [](Wishes& w, string_view, string_view v) { return read_quantity(w.cpu_limit, v); }},
+    {"agent-memory-request", "", "quantity or none", "installation's", "Memory request of the agent",
+     [](Wishes& w, string_view, string_view v) { return read_quantity(w.memory_request, v); }},
+    {"agent-memory-limit", "", "quantity or none", "installation's", "Memory limit of the agent",
+     [](Wishes& w, string_view, string_view v) { return read_quantity(w.memory_limit, v); }},
+    {"agent-run-as-user", "", "number", "installation's", "User id of the agent",
+     [](Wishes& w, string_view, string_view v) { return read_id(w.run_as_user, v); }},
+    {"agent-run-as-group", "", "number", "installation's", "Group id of the agent",
+     [](Wishes& w, string_view, string_view v) { return read_id(w.run_as_group, v); }},
+    {"log-level", "", "one of trace, debug, info, warn, error", "info", "Log level of the agent",
+     read_log_level},
+    {"spec", "", "JSON object", "", "This whole table as one object, for names past 63 characters",
+     read_spec},
+});
 
 const Annotation* find_annotation(string_view name, string_view& argument) {
     for (const Annotation& a : table) {

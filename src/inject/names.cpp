@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 namespace keyshepherd::inject {
 
@@ -22,6 +24,76 @@ bool is_digit(char c) {
 bool is_plain(char c) {
     return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f &&
            std::string_view("\"\\`{}#?%*").find(c) == std::string_view::npos;
+}
+
+// Whether every part between the separators is good; one that is empty is for `good` to judge.
+template <class Good>
+bool all_of_split(std::string_view text, char separator, Good good) {
+    for (std::size_t at = 0; at <= text.size();) {
+        const std::size_t end = std::min(text.find(separator, at), text.size());
+        if (!good(text.substr(at, end - at))) return false;
+        at = end + 1;
+    }
+    return true;
+}
+
+// The grammar of image references: https://pkg.go.dev/github.com/distribution/reference
+bool is_tag(std::string_view text) {
+    return !text.empty() && text.size() <= 128 && is_variable_character(text.front()) &&
+           std::all_of(text.begin(), text.end(),
+                       [](char c) { return is_variable_character(c) || c == '.' || c == '-'; });
+}
+
+// The algorithms that container runtimes know: https://pkg.go.dev/github.com/opencontainers/go-digest
+bool is_digest(std::string_view text) {
+    constexpr std::array<std::pair<std::string_view, std::size_t>, 3> algorithms = {
+        {{"sha256:", 64}, {"sha384:", 96}, {"sha512:", 128}}};
+    return std::any_of(algorithms.begin(), algorithms.end(), [&](const auto& algorithm) {
+        const auto& [prefix, digits] = algorithm;
+        return text.starts_with(prefix) && text.size() == prefix.size() + digits &&
+               std::all_of(text.begin() + static_cast<std::ptrdiff_t>(prefix.size()), text.end(),
+                           [](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); });
+    });
+}
+
+// Lower-case letters and digits with '.', '_', "__" or any number of '-' between them.
+bool is_image_path_component(std::string_view text) {
+    const auto alphanumeric = [](char c) { return is_lower(c) || is_digit(c); };
+    for (std::size_t i = 0; i < text.size();) {
+        const std::size_t from = i;
+        while (i < text.size() && alphanumeric(text[i])) ++i;
+        if (i == from) return false;
+        if (i == text.size()) return true;
+        const std::size_t end = std::min(text.find_first_not_of(text[i], i), text.size());
+        const std::size_t most = text[i] == '.' ? 1 : text[i] == '_' ? 2 : text[i] == '-' ? text.size() : 0;
+        if (end - i > most) return false;
+        i = end;
+    }
+    return false;
+}
+
+// A host with an optional port. An IPv6 address stands in brackets.
+bool is_registry(std::string_view text) {
+    const auto is_port = [](std::string_view port) {
+        return !port.empty() && std::all_of(port.begin(), port.end(), is_digit);
+    };
+    if (text.starts_with('[')) {
+        const std::size_t close = text.find(']');
+        if (close == std::string_view::npos || close < 3) return false;
+        const std::string_view address = text.substr(1, close - 1), rest = text.substr(close + 1);
+        return address.find_first_not_of("0123456789abcdefABCDEF:") == std::string_view::npos &&
+               (rest.empty() || (rest.front() == ':' && is_port(rest.substr(1))));
+    }
+    std::string_view host = text;
+    if (const std::size_t colon = host.find(':'); colon != std::string_view::npos) {
+        if (!is_port(host.substr(colon + 1))) return false;
+        host = host.substr(0, colon);
+    }
+    return all_of_split(host, '.', [](std::string_view label) {
+        return !label.empty() && label.front() != '-' && label.back() != '-' &&
+               std::all_of(label.begin(), label.end(),
+                           [](char c) { return (is_variable_character(c) && c != '_') || c == '-'; });
+    });
 }
 
 }  // namespace
@@ -89,7 +161,27 @@ bool is_url(std::string_view text) {
 }
 
 bool is_image(std::string_view text) {
-    return !text.empty() && text.find_first_of(" \t\n\"") == std::string_view::npos;
+    std::string_view name = text;
+    if (const std::size_t at = name.find('@'); at != std::string_view::npos) {
+        if (!is_digest(name.substr(at + 1))) return false;
+        name = name.substr(0, at);
+    }
+    // A colon before the last slash is the port of the registry.
+    if (const std::size_t colon = name.rfind(':');
+        colon != std::string_view::npos && name.find('/', colon) == std::string_view::npos) {
+        if (!is_tag(name.substr(colon + 1))) return false;
+        name = name.substr(0, colon);
+    }
+    if (name.size() > 255) return false;
+    std::string_view path = name;
+    if (const std::size_t slash = name.find('/'); slash != std::string_view::npos) {
+        const std::string_view first = name.substr(0, slash);
+        const bool registry = first == "localhost" || first.find_first_of(".:") != std::string_view::npos ||
+                              std::any_of(first.begin(), first.end(), is_upper);
+        if (registry && !is_registry(first)) return false;
+        if (registry) path = name.substr(slash + 1);
+    }
+    return all_of_split(path, '/', is_image_path_component);
 }
 
 std::string clipped(std::string_view name) {

@@ -15,6 +15,7 @@ bool is_vault_name(std::string_view text);  // one path segment
 bool is_vault_path(std::string_view text);  // segments separated by single slashes
 bool is_vault_key(std::string_view text);   // a field of a secret
 bool is_url(std::string_view text);         // http:// or https:// with a host, and no user or query
+// [REGISTRY[:PORT]/]PATH[:TAG][@DIGEST], as container runtimes read it; a digest is sha256, sha384 or sha512.
 bool is_image(std::string_view text);
 
 bool is_variable_character(char c);  // a letter, a digit or '_'
@@ -33,6 +34,10 @@ std::string some_of(Names&& names) {
     if (count == 0) return "(none)";
     return count <= most ? text : text + ", … (" + std::to_string(count) + " in all)";
 }
+
+// For messages about an image.
+inline constexpr std::string_view image_example =
+    "an image such as openbao/openbao:2.7.2 or openbao/openbao@sha256:<64 hex digits>";
 
 // `text` for a message: in quotes and printable, or its length only where it is long enough to be a key that
 // was put into the wrong place: no message may carry one.

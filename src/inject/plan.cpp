@@ -607,6 +607,11 @@ private:
     }
 
     void plan_agent() {
+        if (plan_.agent != AgentMode::none && !plan_.containers.empty() && settings_.image.empty())
+            fault("inject",
+                  fmt::format("needs the image that holds keyshepherd-exec, and none is set: give --image to "
+                              "keyshepherd inject or to the webhook; only {}wiring: secret works without it",
+                              annotation_prefix));
         plan_.flavor = wishes_.agent_flavor.value_or(settings_.agent_flavor);
         plan_.agent_image = wishes_.agent_image.value_or(plan_.flavor == "vault" ? settings_.vault_image
                                                                                  : settings_.bao_image);

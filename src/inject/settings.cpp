@@ -14,8 +14,7 @@ constexpr int oldest_skew = 3;  // https://kubernetes.io/releases/version-skew-p
 class Check {
 public:
     void image(std::string_view flag, std::string_view name) {
-        if (!is_image(name))
-            fault(flag, fmt::format("is {}; give an image such as openbao/openbao:2.7.2", quoted(name)));
+        if (!is_image(name)) fault(flag, fmt::format("is {}; give {}", quoted(name), image_example));
     }
 
     void id(std::string_view flag, long number) {
@@ -87,7 +86,7 @@ std::vector<std::string> faults_of(const Settings& settings) {
     Check check;
     check.versions(settings.kubernetes, settings.lowest_kubelet);
     for (const std::string& address : settings.allowed_vault_addresses) check.allowed_address(address);
-    check.image("--image", settings.image);
+    if (!settings.image.empty()) check.image("--image", settings.image);
     check.image("--bao-image", settings.bao_image);
     check.image("--vault-image", settings.vault_image);
     check.resource("cpu", settings.agent.cpu_request, settings.agent.cpu_limit, "100m");

@@ -90,6 +90,8 @@ public:
                               {"providersFrom",
                                options_.cluster ? options_.cluster->origin.text() : std::string("flags")},
                               {"certificateNotAfter", net::format_time(certificate_.not_after)}});
+        if (options_.settings.image.empty())
+            log_.warn("--image is not set: workloads are refused unless their wiring is secret");
         context_.run();
         return 0;
     }

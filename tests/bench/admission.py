@@ -114,7 +114,7 @@ def connect(port):
 
 def start_ours(program):
     process = subprocess.Popen(
-        [program, "webhook", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--kubernetes-version", "1.35", "--min-kubelet-version", "1.35",
+        [program, "webhook", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--kubernetes-version", "1.35", "--min-kubelet-version", "1.35", "--image", "registry.example/keyshepherd:0.1.0",
          "--tls-cert-file", "tls.crt", "--tls-key-file", "tls.key", "--drain-seconds", "0", "--shutdown-seconds", "2"], stderr=subprocess.PIPE)
     line = process.stderr.readline()
     try:

@@ -73,6 +73,12 @@ std::string review_of(const Json& object, const Json& old) {
     return review.dump();
 }
 
+inject::Settings with_image() {
+    inject::Settings settings;
+    settings.image = "registry.example/keyshepherd:0.1.0";
+    return settings;
+}
+
 class AdmissionCost : public testing::Test {
 protected:
     // What is stored after `object` was admitted.
@@ -105,7 +111,7 @@ protected:
     void at(int minor) { settings_.kubernetes = settings_.lowest_kubelet = {1, minor}; }
 
     inject::Catalog catalog_ = inject::Catalog::built_in("https://vault.example:8200");
-    inject::Settings settings_;
+    inject::Settings settings_ = with_image();
 };
 
 TEST_F(AdmissionCost, PlainVariables) {

@@ -19,7 +19,11 @@ void require(bool holds) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace keyshepherd;
     static const inject::Catalog catalog = inject::Catalog::built_in("https://vault.example:8200");
-    static const inject::Settings settings;
+    static const inject::Settings settings = [] {
+        inject::Settings all;
+        all.image = "registry.example/keyshepherd:0.1.0";
+        return all;
+    }();
     const std::string_view body(reinterpret_cast<const char*>(data), size);
     const admission::Answer answer = admission::review(body, catalog, settings);
     require(answer.status == 200 || answer.status == 400 || answer.status == 413);

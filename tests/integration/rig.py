@@ -519,6 +519,10 @@ def keyshepherd():
     return [program]
 
 
+# The image with keyshepherd-exec; nothing pulls it. The golden cases have the same (tests/support/settings.hpp).
+IMAGE = "registry.example/keyshepherd:0.1.0"
+
+
 class Webhook:
     """A running `keyshepherd webhook`. `flags` come over the defaults by name, without dashes; None takes one out, a list
     repeats it."""
@@ -534,6 +538,7 @@ class Webhook:
             "min-kubelet-version": "1.35",
             "vault-address": bao.address if bao else None,
             "vault-ca-file": bao.certificates.ca if bao else None,
+            "image": IMAGE,
             "log-format": "json",
         } | (flags or {})
         self.http = session(certificates.ca)

@@ -47,12 +47,16 @@ spec:
 """
 
 
+IMAGE = "registry.example/keyshepherd:0.1.0"
+
+
 def inject(*arguments, stdin=None, cwd=None, environment=()):
     env = {name: value for name, value in os.environ.items() if not name.startswith("KEYSHEPHERD_")} | dict(environment)
     if isinstance(stdin, str):
         stdin = stdin.encode()
+    image = () if "--image" in arguments or "KEYSHEPHERD_IMAGE" in env else ("--image", IMAGE)
     done = subprocess.run(
-        [PROGRAM, "inject", *map(str, arguments)], input=stdin if stdin is not None else b"", capture_output=True, cwd=cwd, env=env, timeout=60
+        [PROGRAM, "inject", *map(str, arguments), *image], input=stdin if stdin is not None else b"", capture_output=True, cwd=cwd, env=env, timeout=60
     )
     done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
     return done
@@ -355,13 +359,26 @@ def test_overrides_go_by_the_labels_of_namespaces_among_the_files(tmp_path):
 
 
 def test_settings_are_checked_before_anything_is_read():
-    bad = {"--agent-cpu-request": "9", "--image": "", "--min-kubelet-version": "1.36", "--vault-address": "vault:8200",
+    bad = {"--agent-cpu-request": "9", "--image": "Registry/x@sha256:00", "--min-kubelet-version": "1.36", "--vault-address": "vault:8200",
            "--default-provider": "nobody", "--agent-run-as-user": "-3"}
     error = refused("-f", "/nowhere", *(part for pair in bad.items() for part in pair))
     assert error.count("\n") == 1 and [flag for flag in bad if f"{flag} " not in error] == [], error
     assert "known are holysheep" in error and "https://" in error and "more than --agent-cpu-limit" in error
     assert "--min-kubelet-version is 1.31, more than 3 minors older" in refused("-f", "-", "--min-kubelet-version", "1.31", stdin=DEPLOYMENT)
     assert "--agent-run-as-user is -3" in refused("-f", "-", stdin=DEPLOYMENT, environment={"KEYSHEPHERD_AGENT_RUN_AS_USER": "-3"})
+
+
+def test_without_image_only_what_needs_none_is_injected():
+    error = refused("-f", "-", "--image", "", stdin=DEPLOYMENT)
+    assert error.count("\n") == 1 and "metadata.annotations[keyshepherd.dev/inject]: needs the image that holds keyshepherd-exec" in error
+    assert "give --image to keyshepherd inject" in error
+    assert inject("-f", "-", "--image", "", stdin=DEPLOYMENT.replace("holysheep", "'false'")).returncode == 0
+    for image in (f"k@sha256:{'0' * 64}", f"registry.example:5000/k:0.1.0@sha256:{'a' * 64}"):
+        assert f"image: {image}\n" in inject("-f", "-", "--image", image, stdin=DEPLOYMENT).stdout
+        assert f"image: {image}\n" in inject("-f", "-", "--bao-image", image, stdin=DEPLOYMENT).stdout
+        assert f"image: {image}\n" in inject("-f", "-", stdin=DEPLOYMENT, environment={"KEYSHEPHERD_IMAGE": image}).stdout
+    for flag in ("--image", "--bao-image", "--vault-image"):
+        assert f"{flag} is" in refused("-f", "-", flag, "k@sha256:00", stdin=DEPLOYMENT)
 
 
 def test_an_assumed_kubelet_is_said_to_be_assumed():

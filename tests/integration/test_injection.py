@@ -68,7 +68,7 @@ def test_what_we_send_is_what_is_stored(cluster, webhook, stored, namespace):
     assert injected_parts(response.json()) == injected_parts(stored)
     offline = subprocess.run([*rig.keyshepherd(), "inject", "-f", "-", "--namespace", namespace, "--kubernetes-version", "1.37",
                               "--min-kubelet-version", "1.35", "--vault-address", webhook._flags["vault-address"],
-                              "--vault-ca-file", str(webhook.certificates.ca)],
+                              "--vault-ca-file", str(webhook.certificates.ca), "--image", rig.IMAGE],
                              input=json.dumps(manifest), capture_output=True, text=True, check=True)
     sent = injected_parts(json.loads(offline.stdout))
     got = injected_parts(stored)
@@ -201,6 +201,21 @@ def test_every_fault_comes_in_one_answer(cluster, namespace, installed_webhook):
                  "100m", "keyshepherd.dev/inject", "known are: holysheep"):
         assert part in done.stderr, done.stderr
     assert cluster.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/ai-application").status_code == 404
+
+
+def test_a_webhook_without_image_says_so_and_refuses_what_needs_it(cluster, namespace, webhooks, install_webhook):
+    webhook = webhooks(image=None)
+    warning = next(r for r in webhook.records() if r["level"] == "warn")
+    assert warning["msg"] == "--image is not set: workloads are refused unless their wiring is secret"
+    install_webhook(webhook.url, webhook.certificates.ca_pem)
+    done = cluster.kubectl("apply", "-n", namespace, "-f", "-", input=rig.seed_deployment(), check=False)
+    assert done.returncode != 0 and "keyshepherd-exec, and none is set: give --image" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("image", ["openbao/openbao@sha256:" + "0" * 64, "openbao/openbao:2.7.2@sha256:" + "a" * 64])
+def test_an_agent_image_is_pinned_by_digest(cluster, namespace, installed_webhook, image):
+    stored = apply(cluster, namespace, rig.seed_deployment(agent_image=image))
+    assert stored["spec"]["template"]["spec"]["initContainers"][1]["image"] == image
 
 
 # ---- with the webhook dead -----------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class Webhook:
         self.authority = authority
         arguments = {
             "--listen": "127.0.0.1:0", "--metrics-listen": "127.0.0.1:0", "--kubernetes-version": "1.35",
-            "--min-kubelet-version": "1.35", "--tls-cert-file": str(mount / "tls.crt"), "--tls-key-file": str(mount / "tls.key"),
+            "--min-kubelet-version": "1.35", "--image": "registry.example/keyshepherd:0.1.0", "--tls-cert-file": str(mount / "tls.crt"), "--tls-key-file": str(mount / "tls.key"),
             "--handshake-seconds": "1", "--request-seconds": "1.5", "--answer-seconds": "1.5", "--reload-seconds": "0.1",
             "--drain-seconds": "0.5", "--shutdown-seconds": "3", "--log-level": "debug",
         }

@@ -7,6 +7,8 @@
 //     object; likewise
 #pragma once
 
+#include "support/settings.hpp"
+
 #include <keyshepherd/inject/injector.hpp>
 
 #include <nlohmann/json.hpp>
@@ -23,7 +25,7 @@ struct Case {
     std::string input;      // JSON text
     std::string old;        // JSON text, or empty
     nlohmann::json expect;  // case.yaml
-    inject::Settings settings;
+    inject::Settings settings = testing_support::settings();
     inject::Catalog catalog;
 };
 

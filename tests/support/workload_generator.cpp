@@ -567,7 +567,7 @@ private:
         }
         if (random_.chance(6)) {
             note("agent-image");
-            wish("agent-image", "registry.example:5000/agent@sha256:00");
+            wish("agent-image", "registry.example:5000/agent@sha256:" + std::string(64, '0'));
         }
         if (random_.chance(6)) {
             note("log-level");

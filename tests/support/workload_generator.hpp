@@ -9,6 +9,8 @@
 // them and fails on a zero, so that the generator cannot silently stop producing something.
 #pragma once
 
+#include "support/settings.hpp"
+
 #include <keyshepherd/inject/injector.hpp>
 
 #include <cstdint>
@@ -49,7 +51,7 @@ struct Workload {
     std::string kind;
     std::string workload_namespace;
     std::string object;  // JSON text
-    inject::Settings settings;
+    inject::Settings settings = testing_support::settings();
     std::set<std::string> features;
 
     bool has(const std::string& feature) const { return features.contains(feature); }

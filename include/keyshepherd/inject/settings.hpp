@@ -19,8 +19,9 @@ struct Settings {
     KubernetesVersion kubernetes{1, 35};  // of the API server
     KubernetesVersion lowest_kubelet{1, 35};
     bool kubelet_is_assumed = false;  // nobody said it: it is what the API server's version allows
-    std::string image =
-        "ghcr.io/keyshepherd/keyshepherd:0.1.0";  // holds keyshepherd-exec as its entrypoint's folder
+    // The image that holds /keyshepherd-exec. "": none is known, and only workloads without an agent are
+    // injected.
+    std::string image = {};
     std::string vault_image = "hashicorp/vault:1.21.4";
     std::string bao_image = "openbao/openbao:2.7.2";
     std::string agent_flavor = "bao";  // "bao" or "vault"

@@ -1,4 +1,5 @@
 // One AdmissionReview in, one answer out: everything that facts of the field say a webhook is sent.
+#include "support/settings.hpp"
 #include "support/workload_generator.hpp"
 
 #include <keyshepherd/admission/review.hpp>
@@ -18,7 +19,7 @@ using Json = nlohmann::json;
 using generate::canary;
 
 const inject::Catalog catalog = inject::Catalog::built_in("https://vault.example:8200");
-const inject::Settings settings;
+const inject::Settings settings = testing_support::settings();
 
 Answer answer_to(const std::string& body) {
     return review(body, catalog, settings);
@@ -245,7 +246,7 @@ TEST(Review, AnUpdateIsHeldAgainstTheStoredObject) {
     EXPECT_EQ(object.patch(patch_of(response_to(replaced))), injected);
     // So it is when a later release of the webhook is asked, which would inject something else by now.
     inject::Settings later = settings;
-    later.image = "ghcr.io/keyshepherd/keyshepherd:9.9.9";
+    later.image = "registry.example/keyshepherd:9.9.9";
     const Answer sticky = review(replaced.dump(), catalog, later);
     EXPECT_EQ(object.patch(patch_of(Json::parse(sticky.body)["response"])), injected);
     EXPECT_EQ(review(update.dump(), catalog, later).reason, "unchanged");

@@ -34,6 +34,8 @@ struct Row {
     std::vector<std::string> right;  // parts of every refusal: what to write instead
 };
 
+const std::string digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
 const std::vector<Row>& rows() {
     static const std::vector<Row> all = {
         {"inject",
@@ -90,9 +92,9 @@ const std::vector<Row>& rows() {
         {"agent", {"sidecar", "init", "none"}, {"", "true", "Sidecar"}, {"sidecar", "init", "none"}},
         {"agent-flavor", {"vault", "bao"}, {"", "openbao"}, {"vault", "bao"}},
         {"agent-image",
-         {"openbao/openbao:2.7.2", "registry.example:5000/x@sha256:00"},
-         {"", "a b", "a\"b", "a\nb"},
-         {"openbao/openbao:2.7.2"}},
+         {"openbao/openbao:2.7.2", "registry.example:5000/x@sha256:" + digest, "x:1@sha256:" + digest},
+         {"", "a b", "a\"b", "a\nb", "x@sha256:00", "x@" + digest, "x@sha256:" + digest + "0"},
+         {"openbao/openbao:2.7.2", "openbao/openbao@sha256:"}},
         {"on-rotate",
          {"rollout", "restart", "none", "signal:HUP"},
          {"", "later", "signal", "signal:"},

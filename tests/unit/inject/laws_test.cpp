@@ -165,7 +165,7 @@ Injection run(const Workload& w, const std::string& object, const std::string& o
 
 // The next release of the webhook: another image everywhere, other resources and users.
 inject::Settings upgraded(inject::Settings s) {
-    s.image = "ghcr.io/keyshepherd/keyshepherd:9.9.9";
+    s.image = "registry.example/keyshepherd:9.9.9";
     s.vault_image = "hashicorp/vault:9";
     s.bao_image = "openbao/openbao:9";
     s.agent_flavor = s.agent_flavor == "bao" ? "vault" : "bao";

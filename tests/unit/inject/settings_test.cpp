@@ -26,6 +26,10 @@ TEST(Settings, TheDefaultsAreGood) {
     EXPECT_THAT(faults_of({}), IsEmpty());
 }
 
+TEST(Settings, NoRegistryNamespaceIsAssumedForTheLauncher) {
+    EXPECT_EQ(Settings{}.image, "");
+}
+
 TEST(Settings, EveryFaultNamesItsFlagAndWhatWouldBeRight) {
     struct Row {
         std::function<void(Settings&)> change;
@@ -33,7 +37,9 @@ TEST(Settings, EveryFaultNamesItsFlagAndWhatWouldBeRight) {
         const char* right;
     };
     const std::vector<Row> rows = {
-        {[](Settings& s) { s.image = ""; }, "--image is", "give an image such as"},
+        {[](Settings& s) { s.image = "Keyshepherd"; }, "--image is", "give an image such as"},
+        {[](Settings& s) { s.image = "k@sha256:00"; }, "--image is", "@sha256:<64 hex digits>"},
+        {[](Settings& s) { s.bao_image = "b:1@sha512:00"; }, "--bao-image is", "@sha256:<64 hex digits>"},
         {[](Settings& s) { s.bao_image = "a b"; }, "--bao-image is", "give an image such as"},
         {[](Settings& s) { s.vault_image = ""; }, "--vault-image is", "give an image such as"},
         {[](Settings& s) { s.agent.cpu_request = "12x"; }, "--agent-cpu-request is \"12x\"", "100m"},
@@ -65,6 +71,8 @@ TEST(Settings, WhatIsAtTheEdgeIsGood) {
             s.agent = {
                 .cpu_request = "none", .cpu_limit = "1m", .memory_request = "1Gi", .memory_limit = "1024Mi"};
             s.allowed_vault_addresses = {"https://*.example:8200", "http://127.0.0.1:8200"};
+            s.image = "registry.example:5000/keyshepherd:0.1.0@sha256:" + std::string(64, 'a');
+            s.vault_image = "hashicorp/vault@sha256:" + std::string(64, '0');
             s.agent_user = 2147483647;
         }),
         IsEmpty());
@@ -72,7 +80,7 @@ TEST(Settings, WhatIsAtTheEdgeIsGood) {
 
 TEST(Settings, AllFaultsAreSaidAtOnce) {
     EXPECT_EQ(faults_with([](Settings& s) {
-                  s.image = "";
+                  s.image = "a b";
                   s.agent_user = -5;
                   s.agent.cpu_limit = "much";
               }).size(),

@@ -1,4 +1,6 @@
 // What an update finds in a stored object that somebody changed by hand, or that another version wrote.
+#include "support/settings.hpp"
+
 #include <keyshepherd/inject/injector.hpp>
 
 #include <gmock/gmock.h>
@@ -34,7 +36,7 @@ Answer ask(const Json& object, const Json& old = nullptr) {
     answer.outcome =
         inject(edited,
                {.kind = "Deployment", .workload_namespace = "shop", .old = old.is_null() ? nullptr : &stored},
-               catalog, {});
+               catalog, testing_support::settings());
     answer.object = Json::parse(json::bj::serialize(edited));
     return answer;
 }

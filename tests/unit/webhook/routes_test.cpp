@@ -1,3 +1,5 @@
+#include "support/settings.hpp"
+
 #include <keyshepherd/webhook/routes.hpp>
 
 #include <gtest/gtest.h>
@@ -27,7 +29,7 @@ protected:
     View view_{.catalog = inject::Catalog::built_in("https://vault.example:8200"),
                .namespaces = inject::Namespaces("try again", true),
                .unread = ""};
-    Routes routes_{view_, inject::Settings{}, tomorrow(), log_, metrics_};
+    Routes routes_{view_, testing_support::settings(), tomorrow(), log_, metrics_};
 };
 
 TEST_F(RoutesTest, TakesJsonInAnySpellingAndNothingElse) {
