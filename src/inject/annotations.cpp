@@ -1,6 +1,7 @@
 #include "limits.hpp"
 #include "names.hpp"
 #include "quantity.hpp"
+#include "wiring_rules.hpp"
 
 #include <keyshepherd/inject/annotations.hpp>
 #include <keyshepherd/json/value.hpp>
@@ -213,98 +214,95 @@ string read_spec(Wishes&, string_view, string_view) {
 }  // taken apart before the table is walked
 
 constexpr auto table = std::to_array<Annotation>({
-    {"inject", "", "true, false, or names of providers", "",
+    {"inject", "", "true, false, or names of providers", "", Needs::nothing,
      "Asks for injection; `true` means the default provider", read_inject},
-    {"wiring", "", "one of auto, envfile, exec, secret, file", "auto",
-     "How the variable reaches the process; secret needs the operator and is refused in this version",
+    {"wiring", "", "one of auto, envfile, exec, secret, file", "auto", Needs::nothing,
+     "How the variable reaches the process",
      [](Wishes& w, string_view, string_view v) { return choose(wirings, v, w.wiring); }},
-    {"containers", "", "names", "all", "Containers that get the provider's variables",
+    {"containers", "", "names", "all", Needs::nothing, "Containers that get the provider's variables",
      [](Wishes& w, string_view, string_view v) { return read_names(v, w.containers); }},
-    {"init-containers", "", "names", "none", "Init containers that get them",
+    {"init-containers", "", "names", "none", Needs::nothing, "Init containers that get them",
      [](Wishes& w, string_view, string_view v) { return read_names(v, w.init_containers); }},
-    {"env-", "VAR", "path#key", "", "One more variable out of Vault", read_variable},
-    {"secret-", "file", "path or path#key", "",
+    {"env-", "VAR", "path#key", "", Needs::nothing, "One more variable out of Vault", read_variable},
+    {"secret-", "file", "path or path#key", "", Needs::agent,
      "One more file below /keyshepherd/files: a field, or all of them as JSON", read_secret_file},
-    {"template-", "file", "agent template", "", "The same file, rendered by a template of your own",
-     read_template_file},
-    {"perms-", "file", "octal mode", "0444", "Mode of that file", read_permissions},
-    {"role", "", "text", "provider's", "Role of the Kubernetes login",
+    {"template-", "file", "agent template", "", Needs::agent,
+     "The same file, rendered by a template of your own", read_template_file},
+    {"perms-", "file", "octal mode", "0444", Needs::agent, "Mode of that file", read_permissions},
+    {"role", "", "text", "provider's", Needs::agent, "Role of the Kubernetes login",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.role, v, is_vault_name(v), "the name of a Vault role");
      }},
-    {"auth-type", "", "kubernetes or approle", "provider's", "How the agent logs in",
+    {"auth-type", "", "kubernetes or approle", "provider's", Needs::agent, "How the agent logs in",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.auth_type, v, v == "kubernetes" || v == "approle", "kubernetes or approle");
      }},
-    {"auth-path", "", "path", "auth/<auth-type>", "Mount of that login",
+    {"auth-path", "", "path", "auth/<auth-type>", Needs::agent, "Mount of that login",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.auth_path, v, is_vault_path(v), "a mount such as auth/kubernetes");
      }},
-    {"token-audience", "", "text", "vault", "Audience of the projected ServiceAccount token",
+    {"token-audience", "", "text", "vault", Needs::agent, "Audience of the projected ServiceAccount token",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.token_audience, v, !v.empty() && v.size() <= 253, "an audience such as vault");
      }},
-    {"approle-secret", "", "name", "provider's",
+    {"approle-secret", "", "name", "provider's", Needs::agent,
      "Secret with `role_id` and `secret_id` for the AppRole login",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.approle_secret, v, is_dns_subdomain(v), "the name of a Secret");
      }},
-    {"vault-address", "", "URL", "provider's",
+    {"vault-address", "", "URL", "provider's", Needs::agent,
      "Vault or OpenBao; only an address that the installation allows",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.vault_address, v, is_url(v), "an address such as https://vault.example:8200");
      }},
-    {"vault-namespace", "", "path", "provider's", "Namespace in Vault",
+    {"vault-namespace", "", "path", "provider's", Needs::agent, "Namespace in Vault",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.vault_namespace, v, is_vault_path(v), "a namespace such as team/ai");
      }},
-    {"ca-secret", "", "name", "provider's CA", "Secret with the CA of Vault as `ca.crt`",
+    {"ca-secret", "", "name", "provider's CA", Needs::agent, "Secret with the CA of Vault as `ca.crt`",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.ca_secret, v, is_dns_subdomain(v), "the name of a Secret");
      }},
-    {"tls-server-name", "", "name", "provider's", "Name that Vault's certificate must carry",
+    {"tls-server-name", "", "name", "provider's", Needs::agent, "Name that Vault's certificate must carry",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.tls_server_name, v, is_dns_subdomain(v), "a host name");
      }},
-    {"agent", "", "one of sidecar, init, none", "sidecar",
-     "Whether the agent stays beside the application; none goes with wiring secret",
-     [](Wishes& w, string_view, string_view v) {
-         w.agent_given = true;
-         return choose(agents, v, w.agent);
-     }},
-    {"agent-flavor", "", "vault or bao", "installation's", "Which agent",
+    {"agent", "", "one of sidecar, init, none", "by wiring", Needs::nothing,
+     "Whether the agent runs beside the application, ends after it has rendered the files, or does not run",
+     [](Wishes& w, string_view, string_view v) { return choose(agents, v, w.agent.emplace()); }},
+    {"agent-flavor", "", "vault or bao", "installation's", Needs::agent, "Which agent",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.agent_flavor, v, v == "vault" || v == "bao", "vault or bao");
      }},
-    {"agent-image", "", "image", "installation's", "Its image, by tag or digest",
+    {"agent-image", "", "image", "installation's", Needs::agent, "Its image, by tag or digest",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.agent_image, v, is_image(v), image_example);
      }},
-    {"on-rotate", "", "rollout, restart, signal:NAME or none", "by wiring",
-     "What a new key does to running pods; rollout is the operator's work, restart and signal are "
-     "refused in this version",
-     read_on_rotate},
-    {"on-conflict", "", "one of keep, replace, deny", "keep",
+    {"on-rotate", "", "rollout, restart, signal:NAME or none", "by wiring", Needs::nothing,
+     "What happens to running pods when the key changes; the operator does the rollout", read_on_rotate},
+    {"on-conflict", "", "one of keep, replace, deny", "keep", Needs::nothing,
      "What happens to a variable that the container sets already",
      [](Wishes& w, string_view, string_view v) { return choose(conflicts, v, w.on_conflict); }},
-    {"entrypoint-", "container", "JSON list", "",
+    {"entrypoint-", "container", "JSON list", "", Needs::nothing,
      "The image's entrypoint, for wiring exec when the template has no `command`", read_entrypoint},
-    {"agent-cpu-request", "", "quantity or none", "installation's", "CPU request of the agent",
+    {"agent-cpu-request", "", "quantity or none", "installation's", Needs::agent, "CPU request of the agent",
      [](Wishes& w, string_view, string_view v) { return read_quantity(w.cpu_request, v); }},
-    {"agent-cpu-limit", "", "quantity or none", "installation's", "CPU limit of the agent",
+    {"agent-cpu-limit", "", "quantity or none", "installation's", Needs::agent, "CPU limit of the agent",
      [](Wishes& w, string_view, string_view v) { return read_quantity(w.cpu_limit, v); }},
-    {"agent-memory-request", "", "quantity or none", "installation's", "Memory request of the agent",
+    {"agent-memory-request", "", "quantity or none", "installation's", Needs::agent,
+     "Memory request of the agent",
      [](Wishes& w, string_view, string_view v) { return read_quantity(w.memory_request, v); }},
-    {"agent-memory-limit", "", "quantity or none", "installation's", "Memory limit of the agent",
+    {"agent-memory-limit", "", "quantity or none", "installation's", Needs::agent,
+     "Memory limit of the agent",
      [](Wishes& w, string_view, string_view v) { return read_quantity(w.memory_limit, v); }},
-    {"agent-run-as-user", "", "number", "installation's", "User id of the agent",
+    {"agent-run-as-user", "", "number", "installation's", Needs::agent, "User id of the agent",
      [](Wishes& w, string_view, string_view v) { return read_id(w.run_as_user, v); }},
-    {"agent-run-as-group", "", "number", "installation's", "Group id of the agent",
+    {"agent-run-as-group", "", "number", "installation's", Needs::agent, "Group id of the agent",
      [](Wishes& w, string_view, string_view v) { return read_id(w.run_as_group, v); }},
-    {"log-level", "", "one of trace, debug, info, warn, error", "info", "Log level of the agent",
-     read_log_level},
-    {"spec", "", "JSON object", "", "This whole table as one object, for names past 63 characters",
-     read_spec},
+    {"log-level", "", "one of trace, debug, info, warn, error", "info", Needs::agent,
+     "Log level of the agent", read_log_level},
+    {"spec", "", "JSON object", "", Needs::nothing,
+     "Any of these annotations but `inject`, as one object, for names longer than 63 characters", read_spec},
 });
 
 const Annotation* find_annotation(string_view name, string_view& argument) {
@@ -413,6 +411,18 @@ std::span<const Annotation> annotation_table() {
     return table;
 }
 
+bool needs_agent(string_view name) {
+    string_view argument;
+    const Annotation* annotation = find_annotation(name, argument);
+    return annotation != nullptr && annotation->needs == Needs::agent;
+}
+
+AnnotationFault fault_of(const Wishes& wishes, const string& name, string message) {
+    const auto came_in = wishes.came_in.find(name);
+    if (came_in == wishes.came_in.end() || came_in->second == name) return {name, std::move(message)};
+    return {came_in->second, fmt::format("member \"{}\": {}", name, message)};
+}
+
 bool is_output_annotation(string_view name) {
     return name == "injected" || name == "agent-config" || name == "vault-ca";
 }
@@ -439,6 +449,10 @@ Wishes read_annotations(const std::map<string, string>& annotations, std::vector
                 const auto* value = member.value().if_string();
                 if (value == nullptr) {
                     faults.push_back({"spec", fmt::format("member \"{}\": give a text", name)});
+                } else if (name == "inject" || name == "spec") {
+                    faults.push_back({"spec", fmt::format("member \"{0}\": cannot stand in spec; write the "
+                                                          "annotation {1}{0}",
+                                                          name, annotation_prefix)});
                 } else if (const auto other = all.find(name);
                            other != all.end() && other->second.first != *value) {
                     faults.push_back(
@@ -457,21 +471,20 @@ Wishes read_annotations(const std::map<string, string>& annotations, std::vector
         const Annotation* annotation = find_annotation(name, argument);
         string fault = annotation == nullptr ? unknown(name, faults.size() < most_faults)
                                              : annotation->read(wishes, argument, value);
-        if (fault.empty()) continue;
-        if (source != name) fault = fmt::format("member \"{}\": {}", name, fault);
-        faults.push_back({source, std::move(fault)});
+        wishes.came_in[name] = source;
+        if (!fault.empty()) faults.push_back(fault_of(wishes, name, std::move(fault)));
     }
     for (const auto& [file, wish] : wishes.files) {
         const bool tried =
             all.contains("secret-" + file) || all.contains("template-" + file);  // and refused above
         if (wish.path.empty() && wish.content.empty()) {
             if (tried) continue;
-            faults.push_back(
-                {"perms-" + file,
-                 fmt::format("is for a file that nothing renders; add secret-{0} or template-{0}", file)});
+            faults.push_back(fault_of(
+                wishes, "perms-" + file,
+                fmt::format("is for a file that nothing renders; add secret-{0} or template-{0}", file)));
         } else if (!wish.path.empty() && !wish.content.empty()) {
-            faults.push_back(
-                {"template-" + file, fmt::format("and secret-{} both render this file; drop one", file)});
+            faults.push_back(fault_of(wishes, "template-" + file,
+                                      fmt::format("and secret-{} both render this file; drop one", file)));
         }
     }
     return wishes;
@@ -479,16 +492,19 @@ Wishes read_annotations(const std::map<string, string>& annotations, std::vector
 
 string annotation_reference() {
     string page =
-        "# Annotations\n\nGenerated from the table in `src/inject/annotations.cpp` by `hack/generate.sh`; "
-        "not edited by hand.\n\n"
-        "Each stands on the workload's own metadata or on its pod template (the template wins), with the "
-        "prefix\n"
-        "`keyshepherd.dev/`.\n\n| annotation | value | default | meaning |\n|---|---|---|---|\n";
+        "# Annotations\n\nGenerated from the tables in `src/inject` by `hack/generate.sh`; not edited by "
+        "hand.\n\n"
+        "An annotation stands on the workload's own metadata or on its pod template; the template's wins. "
+        "Each has the\n"
+        "prefix `keyshepherd.dev/`. Wiring `secret` runs no agent: it refuses the annotations that need one, "
+        "and every\nvariable that is no provider's.\n\n"
+        "| annotation | value | default | needs an agent | meaning |\n|---|---|---|---|---|\n";
     for (const Annotation& a : table)
-        page += fmt::format("| `{}{}` | {} | {} | {} |\n", a.name,
-                            a.argument.empty() ? "" : fmt::format("<{}>", a.argument), a.type,
-                            a.fallback.empty() ? "–" : a.fallback, a.doc);
-    return page;
+        page +=
+            fmt::format("| `{}{}` | {} | {} | {} | {} |\n", a.name,
+                        a.argument.empty() ? "" : fmt::format("<{}>", a.argument), a.type,
+                        a.fallback.empty() ? "–" : a.fallback, a.needs == Needs::agent ? "yes" : "no", a.doc);
+    return page + "\n" + wiring_rules_reference();
 }
 
 }  // namespace keyshepherd::inject

@@ -5,6 +5,7 @@
 #include "limits.hpp"
 #include "names.hpp"
 #include "quantity.hpp"
+#include "wiring_rules.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -20,28 +21,6 @@ namespace {
 constexpr KubernetesVersion native_sidecars{
     1, 29};  // on by default; https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
 constexpr KubernetesVersion env_files{1, 35};  // fileKeyRef, on by default
-
-// The one matrix of what goes together; "" where it does.
-std::string refuse(Wiring wiring, AgentMode agent, OnRotate on_rotate) {
-    if (wiring == Wiring::secret && agent != AgentMode::none)
-        return fmt::format("wiring secret runs no agent; drop agent {}, or use envfile, exec or file",
-                           text(agent));
-    if (wiring != Wiring::secret && agent == AgentMode::none)
-        return fmt::format("wiring {} needs an agent in the pod; use agent sidecar or init", text(wiring));
-    switch (on_rotate) {
-        case OnRotate::by_wiring:
-        case OnRotate::rollout:
-        case OnRotate::none:
-            return "";
-        case OnRotate::restart:
-        case OnRotate::signal:
-            return fmt::format(
-                "on-rotate {} is not possible with wiring {}: the process is not watched by keyshepherd; use "
-                "rollout or none",
-                text(on_rotate), text(wiring));
-    }
-    return "";
-}
 
 struct Container {
     std::string_view list;
@@ -144,7 +123,8 @@ public:
 
 private:
     void fault(const std::string& annotation, std::string message) {
-        outcome_.refuse(source_.field(annotation), std::move(message));
+        AnnotationFault f = fault_of(wishes_, annotation, std::move(message));
+        outcome_.refuse(source_.field(f.name), std::move(f.message));
     }
     void fault_at(const Container& c, std::string_view below, std::string message) {
         outcome_.refuse(fmt::format("spec.template.spec.{}[{}]{}", c.list, c.index, below),
@@ -331,17 +311,8 @@ private:
                     fmt::format("asks for {} out of {}, and wiring secret carries the variables of providers "
                                 "only; use envfile, exec or file",
                                 variable, carried.reference.path));
-        const auto of_agent = [](std::string_view name) {
-            for (const std::string_view family : {"secret-", "template-", "perms-", "agent-"})
-                if (name.starts_with(family)) return true;
-            for (const std::string_view one :
-                 {"role", "auth-type", "auth-path", "token-audience", "approle-secret", "vault-address",
-                  "vault-namespace", "ca-secret", "tls-server-name", "log-level"})
-                if (name == one) return true;
-            return false;
-        };
-        for (const auto& [name, value] : source_.values)
-            if (of_agent(name))
+        for (const auto& [name, came_in] : wishes_.came_in)
+            if (needs_agent(name))
                 fault(name,
                       "is for the agent, and wiring secret runs none; drop it, or use envfile, exec or file");
     }
@@ -470,11 +441,10 @@ private:
             if (!names.contains(name))
                 fault("entrypoint-" + name, "is for a container that the template does not have");
 
-        plan_.agent =
-            wishes_.wiring == Wiring::secret && !wishes_.agent_given ? AgentMode::none : wishes_.agent;
+        plan_.agent = wishes_.agent.value_or(default_agent(plan_.wiring));
         plan_.native_sidecar =
             settings_.kubernetes >= native_sidecars && settings_.lowest_kubelet >= native_sidecars;
-        if (const std::string reason = refuse(plan_.wiring, plan_.agent, wishes_.on_rotate); !reason.empty())
+        if (const std::string reason = refusal(plan_.wiring, plan_.agent, wishes_.on_rotate); !reason.empty())
             fault(
                 (plan_.wiring == Wiring::secret) != (plan_.agent == AgentMode::none) ? "agent" : "on-rotate",
                 reason);
@@ -632,7 +602,7 @@ private:
             take(wishes_.memory_limit, settings_.agent.memory_limit, plan_.memory_limit);
         auto fits = [&](const auto& request, const auto& limit, const char* what) {
             if (request && limit && request->milli > limit->milli)
-                fault(source_.values.contains(fmt::format("agent-{}-request", what))
+                fault(wishes_.came_in.contains(fmt::format("agent-{}-request", what))
                           ? fmt::format("agent-{}-request", what)
                           : fmt::format("agent-{}-limit", what),
                       fmt::format("makes the {} request {} greater than the limit {}; raise the limit or "

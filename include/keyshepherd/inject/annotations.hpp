@@ -56,21 +56,26 @@ struct Wishes {
     std::map<std::string, FileWish> files;       // secret-, template-, perms-<file>
     std::optional<std::string> role, auth_type, auth_path, token_audience, approle_secret;
     std::optional<std::string> vault_address, vault_namespace, ca_secret, tls_server_name;
-    AgentMode agent = AgentMode::sidecar;
-    bool agent_given = false;
+    std::optional<AgentMode> agent;
     std::optional<std::string> agent_flavor, agent_image;
     OnRotate on_rotate = OnRotate::by_wiring;
     OnConflict on_conflict = OnConflict::keep;
     std::map<std::string, std::vector<std::string>> entrypoints;  // entrypoint-<container>
     std::optional<std::string> cpu_request, cpu_limit, memory_request, memory_limit, log_level;
     std::optional<long> run_as_user, run_as_group;
+    // Every name that was given, and the annotation that it came in: itself, or "spec".
+    std::map<std::string, std::string> came_in;
 };
+
+// What must run in the pod for an annotation to have an effect.
+enum class Needs { nothing, agent };
 
 struct Annotation {
     std::string_view name;      // "wiring"; of a family its prefix: "env-"
     std::string_view argument;  // of a family: "VAR"
     std::string_view type;      // "one of auto, envfile, exec, secret, file"
     std::string_view fallback;  // default, as a reader may type it; "" where there is none
+    Needs needs;                // `agent`: refused with wiring secret, which runs none
     std::string_view doc;       // one line
     // Puts `value` into `wishes`; gives "" or what would be right. `argument` is what stands for <VAR>.
     std::string (*read)(Wishes& wishes, std::string_view argument, std::string_view value);
@@ -89,6 +94,13 @@ struct AnnotationFault {
     std::string name;  // behind the prefix
     std::string message;
 };
+
+// Whether `name`, behind the prefix, is an annotation that has no effect without an agent in the pod.
+bool needs_agent(std::string_view name);
+
+// The fault of the annotation `name`, at the place where the user wrote it: inside `spec` it names the
+// member.
+AnnotationFault fault_of(const Wishes& wishes, const std::string& name, std::string message);
 
 // Reads every annotation (names behind the prefix) through the table; all faults at once.
 Wishes read_annotations(const std::map<std::string, std::string>& annotations,
