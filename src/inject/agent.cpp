@@ -61,33 +61,43 @@ struct Rendered {
     std::string destination, contents, permissions;
 };
 
+// The env files of these variables below `folder`: one for each provider, the key first, and one for
+// references.
+void add_env_files(std::vector<Rendered>& files, const Plan& plan, std::string_view folder,
+                   const std::vector<std::string>& variables, std::string_view permissions) {
+    std::map<std::string_view, std::vector<std::pair<std::string_view, const Reference*>>> by_file;
+    for (const std::string& name : variables)
+        if (const auto carried = plan.variables.find(name); carried != plan.variables.end())
+            by_file[carried->second.file].emplace_back(name, &carried->second.reference);
+    for (auto& [file, carried] : by_file) {
+        if (file == references_file)
+            std::sort(carried.begin(), carried.end(), [](const auto& a, const auto& b) {
+                return std::tie(a.second->path, a.first) < std::tie(b.second->path, b.first);
+            });
+        files.push_back({fmt::format("{}/{}", folder, file), env_file(carried), std::string(permissions)});
+    }
+}
+
 std::vector<Rendered> rendered_files(const Plan& plan) {
     std::vector<Rendered> files;
-    if (plan.wiring == Wiring::file) {
-        for (const auto& [name, carried] : plan.variables)
-            files.push_back(
-                {fmt::format("{}/{}", files_folder, name), value_file(carried.reference), "0444"});
-    } else {
-        std::map<std::string_view, std::vector<std::pair<std::string_view, const Reference*>>> by_file;
-        auto add = [&](const std::string& name) {
-            if (const auto carried = plan.variables.find(name); carried != plan.variables.end())
-                by_file[carried->second.file].emplace_back(name, &carried->second.reference);
-        };
-        for (const std::string& name : plan.order) add(name);  // the provider's order: the key first
+    if (plan.wiring == Wiring::envfile) {           // no container mounts these: kubelet reads them
+        std::vector<std::string> all = plan.order;  // the provider's order: the key first
         const std::set<std::string_view> ordered(plan.order.begin(), plan.order.end());
         for (const auto& [name, carried] : plan.variables)
-            if (!ordered.contains(name)) add(name);
-        for (auto& [file, variables] : by_file) {
-            if (file == references_file)
-                std::sort(variables.begin(), variables.end(), [](const auto& a, const auto& b) {
-                    return std::tie(a.second->path, a.first) < std::tie(b.second->path, b.first);
-                });
-            files.push_back({fmt::format("{}/{}", env_folder, file), env_file(variables),
-                             plan.wiring == Wiring::exec ? "0444" : "0400"});
-        }
+            if (!ordered.contains(name)) all.push_back(name);
+        add_env_files(files, plan, env_folder, all, "0400");
     }
-    for (const RenderedFile& file : plan.files)
-        files.push_back({fmt::format("{}/{}", files_folder, file.path), file.contents, file.permissions});
+    for (const Folder& folder : plan.env_folders)
+        add_env_files(files, plan, fmt::format("{}/{}", env_folder, folder.name), folder.variables, "0444");
+    for (const Folder& folder : plan.files_folders) {
+        const std::string below = fmt::format("{}/{}", files_folder, folder.name);
+        for (const std::string& name : folder.variables)
+            files.push_back(
+                {fmt::format("{}/{}", below, name), value_file(plan.variables.at(name).reference), "0444"});
+        if (!folder.extra_files) continue;
+        for (const RenderedFile& file : plan.files)
+            files.push_back({fmt::format("{}/{}", below, file.path), file.contents, file.permissions});
+    }
     return files;
 }
 
@@ -95,7 +105,7 @@ bool uses_env(const Plan& plan) {
     return plan.wiring != Wiring::file && !plan.variables.empty();
 }
 bool uses_files(const Plan& plan) {
-    return !plan.files.empty() || plan.wiring == Wiring::file;
+    return !plan.files_folders.empty();
 }
 bool has_ca(const Plan& plan) {
     return !plan.vault.ca.empty() || !plan.ca_secret.empty();
@@ -159,8 +169,11 @@ void writable(std::string& out, std::string_view volume, std::string_view path) 
     write(out, R"({"name":)", Plain{volume}, R"(,"mountPath":)", Plain{path}, "}");
 }
 
-void read_only(std::string& out, std::string_view volume, std::string_view path) {
-    write(out, R"({"name":)", Plain{volume}, R"(,"readOnly":true,"mountPath":)", Plain{path}, "}");
+void read_only(std::string& out, std::string_view volume, std::string_view path,
+               std::string_view folder = "") {
+    write(out, R"({"name":)", Plain{volume}, R"(,"readOnly":true,"mountPath":)", Plain{path});
+    if (!folder.empty()) write(out, R"(,"subPath":)", Plain{folder});
+    write(out, "}");
 }
 
 // Opens a container with what all of ours have in common. Pod Security `restricted`:
@@ -218,10 +231,10 @@ void startup_probe(std::string& out, const std::vector<Rendered>& files) {
           R"(]},"timeoutSeconds":5,"periodSeconds":1,"successThreshold":1,"failureThreshold":600})");
 }
 
-std::string memory_volume(std::string_view name, std::string_view size) {
+std::string memory_volume(std::string_view name, std::size_t mebibytes) {
     std::string out;
-    write(out, R"({"name":)", Plain{name}, R"(,"emptyDir":{"medium":"Memory","sizeLimit":)", Plain{size},
-          "}}");
+    write(out, R"({"name":)", Plain{name}, R"(,"emptyDir":{"medium":"Memory","sizeLimit":")", mebibytes,
+          R"(Mi"}})");
     return out;
 }
 
@@ -272,9 +285,9 @@ std::string& add(std::vector<Part>& list, std::string_view name) {
 
 }  // namespace
 
-std::string mount(std::string_view volume, std::string_view path) {
+std::string mount(std::string_view volume, std::string_view path, std::string_view folder) {
     std::string out;
-    read_only(out, volume, path);
+    read_only(out, volume, path, folder);
     return out;
 }
 
@@ -353,9 +366,10 @@ PodParts parts_of(const Plan& plan, const Settings& settings) {
     write(bin, R"({"name":)", Plain{bin_volume}, R"(,"emptyDir":{"sizeLimit":"4Mi"}})");
     volume(bin_volume, std::move(bin));
     volume(config_volume, config_volume_of(plan));
-    volume(home_volume, memory_volume(home_volume, "16Mi"));
-    if (uses_env(plan)) volume(env_volume, memory_volume(env_volume, "1Mi"));
-    if (uses_files(plan)) volume(files_volume, memory_volume(files_volume, "4Mi"));
+    volume(home_volume, memory_volume(home_volume, 16));
+    if (uses_env(plan))
+        volume(env_volume, memory_volume(env_volume, std::max<std::size_t>(1, plan.env_folders.size())));
+    if (uses_files(plan)) volume(files_volume, memory_volume(files_volume, 4 * plan.files_folders.size()));
 
     parts.agent_config = agent_config(plan, files);
     parts.vault_ca = plan.vault.ca;

@@ -30,7 +30,9 @@ PodParts parts_of(const Plan& plan, const Settings& settings);
 // The entry that carries `variable` into a container by the plan's wiring, as JSON text.
 std::string env_entry(const Plan& plan, const std::string& variable);
 
-// A read-only volumeMount, as JSON text.
-std::string mount(std::string_view volume, std::string_view path);
+// A read-only volumeMount, as JSON text. `folder` of the volume is all that the container sees; "": the
+// whole volume. It has to be a folder: the agent replaces files by renaming others over them, which a mount
+// of one file would not follow.
+std::string mount(std::string_view volume, std::string_view path, std::string_view folder = "");
 
 }  // namespace keyshepherd::inject

@@ -291,15 +291,16 @@ private:
         };
         if (!c.variables.empty()) note("env");
         wire_env(c, env_at, json::find_array(container, {"env"}));
-        if (c.wrap || c.mount_files) {
+        if (c.wrap || !c.files_folder.empty()) {
             note("volumeMounts");
             marker_.mounted.push_back(c.name);
         }
         if (c.wrap) {
             edit_.append_json(mounts_at, mount(bin_volume, bin_folder));
-            edit_.append_json(mounts_at, mount(env_volume, env_folder));
+            edit_.append_json(mounts_at, mount(env_volume, env_folder, c.env_folder));
         }
-        if (c.mount_files) edit_.append_json(mounts_at, mount(files_volume, files_folder));
+        if (!c.files_folder.empty())
+            edit_.append_json(mounts_at, mount(files_volume, files_folder, c.files_folder));
         if (c.wrap) {
             array command(storage_);
             command.emplace_back(launcher);

@@ -19,11 +19,12 @@ inline constexpr std::string_view bin_folder = "/keyshepherd/bin";
 inline constexpr std::string_view launcher = "/keyshepherd/bin/keyshepherd-exec";
 inline constexpr std::string_view launcher_in_image = "/keyshepherd-exec";
 
+// The agent mounts the whole volume, a container of the application one folder in it (plan.hpp).
 inline constexpr std::string_view env_volume = "keyshepherd-env";  // env files: variables
 inline constexpr std::string_view env_folder = "/keyshepherd/env";
 
-inline constexpr std::string_view files_volume =
-    "keyshepherd-files";  // rendered files that applications read
+// The same, for rendered files that applications read.
+inline constexpr std::string_view files_volume = "keyshepherd-files";
 inline constexpr std::string_view files_folder = "/keyshepherd/files";
 
 inline constexpr std::string_view home_volume = "keyshepherd-home";  // the agent's own

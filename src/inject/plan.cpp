@@ -92,6 +92,35 @@ bool allowed_address(std::string_view address, const Settings& settings) {
         });
 }
 
+constexpr std::size_t shortest_template = 200;  // what a template of agent.cpp takes at least
+
+// The folders of one volume: one for each distinct set of files, so that no container reaches a file that
+// another one asked for.
+class Folders {
+public:
+    explicit Folders(std::vector<Folder>& folders) : folders_(folders) {}
+
+    // The name of the folder that holds just these files; it is made for the first container that asks for
+    // them. "" where it would be no name of its own: a container's name has to be a DNS label that no other
+    // container has.
+    std::string name_for(std::string_view container, const std::vector<std::string>& variables,
+                         bool extra_files) {
+        std::vector<std::string> key = variables;
+        std::sort(key.begin(), key.end());
+        const auto [at, is_new] = by_files_.try_emplace({std::move(key), extra_files}, container);
+        if (is_new) {
+            if (!is_dns_label(container) || !names_.emplace(container).second) at->second.clear();
+            folders_.push_back({at->second, variables, extra_files});
+        }
+        return at->second;
+    }
+
+private:
+    std::vector<Folder>& folders_;
+    std::map<std::pair<std::vector<std::string>, bool>, std::string> by_files_;
+    std::set<std::string, std::less<>> names_;
+};
+
 class Decision {
 public:
     Decision(const json::value& pod, const Wishes& wishes, const Source& source, const Workload& about,
@@ -116,6 +145,7 @@ public:
         choose_wiring();
         wire_containers();
         plan_files();
+        check_size();
         plan_agent();
         check_collisions();
         return std::move(plan_);
@@ -468,16 +498,15 @@ private:
     }
 
     void wire_containers() {
+        Folders env_folders(plan_.env_folders), files_folders(plan_.files_folders);
         for (const Container& c : containers_) {
-            ContainerPlan p{
-                .list = std::string(c.list),
-                .index = c.index,
-                .name = std::string(c.name),
-                .variables = {},
-                .replaced = {},
-                .wrap = false,
-                .entrypoint = {},
-                .mount_files = c.selected && (!wishes_.files.empty() || plan_.wiring == Wiring::file)};
+            ContainerPlan p{.list = std::string(c.list),
+                            .index = c.index,
+                            .name = std::string(c.name),
+                            .variables = {},
+                            .replaced = {},
+                            .wrap = false,
+                            .entrypoint = {}};
             const std::vector<std::string_view> wanted = wanted_by(c);
             const std::string shown = clipped(c.name);
             const json::array* sources = json::find_array(*c.spec, {"envFrom"});
@@ -541,7 +570,20 @@ private:
                 if (const auto entrypoint = wishes_.entrypoints.find(std::string(c.name));
                     entrypoint != wishes_.entrypoints.end())
                     p.entrypoint = entrypoint->second;
-            if (!p.variables.empty() || p.mount_files) plan_.containers.push_back(std::move(p));
+            const bool extra_files = c.selected && !wishes_.files.empty();
+            const bool file_variables = plan_.wiring == Wiring::file && !p.variables.empty();
+            const bool mounts_files = extra_files || file_variables;
+            if (p.wrap) p.env_folder = env_folders.name_for(c.name, p.variables, false);
+            if (mounts_files)
+                p.files_folder = files_folders.name_for(
+                    c.name, file_variables ? p.variables : std::vector<std::string>(), extra_files);
+            if ((p.wrap && p.env_folder.empty()) || (mounts_files && p.files_folder.empty()))
+                fault_at(
+                    c, ".name",
+                    fmt::format("is {}; the folder of its files needs a name of lower-case letters, digits "
+                                "and '-' that no other container has",
+                                quoted(c.name)));
+            if (!p.variables.empty() || extra_files) plan_.containers.push_back(std::move(p));
         }
         if (plan_.containers.empty() && outcome_.faults.empty())
             warn("no container gets anything: each sets the variables itself, or none is selected");
@@ -574,6 +616,23 @@ private:
             plan_.files.push_back(
                 {name, std::move(contents), wish.permissions.empty() ? "0444" : wish.permissions});
         }
+    }
+
+    // Each folder repeats the templates of its files in the agent's configuration. What cannot fit into the
+    // annotations of an object is refused before it is written.
+    void check_size() {
+        std::size_t extra = 0, bytes = 0;
+        for (const RenderedFile& file : plan_.files) extra += file.contents.size();
+        for (const std::vector<Folder>* folders : {&plan_.env_folders, &plan_.files_folders})
+            for (const Folder& folder : *folders)
+                bytes += folder.variables.size() * shortest_template + (folder.extra_files ? extra : 0);
+        if (bytes > annotation_bytes)
+            outcome_.refuse(
+                "spec.template.spec",
+                fmt::format("has containers that ask for {} different sets of files, and the agent's "
+                            "configuration cannot hold the templates of all of them; select fewer containers "
+                            "with {}containers, or let them ask for the same",
+                            plan_.env_folders.size() + plan_.files_folders.size(), annotation_prefix));
     }
 
     void plan_agent() {

@@ -179,6 +179,33 @@ TEST_F(AdmissionCost, ReferencesInManyContainers) {
         });
 }
 
+// Each container asks for a set of files of its own, so that each gets a folder.
+TEST_F(AdmissionCost, FoldersOfManyContainers) {
+    const auto object = [](std::size_t n, const char* wiring, std::size_t bytes) {
+        Json all = deployment(list(n, [](std::size_t i) {
+            Json c = container(i);
+            c["env"] = list(10, [i](std::size_t bit) {
+                return (i >> bit & 1U) == 0 ? plain(bit)
+                                            : Json{{"name", fmt::format("V{}_FILE", bit)}, {"value", "/own"}};
+            });
+            c["env"].push_back(reference(fmt::format("REFERENCE_{}", i)));
+            return c;
+        }));
+        auto& given = all["metadata"]["annotations"];
+        given[annotation + "wiring"] = wiring;
+        if (wiring == std::string("file")) {
+            for (Json& c : pod_of(all)["containers"]) c["env"].erase(10);
+            for (std::size_t bit = 0; bit < 10; ++bit)
+                given[fmt::format("{}env-V{}", annotation, bit)] = fmt::format("kv/data/app#v{}", bit);
+            given[annotation + "template-extra"] = std::string(bytes, 'x');
+        }
+        return std::pair(all, Json());
+    };
+    expect_linear("injected", 20, [&](std::size_t n) { return object(n, "exec", 0); });
+    expect_linear("denied", 200, [&](std::size_t n) { return object(n, "exec", 0); });
+    expect_linear("denied", 60, [&](std::size_t n) { return object(n, "file", 10'000); });
+}
+
 TEST_F(AdmissionCost, TooManyReferences) {
     expect_linear("denied", 2'000, [](std::size_t n) {
         return std::pair(deployment(list(n / 100,

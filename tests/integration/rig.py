@@ -784,6 +784,43 @@ class Proxy:
 # ---- Agent ---------------------------------------------------------------------------------------------------------------
 
 
+class Container:
+    """What one container of an injected workload sees below /keyshepherd: its volumeMounts, bound as kubelet binds them, in a
+    mount namespace of its own. `agent` renders into the volumes. A context manager: leaving it ends the namespace."""
+
+    def __init__(self, folder, agent, container):
+        self.name, root = container["name"], Path(folder) / container["name"]
+        binds = []
+        for mount in container.get("volumeMounts", []):
+            source = agent.folder / mount["name"].removeprefix("keyshepherd-") / mount.get("subPath", "")
+            target = root / mount["mountPath"].removeprefix("/")
+            if mount["name"] == "keyshepherd-bin":  # which keyshepherd-install fills
+                source.mkdir(exist_ok=True)
+            target.mkdir(parents=True)
+            binds.append(f"mount --bind -o ro {shlex.quote(str(source))} {shlex.quote(str(target))}")
+        root.mkdir(exist_ok=True)
+        script = "\n".join(["set -e", *binds, "echo bound", "exec sleep 600"])
+        self.process = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
+                                        stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "bound\n":
+            raise RuntimeError(f"the mounts of {self.name} cannot be bound: this needs root")
+        self.seen = Path(f"/proc/{self.process.pid}/root{root}/keyshepherd")
+
+    def files(self):
+        """Every file, by its path below /keyshepherd: its text."""
+        return {str(path.relative_to(self.seen)): path.read_text() for path in self.seen.rglob("*") if path.is_file()}
+
+    def stop(self):
+        self.process.kill()
+        self.process.communicate()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
 class Agent:
     """`bao agent` with the configuration that a stored, injected workload carries, in a folder that stands for /keyshepherd.
 

@@ -334,7 +334,7 @@ def test_wiring_exec_puts_the_key_into_the_process(cluster, bao, namespace, webh
     agent = run_agent(stored, {"config/token": cluster.token(namespace)})
     agent.wait()
     launcher = rig.keyshepherd()[0].with_name("keyshepherd-exec")
-    environment = {e["name"]: e["value"] for e in app["env"]} | {"KEYSHEPHERD_ENV_DIR": str(agent.folder / "env"), "PATH": "/usr/bin:/bin"}
+    environment = {e["name"]: e["value"] for e in app["env"]} | {"KEYSHEPHERD_ENV_DIR": str(agent.folder / "env" / app["name"]), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([launcher, *app["command"][1:]], env=environment, capture_output=True, check=True)
     got = dict(entry.split("=", 1) for entry in done.stdout.decode().split("\0") if entry)
     assert got["HOLYSHEEP_API_KEY"] == KEY and got["EXTRA_URL"] == got["HOLYSHEEP_BASE_URL"] == "https://api.holysheep.ai/v1"
@@ -352,19 +352,116 @@ def test_wiring_file_and_further_files(cluster, bao, namespace, installed_webhoo
     assert {"name": "HOLYSHEEP_API_KEY_FILE", "value": "/keyshepherd/files/HOLYSHEEP_API_KEY"} in app["env"]
     agent = run_agent(stored, {"config/token": cluster.token(namespace)})
     agent.wait()
-    files = agent.folder / "files"
+    files = agent.folder / "files" / app["name"]
     assert (files / "HOLYSHEEP_API_KEY").read_text() == KEY
     assert json.loads((files / "whole").read_text()) == {"api_key": KEY, "base_url": "https://api.holysheep.ai/v1"}
     assert (files / "note").read_text() == "url=https://api.holysheep.ai/v1"
 
 
-def test_a_new_key_is_rendered_while_the_agent_runs(cluster, bao, namespace, stored, run_agent, parse_env):
+@pytest.fixture
+def run_containers(tmp_path):
+    """run_containers(stored, agent): a rig.Container for each of the user's, by name, once the agent has rendered every file."""
+    running = []
+
+    def run(stored, agent):
+        agent.wait()
+        spec = stored["spec"]["template"]["spec"]
+        for container in (*spec["initContainers"], *spec["containers"]):
+            if not container["name"].startswith("keyshepherd-"):
+                running.append(rig.Container(tmp_path, agent, container))
+        return {container.name: container for container in running}
+
+    yield run
+    for container in running:
+        container.stop()
+
+
+def rendering_every_second(stored):
+    """The same with an agent that looks for new values every second; the default is five minutes."""
     stored = copy.deepcopy(stored)
     annotations = stored["spec"]["template"]["metadata"]["annotations"]
     config = json.loads(annotations["keyshepherd.dev/agent-config"])
-    config["template_config"]["static_secret_render_interval"] = "1s"  # five minutes by default
+    config["template_config"]["static_secret_render_interval"] = "1s"
     annotations["keyshepherd.dev/agent-config"] = json.dumps(config)
-    agent = run_agent(stored, {"config/token": cluster.token(namespace)})
+    return stored
+
+
+OTHER_PROVIDER = """{apiVersion: keyshepherd.dev/v1alpha1, kind: ClusterAIProvider, metadata: {name: other}, spec: {
+    path: ai-apis/data/other, variables: [{name: OTHER_KEY, key: token}], auth: {role: holysheep}}}"""
+
+
+@pytest.mark.parametrize("agent_mode", ["sidecar", "init"])
+def test_each_container_reads_its_own_variables_alone(cluster, bao, namespace, webhooks, install_webhook, run_agent, run_containers, tmp_path,
+                                                      agent_mode):
+    """Wiring exec with two providers, references and an extra file, and a key that changes while the containers run."""
+    bao.root.secrets.kv.v2.create_or_update_secret("other", {"token": "sk-other", "password": "p-db"}, mount_point="ai-apis")
+    (tmp_path / "providers.yaml").write_text(OTHER_PROVIDER)
+    webhook = webhooks(providers=tmp_path / "providers.yaml")
+    install_webhook(webhook.url, webhook.certificates.ca_pem)
+    manifest = rig.seed_deployment(plain=True, wiring="exec", inject="holysheep,other", containers="app,proxy", init_containers="migrate",
+                                   secret_note="ai-apis/data/other#token", agent=agent_mode)
+    spec = manifest["spec"]["template"]["spec"]
+    run = {"image": "i:1", "command": ["env", "-0"]}
+    reference = [{"name": "DB_PASSWORD", "value": "vault:ai-apis/data/other#password"}]
+    own = [{"name": name, "value": "its-own"} for name in ("HOLYSHEEP_API_KEY", "HOLYSHEEP_BASE_URL")]
+    spec["containers"][0] |= {"name": "app", "command": ["env", "-0"]}
+    spec["containers"] += [{"name": "worker", **run, "env": reference}, {"name": "proxy", **run, "env": own}, {"name": "log", **run}]
+    spec["initContainers"] = [{"name": "migrate", **run}]
+    stored = apply(cluster, namespace, manifest)
+    agent = run_agent(rendering_every_second(stored), {"config/token": cluster.token(namespace)})
+    containers = run_containers(stored, agent)
+    holysheep = f"HOLYSHEEP_API_KEY='{KEY}'\nHOLYSHEEP_BASE_URL='https://api.holysheep.ai/v1'\n"
+    other = "OTHER_KEY='sk-other'\n"
+    want = {"migrate": {"env/holysheep.env": holysheep, "env/other.env": other, "files/note": "sk-other"},
+            "app": {"env/holysheep.env": holysheep, "env/other.env": other, "files/note": "sk-other"},
+            "worker": {"env/references.env": "DB_PASSWORD='p-db'\n"},
+            "proxy": {"env/other.env": other, "files/note": "sk-other"},
+            "log": {}}
+    assert {name: container.files() for name, container in containers.items()} == want
+
+    launcher = rig.keyshepherd()[0].with_name("keyshepherd-exec")
+    for container in stored["spec"]["template"]["spec"]["containers"]:
+        if container["name"] in ("app", "worker", "proxy"):
+            environment = {e["name"]: e["value"] for e in container["env"]} | {
+                "KEYSHEPHERD_ENV_DIR": str(containers[container["name"]].seen / "env"), "PATH": "/usr/bin:/bin"}
+            done = subprocess.run([launcher, *container["command"][1:]], env=environment, capture_output=True, check=True)
+            assert b"vault:" not in done.stdout, container["name"]
+    if agent_mode == "init":
+        return
+    bao.write_key("sk-second")
+    try:
+        want["app"]["env/holysheep.env"] = want["migrate"]["env/holysheep.env"] = holysheep.replace(KEY, "sk-second")
+        wait_until(lambda: {name: c.files() for name, c in containers.items()} == want, 20, "the new key in the running containers")
+    finally:
+        bao.write_key(KEY)
+
+
+def test_each_container_reads_its_own_files_alone(cluster, bao, namespace, installed_webhook, run_agent, run_containers):
+    """Wiring file: the key is in two folders, and follows a change in both."""
+    manifest = rig.seed_deployment(plain=True, wiring="file", containers="app,web,half", secret_note="ai-apis/data/holysheep#base_url")
+    spec = manifest["spec"]["template"]["spec"]
+    spec["containers"][0]["name"] = "app"
+    spec["containers"] += [{"name": "web", "image": "i:1"},
+                           {"name": "half", "image": "i:1", "env": [{"name": "HOLYSHEEP_BASE_URL_FILE", "value": "/etc/own"}]},
+                           {"name": "log", "image": "i:1"}]
+    stored = apply(cluster, namespace, manifest)
+    agent = run_agent(rendering_every_second(stored), {"config/token": cluster.token(namespace)})
+    containers = run_containers(stored, agent)
+    url = "https://api.holysheep.ai/v1"
+    whole = {"files/HOLYSHEEP_API_KEY": KEY, "files/HOLYSHEEP_BASE_URL": url, "files/note": url}
+    want = {"app": whole, "web": whole, "half": {"files/HOLYSHEEP_API_KEY": KEY, "files/note": url}, "log": {}}
+    assert {name: container.files() for name, container in containers.items()} == want
+    bao.write_key("sk-second")
+    try:
+        for files in want.values():
+            files.update({"files/HOLYSHEEP_API_KEY": "sk-second"} if files else {})
+        wait_until(lambda: {name: c.files() for name, c in containers.items()} == want, 20, "the new key in the running containers")
+    finally:
+        bao.write_key(KEY)
+
+
+def test_a_new_key_is_rendered_while_the_agent_runs(cluster, bao, namespace, stored, run_agent, parse_env):
+    agent = run_agent(rendering_every_second(stored), {"config/token": cluster.token(namespace)})
     (file,) = agent.wait("env/holysheep.env")
     bao.write_key("sk-second")
     try:

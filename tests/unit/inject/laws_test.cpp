@@ -963,6 +963,119 @@ void only_reads_secrets(const Json& before, const Json& after) {
                  notes.contains("keyshepherd.dev/vault-ca"));
 }
 
+// What a container can read of what the agent renders: by the path that it sees, the template.
+std::map<std::string, std::string> reachable(const Json& container, const Json& pod, const Json& config) {
+    std::map<std::string, std::string> agents;  // where the agent has a volume
+    for (const char* list : {"initContainers", "containers"})
+        for (const Json& c : pod.value(list, Json()).is_array() ? pod[list] : Json::array())
+            if (name_in(c).starts_with("keyshepherd-agent"))
+                for (const Json& m : c["volumeMounts"]) {
+                    EXPECT_FALSE(m.contains("subPath")) << m;
+                    agents[name_in(m)] = m["mountPath"];
+                }
+    std::map<std::string, std::string> files;
+    if (!container.contains("volumeMounts") || !container["volumeMounts"].is_array()) return files;
+    for (const Json& m : container["volumeMounts"]) {
+        const auto at = agents.find(name_in(m));
+        if (at == agents.end()) continue;
+        const std::string folder = m.value("subPath", "");
+        const std::string from = at->second + (folder.empty() ? "/" : "/" + folder + "/");
+        for (const Json& t : config["template"])
+            if (const std::string destination = t["destination"]; destination.starts_with(from))
+                files[m["mountPath"].get<std::string>() + "/" + destination.substr(from.size())] =
+                    t["contents"];
+    }
+    return files;
+}
+
+// "NAME path#key" of everything that env files of such templates hold.
+void add_variables(std::set<std::string>& all, const std::string& contents) {
+    static const std::regex token(
+        R"re(with secret "([^"]+)"|if not \(index \$d "([^"]+)"\)|([A-Za-z_][A-Za-z0-9_]*)='\{\{ \$v \}\}')re");
+    std::string path, key;
+    for (std::sregex_iterator at(contents.begin(), contents.end(), token), end; at != end; ++at) {
+        if ((*at)[1].matched) path = (*at)[1];
+        if ((*at)[2].matched) key = (*at)[2];
+        if ((*at)[3].matched) all.insert(fmt::format("{} {}#{}", (*at)[3].str(), path, key));
+    }
+}
+
+// The annotations that count, as a person wrote them.
+inject::Wishes wishes_of(const Json& workload) {
+    std::map<std::string, std::string> given;
+    for (const char* place : {"/metadata/annotations", "/spec/template/metadata/annotations"})
+        if (const Json all = workload.value(Json::json_pointer(place), Json()); all.is_object())
+            for (const auto& [name, value] : all.items())
+                if (name.starts_with("keyshepherd.dev/") && value.is_string() &&
+                    !inject::is_output_annotation(name.substr(16)))
+                    given[name.substr(16)] = value.get<std::string>();
+    std::vector<inject::AnnotationFault> faults;
+    return inject::read_annotations(given, faults);
+}
+
+TEST_F(Laws, AContainerReachesJustTheFilesThatItAskedFor) {
+    std::size_t with_variables = 0, with_files = 0, differ = 0, share = 0;
+    all([&](const Workload& w) {
+        const Injection r = run(w, w.object);
+        if (r.outcome.verdict != Verdict::injected) return;
+        const Json after = Json::parse(r.text());
+        const Json& pod = after["spec"]["template"]["spec"];
+        const Json& annotations = after["spec"]["template"]["metadata"]["annotations"];
+        const Json marker = Json::parse(annotations["keyshepherd.dev/injected"].get<std::string>());
+        if (marker["wiring"] == "secret") return;
+        const Json config = Json::parse(annotations["keyshepherd.dev/agent-config"].get<std::string>());
+        const inject::Wishes wishes = wishes_of(Json::parse(w.object));
+        std::vector<std::set<std::string>> reached;
+        each_container(after, [&](const std::string& list, const Json& c) {
+            SCOPED_TRACE(list + "/" + name_in(c));
+            if (name_in(c).starts_with("keyshepherd-agent")) return;
+            const std::map<std::string, std::string> files = reachable(c, pod, config);
+            if (is_our_name(name_in(c))) {
+                EXPECT_TRUE(files.empty()) << "the launcher's containers need no rendered file";
+                return;
+            }
+            const auto& selection = list == "containers" ? wishes.containers : wishes.init_containers;
+            const bool selected =
+                selection ? std::find(selection->begin(), selection->end(), name_in(c)) != selection->end()
+                          : list == "containers";
+            std::set<std::string> variables, names, asked_variables, asked_names;
+            for (const auto& [path, contents] : files) {
+                const std::size_t slash = path.rfind('/');
+                const std::string folder = path.substr(0, slash), name = path.substr(slash + 1);
+                if (folder == "/keyshepherd/env") {
+                    add_variables(variables, contents);
+                } else {
+                    EXPECT_EQ(folder, "/keyshepherd/files") << path;
+                    names.insert(name);
+                }
+            }
+            for (const Json& entry : c.contains("env") && c["env"].is_array() ? c["env"] : Json::array()) {
+                const std::string value =
+                    entry.value("value", Json()).is_string() ? entry["value"].get<std::string>() : "";
+                if (inject::is_reference(value))
+                    asked_variables.insert(fmt::format("{} {}", name_in(entry), value.substr(6)));
+                if (value.starts_with("/keyshepherd/files/") && marker["wiring"] == "file")
+                    asked_names.insert(value.substr(19));
+            }
+            if (selected)
+                for (const auto& [name, file] : wishes.files) asked_names.insert(name);
+            EXPECT_EQ(variables, asked_variables);
+            EXPECT_EQ(names, asked_names);
+            with_variables += variables.empty() ? 0 : 1;
+            with_files += names.empty() ? 0 : 1;
+            std::set<std::string> both = variables;
+            both.insert(names.begin(), names.end());
+            if (!both.empty()) reached.push_back(std::move(both));
+        });
+        for (std::size_t i = 1; i < reached.size(); ++i) ++(reached[i] == reached[0] ? share : differ);
+    });
+    if (!is_default()) return;
+    EXPECT_GT(with_variables, 50U);
+    EXPECT_GT(with_files, 50U);
+    EXPECT_GT(share, 20U) << "no two containers that mount one folder";
+    EXPECT_GT(differ, 20U) << "no two containers that must not see each other's files";
+}
+
 TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
     all([](const Workload& w) {
         const Injection r = run(w, w.object);
@@ -1016,7 +1129,7 @@ TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
             rendered.insert(destination);
             if (destination.starts_with("/keyshepherd/env/"))
                 EXPECT_EQ(t["perms"], wiring == "envfile" ? "0400" : "0444") << destination;
-            if (destination.starts_with("/keyshepherd/files/HOLYSHEEP"))
+            if (destination.find("/HOLYSHEEP") != std::string::npos)
                 EXPECT_EQ(t["perms"], "0444") << destination;
         }
         for (const char* volume : {"keyshepherd-home", "keyshepherd-env", "keyshepherd-files"})
@@ -1089,7 +1202,7 @@ TEST_F(Laws, AnInjectedPodIsWhatTheDesignSays) {
                         << ref;
                     EXPECT_EQ(entry.size(), 2U);
                 } else if (wiring == "file") {
-                    EXPECT_TRUE(rendered.contains(entry["value"])) << entry;
+                    EXPECT_TRUE(reachable(c, pod, config).contains(entry["value"])) << entry;
                     EXPECT_TRUE(name_in(entry).ends_with("_FILE"));
                 }
                 if (wiring != "file")

@@ -74,7 +74,11 @@ TEST_P(RenamedContainer, IsGivenBackByOptingOut) {
     container(want, 0)["name"] = container(renamed, 0)["name"] = "web";
     EXPECT_EQ(ask(opted_out(renamed), injected).object, want) << "in one update";
     const Json again = ask(renamed, injected).object;
-    EXPECT_EQ(again.at("spec").at("template").at("spec").at("containers").at(0), container(renamed, 0));
+    Json moved = container(renamed, 0);  // mounts a folder of its new name
+    if (moved.contains("volumeMounts"))
+        for (Json& mount : moved["volumeMounts"])
+            if (mount.contains("subPath")) mount["subPath"] = "web";
+    EXPECT_EQ(again.at("spec").at("template").at("spec").at("containers").at(0), moved);
     EXPECT_EQ(ask(opted_out(again), again).object, want) << "in two";
 }
 

@@ -95,6 +95,40 @@ TEST(WiringRules, ThePageListsWhatTheInjectorAccepts) {
     EXPECT_TRUE(accepted.contains("secret none rollout")) << "wiring secret is not refused";
 }
 
+// Every container keeps other variables of its own, so that each needs a folder; each folder would repeat the
+// extra file.
+TEST(WiringRules, MoreSetsOfFilesThanAnAnnotationHoldsAreRefusedBeforeTheyAreRendered) {
+    const auto outcome_of = [](std::size_t containers) {
+        nlohmann::json all = nlohmann::json::array(),
+                       given = {{"keyshepherd.dev/inject", "true"},
+                                {"keyshepherd.dev/wiring", "file"},
+                                {"keyshepherd.dev/template-f", std::string(100'000, 'x')}};
+        for (std::size_t i = 0; i < 8; ++i)
+            given[fmt::format("keyshepherd.dev/env-V{}", i)] = fmt::format("a/b#c{}", i);
+        for (std::size_t c = 0; c < containers; ++c) {
+            nlohmann::json env = nlohmann::json::array();
+            for (std::size_t bit = 0; bit < 8; ++bit)
+                if ((c >> bit & 1U) != 0)
+                    env.push_back({{"name", fmt::format("V{}_FILE", bit)}, {"value", "/own"}});
+            all.push_back({{"name", fmt::format("c{}", c)}, {"env", env}});
+        }
+        json::value workload =
+            json::parse(nlohmann::json{{"kind", "Deployment"},
+                                       {"metadata", {{"name", "a"}, {"annotations", given}}},
+                                       {"spec", {{"template", {{"spec", {{"containers", all}}}}}}}}
+                            .dump())
+                .value();
+        return inject(workload, {.kind = "Deployment", .workload_namespace = "shop"}, generate::catalog(),
+                      testing_support::settings());
+    };
+    EXPECT_EQ(outcome_of(1).verdict, Verdict::injected);
+    const Outcome outcome = outcome_of(100);
+    ASSERT_EQ(outcome.faults.size(), 1U);
+    EXPECT_EQ(outcome.faults[0].field, "spec.template.spec");
+    EXPECT_NE(outcome.faults[0].message.find("ask for 100 different sets of files"), std::string::npos)
+        << outcome.faults[0].message;
+}
+
 // A good value of every annotation that may stand beside wiring secret or needs an agent.
 const Given& one_of_each() {
     static const Given all = {{"containers", "app"},
