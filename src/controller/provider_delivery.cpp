@@ -78,15 +78,13 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
         outcome_here = {planner::delivery_reason(view.reason), view.message};
         co_return result<void>();
     }
-    const auto source_of = [&, connection = connection_of(resource())](const planner::KeyVersion& key) {
-        return planner::key_source(kube::key(connection.ns, connection.name), place.path, key);
-    };
     const auto as_left = [&](const std::string& version) {
         const auto& published = runtime_.providers[key_].published;
         const auto at = published.find(ns);
         return at != published.end() && at->second.resource_version == version &&
                at->second.key.version == view.version->version &&
-               at->second.source == source_of(*view.version) && at->second.variables == place.variables;
+               at->second.source == source_of(place, *view.version) &&
+               at->second.variables == place.variables;
     };
     if (as_left(runtime_.secrets.version(ns, name))) co_return result<void>();
 
@@ -104,7 +102,8 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
         kube::wipe(*secret);
         co_return result<void>();
     }
-    if (planner::next_step(found, *view.version, source_of(*view.version), false) == DeliveryStep::refuse) {
+    if (planner::next_step(found, *view.version, source_of(place, *view.version), false) ==
+        DeliveryStep::refuse) {
         kube::wipe(*secret);
         runtime_.providers[key_].published.erase(ns);
         outcome_here = {"Conflict", fmt::format("Secret {}/{} is somebody else's; remove it", ns, name)};
@@ -141,7 +140,7 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
     if (secret) kube::wipe(*secret);
     if (!outcome_here.reason.empty()) co_return result<void>();
 
-    const std::string source = source_of(key.key);
+    const std::string source = source_of(place, key.key);
     const DeliveryStep step = planner::next_step(found, key.key, source, same);
     if (step == DeliveryStep::rest) {
         runtime_.providers[key_].published[ns] = {found->resource_version, found->key, source,

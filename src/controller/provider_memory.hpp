@@ -16,11 +16,11 @@ struct ProviderMemory {
     // When the key is tried again; the first time at once.
     std::chrono::steady_clock::time_point next_probe{};
     RolloutSchedule schedule;
-    // By workload, the version that we have rolled it for. Whoever takes the annotation away again has begun
-    // anew by that, with the key of the time: a version is not rolled twice for it.
-    std::map<std::string, std::int64_t> rolled;
-    // By workload, the version that it could not be rolled for: it is told once.
-    std::map<std::string, std::int64_t> refused;
+    // By workload, the record of the last rollout. A workload whose annotation is removed again has begun
+    // anew by that, with the key of the time: it is not rolled twice for one version.
+    std::map<std::string, std::string> rolled;
+    // By workload, the record of the rollout that the API server refused: it is reported once.
+    std::map<std::string, std::string> refused;
     // By namespace, the Secret there as it was left, right.
     struct Published {
         std::string resource_version;

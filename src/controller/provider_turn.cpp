@@ -168,6 +168,11 @@ bool ProviderTurn::is_for(const std::string& ns) const {
     return !runtime_.store.contains({provider_kind, ns, key_.name});
 }
 
+std::string ProviderTurn::source_of(const KeyPlace& place, const KeyVersion& key) const {
+    const Key connection = connection_of(resource());
+    return planner::key_source(kube::key(connection.ns, connection.name), place.path, key);
+}
+
 void ProviderTurn::sort_users() {
     ProviderMemory& memory = runtime_.providers[key_];
     users_ = skipped_ = 0;
@@ -179,21 +184,25 @@ void ProviderTurn::sort_users() {
         ++users_;
         const auto place = planner::place_of(places_, workload.ns, runtime_.namespaces.labels(workload.ns));
         if (!place || places_[*place].elsewhere) continue;
-        std::optional<KeyVersion> version = views_.at(places_[*place].path).version;
+        const std::string& path = places_[*place].path;
+        const std::optional<KeyVersion>& version = views_.at(path).version;
         if (!version) continue;
+        const std::string record = planner::rotation_record(path, *version);
+        std::int64_t since = version->created;
         if (workload.secrets.contains(secret)) {
             // What begins now reads what the Secret has now.
             const auto published = memory.published.find(workload.ns);
-            if (published == memory.published.end() || published->second.key.version != version->version) {
-                stale_.emplace(id, Stale{workload, *version});
+            if (published == memory.published.end() || published->second.key.version != version->version ||
+                published->second.source != source_of(places_[*place], *version)) {
+                stale_.emplace(id, Stale{workload, *version, record});
                 continue;
             }
-            version->created = published->second.key.created;
+            since = published->second.key.created;
         }
         const auto rolled = memory.rolled.find(id);
-        const Need needs = rolled != memory.rolled.end() && rolled->second == version->version
+        const Need needs = rolled != memory.rolled.end() && rolled->second == record
                                ? Need::none
-                               : planner::need(workload, key_.name, *version);
+                               : planner::need(workload, key_.name, path, *version, since);
         if (needs == Need::none) {
             memory.refused.erase(id);
             continue;
@@ -203,9 +212,9 @@ void ProviderTurn::sort_users() {
             continue;
         }
         const auto refused = memory.refused.find(id);
-        if (refused != memory.refused.end() && refused->second == version->version) ++skipped_;
+        if (refused != memory.refused.end() && refused->second == record) ++skipped_;
         ids.insert(id);
-        stale_.emplace(id, Stale{workload, *version});
+        stale_.emplace(id, Stale{workload, *version, record});
     }
     memory.schedule.want(ids, SteadyClock::now(), runtime_.options.rollout_spread, kube::random_unit);
     std::erase_if(memory.refused, [&](const auto& each) { return !ids.contains(each.first); });
@@ -224,21 +233,20 @@ Task<result<void>> ProviderTurn::roll_due() {
 // The annotation on the template is the record: it is written over nothing but what was looked at, so that
 // neither a restart nor another leader rolls a version twice, or an older one.
 Task<result<void>> ProviderTurn::roll(std::string id) {
-    const auto [workload, key] = stale_.at(id);
-    const std::string version = std::to_string(key.version);
+    const auto [workload, key, record] = stale_.at(id);
     const auto rolled = co_await roll_out(runtime_.kube, workload.ns, workload.kind, workload.name,
-                                          planner::rotation_annotation(key_.name), version, runtime_.soon(),
+                                          planner::rotation_annotation(key_.name), record, runtime_.soon(),
                                           workload.resource_version);
     ProviderMemory& memory = runtime_.providers[key_];
     if (rolled) {
         failpoint("rolled");
         outcome = "changed";
-        runtime_.workloads.rolled(id, key_.name, version);
-        memory.rolled[id] = key.version;
+        runtime_.workloads.rolled(id, key_.name, record);
+        memory.rolled[id] = record;
         runtime_.metrics.rotation_rollout(key_.name, "rolled");
         runtime_.events.record(
             reference_to(workload), kube::Event::Type::normal, "KeyRotated", "Rollout",
-            fmt::format("is rolled, to begin with version {} of the key of {}", version, key_.name));
+            fmt::format("is rolled, to begin with version {} of the key of {}", key.version, key_.name));
         runtime_.log.info("rolled for a new key", {{"kind", workload.kind},
                                                    {"namespace", workload.ns},
                                                    {"name", workload.name},
@@ -256,12 +264,12 @@ Task<result<void>> ProviderTurn::roll(std::string id) {
         case Errc::forbidden:
         case Errc::invalid:
             memory.schedule.put_off(id, SteadyClock::now() + refused_rounds * resync());
-            if (std::exchange(memory.refused[id], key.version) == key.version) co_return result<void>();
+            if (std::exchange(memory.refused[id], record) == record) co_return result<void>();
             runtime_.metrics.rotation_rollout(key_.name, "refused");
             runtime_.events.record(reference_to(workload), kube::Event::Type::warning, "RolloutRefused",
                                    "Rollout",
-                                   fmt::format("has not version {} of the key of {}: {}", version, key_.name,
-                                               rolled.error().message));
+                                   fmt::format("has not version {} of the key of {}: {}", key.version,
+                                               key_.name, rolled.error().message));
             break;
         default:
             memory.schedule.put_off(id, SteadyClock::now() + 5s);
@@ -293,7 +301,7 @@ Finding ProviderTurn::finding() const {
         found.message += "; overrides with a Vault of their own are not watched";
     const auto refused = std::ranges::count_if(stale_, [&](const auto& each) {
         const auto at = memory.refused.find(each.first);
-        return at != memory.refused.end() && at->second == each.second.key.version;
+        return at != memory.refused.end() && at->second == each.second.record;
     });
     found.counts = {{"users", users_},
                     {"stale", static_cast<std::int64_t>(stale_.size()) - refused},

@@ -178,6 +178,7 @@ private:
     void sort_users();
     // Whether workloads of that namespace mean this provider by its name.
     bool is_for(const std::string& ns) const;
+    std::string source_of(const planner::KeyPlace& place, const planner::KeyVersion& key) const;
     Task<result<void>> roll_due();
     Task<result<void>> roll(std::string id);
     Finding finding() const;
@@ -204,6 +205,7 @@ private:
     struct Stale {
         planner::Workload workload;
         planner::KeyVersion key;
+        std::string record;  // of the rollout that brings the key
     };
     std::vector<planner::KeyPlace> places_;
     std::map<std::string, planner::KeyView> views_;  // by path

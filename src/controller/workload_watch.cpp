@@ -43,8 +43,8 @@ bool WorkloadWatch::synced() const {
     return std::ranges::all_of(collections_, [](const Collection& each) { return each.synced; });
 }
 
-void WorkloadWatch::rolled(const std::string& id, const std::string& provider, const std::string& version) {
-    if (const auto at = known_.find(id); at != known_.end()) at->second.told[provider] = version;
+void WorkloadWatch::rolled(const std::string& id, const std::string& provider, const std::string& record) {
+    if (const auto at = known_.find(id); at != known_.end()) at->second.told[provider] = record;
 }
 
 void WorkloadWatch::put(const std::string& id, std::optional<planner::Workload> workload) {

@@ -43,7 +43,7 @@ public:
     // By "Deployment/namespace/name".
     const std::map<std::string, planner::Workload>& all() const { return known_; }
     // We have rolled it: the watch tells of that later.
-    void rolled(const std::string& id, const std::string& provider, const std::string& version);
+    void rolled(const std::string& id, const std::string& provider, const std::string& record);
 
 private:
     void put(const std::string& id, std::optional<planner::Workload> workload);

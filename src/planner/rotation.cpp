@@ -1,5 +1,7 @@
 #include <keyshepherd/core/time.hpp>
+#include <keyshepherd/inject/agent_config.hpp>
 #include <keyshepherd/inject/annotations.hpp>
+#include <keyshepherd/json/value.hpp>
 #include <keyshepherd/planner/rotation.hpp>
 
 #include <fmt/format.h>
@@ -11,6 +13,7 @@ namespace keyshepherd::planner {
 namespace {
 
 constexpr std::string_view rotation_prefix = "rotation.keyshepherd.dev/";
+constexpr const char* agent_config_annotation = "keyshepherd.dev/agent-config";
 
 const Json& at(const Json& object, std::initializer_list<const char*> names) {
     static const Json none;
@@ -58,11 +61,21 @@ inject::Selector selector_of(const Json& given) {
     return selector;
 }
 
+std::string digest_of_path(std::string_view path) {
+    return json::fingerprint(json::value(path));
+}
+
+// Whether the record was written for a key at another path. One of an earlier release does not say.
+bool names_another_path(std::string_view record, std::string_view path) {
+    const std::size_t digest = record.rfind(' ');
+    return digest != std::string_view::npos && record.substr(digest + 1) != digest_of_path(path);
+}
+
 }  // namespace
 
 bool Workload::means_the_same(const Workload& other) const {
     return uid == other.uid && created == other.created && providers == other.providers &&
-           rolls == other.rolls && secrets == other.secrets && told == other.told;
+           rolls == other.rolls && secrets == other.secrets && told == other.told && reads == other.reads;
 }
 
 std::optional<Workload> read_workload(const Json& object, const std::string& default_provider) {
@@ -97,10 +110,13 @@ std::optional<Workload> read_workload(const Json& object, const std::string& def
     if (!asked.asked) return std::nullopt;
     workload.providers.insert(asked.providers.begin(), asked.providers.end());
     if (workload.providers.empty()) workload.providers.insert(default_provider);
+    const std::string wiring = text(injected, {"wiring"});
     workload.rolls = asked.on_rotate == inject::OnRotate::by_wiring
-                         ? text(injected, {"wiring"}) != inject::text(inject::Wiring::file)
+                         ? wiring != inject::text(inject::Wiring::file)
                          : asked.on_rotate == inject::OnRotate::rollout;
-    if (text(injected, {"wiring"}) == inject::text(inject::Wiring::secret))
+    if (wiring == inject::text(inject::Wiring::envfile) || wiring == inject::text(inject::Wiring::exec))
+        workload.reads = inject::provider_paths(text(notes, {agent_config_annotation}));
+    if (wiring == inject::text(inject::Wiring::secret))
         if (const Json& values = at(injected, {"values"}); values.is_object())
             for (const Json& secret : values)
                 if (secret.is_string()) workload.secrets.insert(secret.get<std::string>());
@@ -160,12 +176,22 @@ KeyView read_key(std::string_view path, const Json& metadata, std::int64_t now) 
     return {.version = KeyVersion{version, seconds_since_epoch(text(state, {"created_time"}))}};
 }
 
-Need need(const Workload& workload, const std::string& provider, const KeyVersion& key) {
-    if (workload.created > key.created) return Need::none;
-    if (const auto told = workload.told.find(provider);
-        told != workload.told.end() && told->second == std::to_string(key.version))
-        return Need::none;
-    return workload.rolls ? Need::roll : Need::skip;
+std::string rotation_record(std::string_view path, const KeyVersion& key) {
+    return fmt::format("{} {} {}", key.version, rfc3339(key.created), digest_of_path(path));
+}
+
+Need need(const Workload& workload, const std::string& provider, std::string_view path, const KeyVersion& key,
+          std::int64_t since) {
+    const Need due = workload.rolls ? Need::roll : Need::skip;
+    const auto told = workload.told.find(provider);
+    const std::string_view record = told == workload.told.end() ? std::string_view() : told->second;
+    if (record == rotation_record(path, key)) return Need::none;
+    if (const auto reads = workload.reads.find(provider);
+        reads != workload.reads.end() && reads->second != path)
+        return due;
+    if (record == std::to_string(key.version)) return Need::none;
+    if (names_another_path(record, path)) return due;
+    return workload.created > since ? Need::none : due;
 }
 
 RolloutState rollout_state(const Json& object, const std::string& annotation, const std::string& value) {

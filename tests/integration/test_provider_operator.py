@@ -145,12 +145,17 @@ class Users(Team):
         self.apply({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": self.ns},
                     "spec": spec | ({"serviceName": "none"} if kind == "StatefulSet" else {})})
 
-    def told(self, name, kind="Deployment", provider="acme"):
-        """The version that the workload was rolled for, off its template."""
+    def record(self, name, kind="Deployment", provider="acme"):
+        """The record of the last rollout, off the template."""
         found = self.cluster.get(f"/apis/apps/v1/namespaces/{self.ns}/{kind.lower()}s/{name}")
         annotations = found["spec"]["template"]["metadata"]["annotations"]
         assert "keyshepherd.dev/injected" in annotations
         return annotations.get(f"rotation.keyshepherd.dev/{provider}")
+
+    def told(self, *arguments, **named):
+        """The version in that record."""
+        record = self.record(*arguments, **named)
+        return record and record.split()[0]
 
     def status(self, name="acme"):
         return (self.stored("AIProvider", name) or {}).get("status", {})
@@ -302,6 +307,37 @@ def test_a_new_version_rolls_each_workload_once_within_the_spread(team, world):
     assert team.cluster.deployment(team.ns, names[0])["metadata"]["generation"] == generation
     told = wait_until(lambda: (e := team.events("KeyRotated")) and len(e) == 8 and e, 10)
     assert {e["regarding"]["name"] for e in told} == {*names, "set", "daemon", "file-rolled"}
+
+
+def test_another_path_rolls_though_the_version_is_the_same(team, world):
+    """One workload began with the path before, the other was rolled for it; the new path's version is older than both."""
+    other = f"{team.path}-other"
+    assert team.write(other) == 1 and team.write(other) == 2
+    begun(team, "rolled")
+    team.write()
+    wait_until(lambda: team.told("rolled") == "2", SPREAD + 5)
+    time.sleep(1.1)
+    team.workload("began")
+    team.workload("skipped", on_rotate="none")
+    team.wait_status(keyVersion=2, users=3, stale=0, skipped=0)
+    before = team.record("rolled")
+    team.provide(path=f"ai-apis/data/{other}")
+    wait_until(lambda: team.told("began") == "2" and team.record("rolled") != before, SPREAD + 8)
+    assert team.record("began") == team.record("rolled") and other not in team.record("began")
+    for name in ("began", "rolled"):
+        template = team.cluster.deployment(team.ns, name)["spec"]["template"]["metadata"]["annotations"]
+        assert f"ai-apis/data/{other}" in template["keyshepherd.dev/agent-config"]
+    team.settled("began")
+    assert team.replicasets("rolled") == 3 and team.replicasets("skipped") == 1
+    team.wait_status(stale=0, skipped=1)
+    # Another leader knows the record, and rolls nothing; nor for one that an earlier release has written.
+    world.kill()
+    old = {"spec": {"template": {"metadata": {"annotations": {"rotation.keyshepherd.dev/acme": "2"}}}}}
+    team.cluster.apps.patch_namespaced_deployment("began", team.ns, old)
+    world.start()
+    team.wait_status(25, keyVersion=2, users=3, stale=0, skipped=1)
+    time.sleep(SPREAD)
+    assert team.record("began") == "2" and team.replicasets("rolled") == 3
 
 
 def test_of_several_versions_only_the_newest_is_rolled(team):

@@ -25,11 +25,15 @@ struct Workload {
     std::string name;
     std::string uid;
     std::string resource_version;
-    std::int64_t created = 0;                 // seconds since 1970
-    std::set<std::string> providers;          // names
-    bool rolls = true;                        // a new key reaches it by a rollout, and by nothing else
-    std::set<std::string> secrets = {};       // that its variables are read from, by wiring secret
-    std::map<std::string, std::string> told;  // off its template: by provider, the version it was rolled for
+    std::int64_t created = 0;            // seconds since 1970
+    std::set<std::string> providers;     // names
+    bool rolls = true;                   // a new key reaches it by a rollout, and by nothing else
+    std::set<std::string> secrets = {};  // that its variables are read from, by wiring secret
+    std::map<std::string, std::string>
+        told;  // by provider, the record of its last rollout: rotation_record()
+    // By provider, the path that the agent reads the variables from. Absent where the template does not say:
+    // for the wirings file and secret.
+    std::map<std::string, std::string> reads = {};
 
     // Whether it differs in what counts here.
     bool means_the_same(const Workload& other) const;
@@ -83,12 +87,21 @@ struct KeyView {
 // may be set for later.
 KeyView read_key(std::string_view path, const Json& metadata, std::int64_t now);
 
+// The value of rotation_annotation(): "<version> <time> <digest>". The time is when Vault created the
+// version, and the digest stands for the path, so that version 3 of one path is not taken for version 3 of
+// another, nor for version 3 of a path whose versions were deleted and begun again. Earlier releases wrote
+// the version alone.
+std::string rotation_record(std::string_view path, const KeyVersion& key);
+
 enum class Need {
     none,  // it has the version, or began with it
     roll,
     skip,  // it has an older one, and is not to be rolled
 };
-// A workload that was created in the second of the version may have begun with the one before, and is rolled.
-Need need(const Workload& workload, const std::string& provider, const KeyVersion& key);
+// Whether a workload has to be rolled to get `key`, which is at `path`. `since` is the time from which on a
+// workload that is created begins with it, in seconds since 1970. A workload that was created in that very
+// second may have begun with the key before, and is rolled.
+Need need(const Workload& workload, const std::string& provider, std::string_view path, const KeyVersion& key,
+          std::int64_t since);
 
 }  // namespace keyshepherd::planner

@@ -159,8 +159,9 @@ TEST(Delivery, CountsFromWhenTheSecretWasWritten) {
     EXPECT_EQ(delivered_since(same, key, source, noon + 60), noon + 30);
     Workload began;
     began.created = noon + 30;
-    EXPECT_EQ(need(began, "acme", key), Need::none);
-    EXPECT_EQ(need(began, "acme", {3, delivered_since(before, key, source, noon + 60)}), Need::roll);
+    EXPECT_EQ(need(began, "acme", "ai-apis/data/dev", key, key.created), Need::none);
+    EXPECT_EQ(need(began, "acme", "ai-apis/data/dev", key, delivered_since(before, key, source, noon + 60)),
+              Need::roll);
 }
 
 TEST(Delivery, CarriesWhatAVariableCan) {

@@ -80,6 +80,26 @@ TEST(Workloads, AreRolledAsTheAnnotationSaysElseByTheWiring) {
     EXPECT_FALSE(read(deployment({}, in_one)).rolls);
 }
 
+TEST(Workloads, ReadThePathsInTheAgentsConfiguration) {
+    const auto reads = [](const char* wiring) {
+        const Json config = {
+            {"template",
+             {{{"destination", "/keyshepherd/env/holysheep.env"},
+               {"contents", "{{ with secret \"ai-apis/data/dev/key\" }}{{ $d := .Data }}{{ end }}"}},
+              {{"destination", "/keyshepherd/env/references.env"},
+               {"contents", "{{ with secret \"ai-apis/data/own\" }}{{ end }}"}},
+              {{"destination", "/keyshepherd/files/acme.env"},
+               {"contents", "{{ with secret \"ai-apis/data/file\" }}{{ end }}"}}}}};
+        return read(deployment({{"keyshepherd.dev/agent-config", config.dump()}}, asks, wiring)).reads;
+    };
+    const std::map<std::string, std::string> one = {{"holysheep", "ai-apis/data/dev/key"}};
+    EXPECT_EQ(reads("envfile"), one);
+    EXPECT_EQ(reads("exec"), one);
+    EXPECT_TRUE(reads("file").empty()) << "no env file: its variables are files of their own";
+    for (const char* odd : {"", "{", "[]", "{\"template\":[1,{\"destination\":\"/keyshepherd/env/x.env\"}]}"})
+        EXPECT_TRUE(read(deployment({{"keyshepherd.dev/agent-config", odd}}, asks)).reads.empty()) << odd;
+}
+
 TEST(Workloads, DifferOnlyInWhatCounts) {
     const Workload one = read(deployment({}, asks));
     Workload other = one;
@@ -89,23 +109,80 @@ TEST(Workloads, DifferOnlyInWhatCounts) {
     EXPECT_FALSE(one.means_the_same(other));
 }
 
+constexpr const char* dev = "ai-apis/data/dev/key";
+constexpr const char* prod = "ai-apis/data/prod/key";
+
+Need need_of(const Workload& workload, const KeyVersion& key, const char* path = dev) {
+    return need(workload, "holysheep", path, key, key.created);
+}
+
 TEST(Needs, AreRolledOnceForEachVersion) {
     Workload workload = read(deployment({}, asks));
     const KeyVersion later{2, noon + 1};
-    EXPECT_EQ(need(workload, "holysheep", {1, noon - 1}), Need::none) << "it began with it";
-    EXPECT_EQ(need(workload, "holysheep", {1, noon}), Need::roll) << "it may have begun a moment before";
-    EXPECT_EQ(need(workload, "holysheep", later), Need::roll);
-    workload.told["holysheep"] = "2";
-    EXPECT_EQ(need(workload, "holysheep", later), Need::none);
-    EXPECT_EQ(need(workload, "holysheep", {3, noon + 5}), Need::roll);
-    workload.told["holysheep"] = "12";
-    EXPECT_EQ(need(workload, "holysheep", later), Need::roll) << "of a mount that was there before";
+    EXPECT_EQ(need_of(workload, {1, noon - 1}), Need::none) << "it began with it";
+    EXPECT_EQ(need_of(workload, {1, noon}), Need::roll) << "it may have begun a moment before";
+    EXPECT_EQ(need_of(workload, later), Need::roll);
+    workload.told["holysheep"] = rotation_record(dev, later);
+    EXPECT_EQ(need_of(workload, later), Need::none);
+    EXPECT_EQ(need_of(workload, {3, noon + 5}), Need::roll);
+    workload.told["holysheep"] = rotation_record(dev, {12, noon});
+    EXPECT_EQ(need_of(workload, later), Need::roll) << "of a mount that was there before";
     workload.told.clear();
-    workload.told["other"] = "2";
-    EXPECT_EQ(need(workload, "holysheep", later), Need::roll);
+    workload.told["other"] = rotation_record(dev, later);
+    EXPECT_EQ(need_of(workload, later), Need::roll);
     workload.rolls = false;
-    EXPECT_EQ(need(workload, "holysheep", later), Need::skip);
-    EXPECT_EQ(need(workload, "holysheep", {1, noon - 1}), Need::none);
+    EXPECT_EQ(need_of(workload, later), Need::skip);
+    EXPECT_EQ(need_of(workload, {1, noon - 1}), Need::none);
+}
+
+// The number alone does not say which key it is: the path may be another one, or its versions begun again.
+TEST(Needs, AreRolledForAnotherKeyOfTheSameVersion) {
+    Workload workload = read(deployment({}, asks));
+    const KeyVersion key{3, noon + 1};
+    workload.told["holysheep"] = rotation_record(dev, key);
+    EXPECT_EQ(need_of(workload, key, prod), Need::roll);
+    EXPECT_EQ(need_of(workload, {3, noon - 60}, prod), Need::roll) << "also when that one is older than it";
+    EXPECT_EQ(need_of(workload, {3, noon + 2}), Need::roll) << "deleted and begun again";
+    EXPECT_EQ(need_of(workload, {2, noon - 60}), Need::none) << "it began with it";
+}
+
+TEST(Needs, AreRolledWhenTheAgentReadsAnotherPath) {
+    Workload workload = read(deployment({}, asks));
+    const KeyVersion older{3, noon - 60};
+    workload.reads["holysheep"] = prod;
+    EXPECT_EQ(need_of(workload, older, prod), Need::none);
+    EXPECT_EQ(need_of(workload, older, dev), Need::roll);
+    workload.told["holysheep"] = "3";
+    EXPECT_EQ(need_of(workload, older, dev), Need::roll) << "a record without a path does not outweigh that";
+    workload.told["holysheep"] = rotation_record(dev, older);
+    EXPECT_EQ(need_of(workload, older, dev), Need::none)
+        << "not again and again for a template that keeps it";
+    workload.rolls = false;
+    workload.told.clear();
+    EXPECT_EQ(need_of(workload, older, dev), Need::skip);
+}
+
+TEST(Needs, TakeTheRecordOfAnEarlierReleaseForItsVersion) {
+    Workload workload = read(deployment({{"rotation.keyshepherd.dev/holysheep", "3"}}, asks));
+    EXPECT_EQ(need_of(workload, {3, noon + 1}), Need::none) << "an upgrade rolls nothing";
+    EXPECT_EQ(need_of(workload, {4, noon + 1}), Need::roll);
+    EXPECT_EQ(need_of(workload, {4, noon - 1}), Need::none);
+}
+
+TEST(Needs, CountFromWhenTheKeyCouldBeRead) {
+    const Workload workload = read(deployment({}, asks));
+    const KeyVersion key{3, noon - 60};
+    EXPECT_EQ(need(workload, "holysheep", dev, key, noon - 1), Need::none);
+    EXPECT_EQ(need(workload, "holysheep", dev, key, noon), Need::roll) << "in the same second: perhaps not";
+}
+
+TEST(Records, TellVersionTimeAndPathApartAndShowNoPath) {
+    const std::string record = rotation_record(dev, {3, noon});
+    EXPECT_THAT(record, testing::StartsWith("3 2026-01-31T12:00:00Z "));
+    EXPECT_THAT(record, testing::Not(testing::HasSubstr("ai-apis")));
+    for (const std::string& other : {rotation_record(prod, {3, noon}), rotation_record(dev, {4, noon}),
+                                     rotation_record(dev, {3, noon + 1})})
+        EXPECT_NE(record, other);
 }
 
 // ---- places
