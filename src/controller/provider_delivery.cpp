@@ -9,7 +9,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 #include <ranges>
 #include <utility>
 
@@ -149,16 +148,16 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
     }
     // With other variables it is the provider that was changed.
     const bool repaired = found && found->key.version == key.key.version && found->source == source &&
+                          found->key.created > 0 &&
                           std::ranges::equal(found->variables, place.variables | std::views::keys);
     planner::KeyVersion delivered = key.key;
     const auto& before = runtime_.providers[key_].published;
-    const std::int64_t now = std::time(nullptr);
     if (const auto at = before.find(ns); at == before.end())
-        delivered.created = planner::delivered_since(found, delivered, source, now);
+        delivered.created = planner::delivered_since(found, delivered, source).value_or(0);
     else if (at->second.key.version == delivered.version && at->second.source == source)
         delivered.created = at->second.key.created;  // whatever became of the Secret since
     else
-        delivered.created = now;  // also where somebody has deleted the one with the key before
+        delivered.created = 0;  // also where somebody has deleted the one with the key before
     const auto written = co_await write_secret(ns, step, found, place, delivered, source, key.fields);
     if (written) {
         failpoint("published");
@@ -236,6 +235,7 @@ Task<result<void>> ProviderTurn::write_secret(std::string ns, DeliveryStep step,
     body["data"] = secret_data(place, fields);
     result<Json> written;
     if (step == DeliveryStep::write) {
+        planner::erase_absent_annotations(body["metadata"]);
         body["metadata"]["uid"] = found->uid;
         body["metadata"]["resourceVersion"] = found->resource_version;
         for (const std::string& variable : found->variables)
@@ -258,6 +258,34 @@ Task<result<void>> ProviderTurn::write_secret(std::string ns, DeliveryStep step,
     runtime_.secrets.expect(ns, name, key_, metadata.resource_version);
     runtime_.providers[key_].published[ns] = {metadata.resource_version, delivered, std::move(source),
                                               place.variables};
+    if (delivered.created == 0)
+        co_return co_await date_secret(std::move(ns), metadata.uid, metadata.resource_version);
+    co_return result<void>();
+}
+
+// A workload that was created before the Secret was written, by the API server's clock, may have begun with
+// the key before. When that was is known only from the answer, so a second write adds it. An operator that
+// dies between the two leaves a Secret without the time, which its successor writes again.
+Task<result<void>> ProviderTurn::date_secret(std::string ns, std::string uid, std::string version) {
+    const std::string name = planner::delivered_secret(resource());
+    const std::int64_t since = runtime_.server_time();
+    {
+        // Another version than any Secret has: the next look writes the time if this one cannot.
+        auto& published = runtime_.providers[key_].published[ns];
+        published.key.created = since;
+        published.resource_version = "undated";
+    }
+    failpoint("published-undated");
+    runtime_.secrets.writing(ns, name, key_);
+    auto dated = co_await runtime_.kube.patch(
+        {kube::secrets, ns, name},
+        {.kind = kube::Patch::Kind::merge, .body = planner::date_patch(uid, version, since)},
+        runtime_.soon());
+    const std::string now = dated ? kube::metadata(*dated).resource_version : version;
+    runtime_.secrets.expect(ns, name, key_, now);
+    if (!dated) co_return std::unexpected(dated.error());
+    kube::wipe(*dated);
+    runtime_.providers[key_].published[ns].resource_version = now;
     co_return result<void>();
 }
 

@@ -66,6 +66,11 @@ Runtime::Runtime(boost::asio::io_context& context_, const Options& options_, tel
       changed(context.get_executor()),
       held_(context.get_executor()) {}
 
+std::int64_t Runtime::server_time() const {
+    const std::int64_t told = kube.server_time();
+    return told > 0 ? told : std::time(nullptr);
+}
+
 void Runtime::wake(const Key& key, milliseconds in) {
     if (key.kind == nullptr) return;
     if (const auto at = later_.find(key); at != later_.end()) at->second.woken = true;

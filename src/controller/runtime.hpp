@@ -65,6 +65,9 @@ public:
         Runtime& runtime_;
     };
     Deadline soon() const { return SteadyClock::now() + options.call; }
+    // The API server's clock, by which it dates what is created: as of its latest answer, in seconds since
+    // 1970. This machine's clock where it tells no time.
+    std::int64_t server_time() const;
 
     // Applications wait for what is in Vault: while we are behind, all of that comes first, and what a
     // resource came to is told afterwards. False when we are not: then tell it now.

@@ -192,6 +192,8 @@ private:
     Task<result<void>> write_secret(std::string ns, planner::DeliveryStep step,
                                     std::optional<planner::FoundSecret> found, const planner::KeyPlace& place,
                                     planner::KeyVersion delivered, std::string source, const Json& fields);
+    // Adds since when a Secret has its key, which was just written as `version`.
+    Task<result<void>> date_secret(std::string ns, std::string uid, std::string version);
     // Takes it away from all namespaces but those.
     Task<result<void>> withdraw(std::set<std::string> but);
     Task<result<void>> withdraw_from(std::string ns);

@@ -33,6 +33,14 @@ std::int64_t seconds_since_epoch(std::string_view text) {
     return std::max<std::int64_t>(seconds - ahead, 0);
 }
 
+std::int64_t seconds_of_http_date(std::string_view text) {
+    std::tm time{};
+    const std::string copy(text);
+    const char* end = strptime(copy.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &time);
+    if (end == nullptr || *end != '\0') return 0;
+    return std::max<std::int64_t>(timegm(&time), 0);
+}
+
 std::string rfc3339(std::int64_t seconds) {
     return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(seconds)));
 }

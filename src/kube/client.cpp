@@ -1,5 +1,6 @@
 #include "credentials.hpp"
 
+#include <keyshepherd/core/time.hpp>
 #include <keyshepherd/kube/client.hpp>
 
 #include <fmt/format.h>
@@ -158,6 +159,7 @@ public:
                 fresh = true;
                 continue;
             }
+            if (const auto date = seconds_of_http_date(answer.header("date")); date > 0) server_time_ = date;
             if (answer.status < 200 || answer.status > 299) {
                 Error error = error_of(request.subject(), answer, request.quote);
                 wipe(answer.body);
@@ -188,6 +190,7 @@ public:
     }
 
     const Config& config() const { return config_; }
+    std::int64_t server_time() const { return server_time_; }
 
 private:
     bool renewable() const { return !config_.token_file.empty() || config_.exec.has_value(); }
@@ -291,12 +294,17 @@ private:
     bool exec_running_ = false;
     std::uint64_t exec_runs_ = 0;
     std::optional<std::chrono::sys_seconds> exec_expires_;
+    std::int64_t server_time_ = 0;
 };
 
 Client::Client(boost::asio::io_context& context, Config config, std::string user_agent)
     : session_(std::make_shared<Session>(context, std::move(config), std::move(user_agent))) {}
 
 Client::~Client() = default;
+
+std::int64_t Client::server_time() const {
+    return session_->server_time();
+}
 
 const Config& Client::config() const {
     return session_->config();

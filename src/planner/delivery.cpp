@@ -95,11 +95,11 @@ std::string key_source(std::string_view connection, std::string_view path, const
     return fmt::format("{} {} {}", connection, path, rfc3339(key.created));
 }
 
-std::int64_t delivered_since(const std::optional<FoundSecret>& found, const KeyVersion& key,
-                             const std::string& source, std::int64_t now) {
+std::optional<std::int64_t> delivered_since(const std::optional<FoundSecret>& found, const KeyVersion& key,
+                                            const std::string& source) {
     if (!found) return key.created;
     const bool same = found->key.version == key.version && found->source == source;
-    return same && found->key.created > 0 ? found->key.created : now;
+    return same && found->key.created > 0 ? std::optional(found->key.created) : std::nullopt;
 }
 
 DeliveryStep next_step(const std::optional<FoundSecret>& found, const KeyVersion& key,
@@ -117,13 +117,24 @@ Json secret_metadata(const Resource& provider, const KeyVersion& delivered, cons
                             {"kind", provider.kind->name},
                             {"name", provider.name},
                             {"uid", provider.uid}});
+    Json annotations = {{provider_annotation, provider.uid},
+                        {version_annotation, std::to_string(delivered.version)},
+                        {source_annotation, source}};
+    if (delivered.created > 0) annotations[since_annotation] = rfc3339(delivered.created);
     return {{"labels", {{managed_label, managed_label_value}}},
-            {"annotations",
-             {{provider_annotation, provider.uid},
-              {version_annotation, std::to_string(delivered.version)},
-              {since_annotation, rfc3339(delivered.created)},
-              {source_annotation, source}}},
+            {"annotations", std::move(annotations)},
             {"ownerReferences", std::move(other_owners)}};
+}
+
+void erase_absent_annotations(Json& metadata) {
+    metadata.at("annotations").emplace(since_annotation, nullptr);
+}
+
+Json date_patch(const std::string& uid, const std::string& resource_version, std::int64_t since) {
+    return {{"metadata",
+             {{"uid", uid},
+              {"resourceVersion", resource_version},
+              {"annotations", {{since_annotation, rfc3339(since)}}}}}};
 }
 
 std::optional<std::string> carried_value(const Json& data, const std::string& key) {

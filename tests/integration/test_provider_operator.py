@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import ssl
+import subprocess
 import threading
 import time
 
@@ -77,12 +78,12 @@ class World:
         self.trusted = {"SSL_CERT_FILE": str(certificates.ca)}
         self.start()
 
-    def start(self, dies_at=None):
+    def start(self, dies_at=None, **environment):
         """`dies_at`: the failpoint at which it kills itself, and for the n-th time: rolled:2."""
         self.starts += 1
         self.operator = rig.Operator(self.folder / f"operator-{self.starts}", self.cluster, self.bao,
                                      {"rollout-spread-seconds": SPREAD, "probe-host": f"127.0.0.1:{self.models.port}"},
-                                     environment=self.trusted | ({"KEYSHEPHERD_FAILPOINT": dies_at} if dies_at else {}))
+                                     environment=self.trusted | environment | ({"KEYSHEPHERD_FAILPOINT": dies_at} if dies_at else {}))
         wait_until(lambda: self.operator.leading, 15, "leading")
 
     def kill(self):
@@ -687,6 +688,55 @@ def test_a_secret_of_somebody_elses_is_never_written(team):
     published(team, "Conflict")
     team.cluster.core.delete_namespaced_secret("keyshepherd-acme", team.ns)
     published(team, seconds=3)
+
+
+SLOW_CLOCK = "#include <sys/syscall.h>\n#include <time.h>\n#include <unistd.h>\ntime_t time(time_t *at) {\n" \
+    "  struct timespec now; syscall(SYS_clock_gettime, CLOCK_REALTIME, &now);\n" \
+    "  if (at) *at = now.tv_sec - 40;\n  return now.tv_sec - 40;\n}\n"
+
+
+@pytest.mark.skipif(os.environ.get("KEYSHEPHERD_PRESET") == "release", reason="a static program takes no LD_PRELOAD, which sets its clock")
+def test_who_began_with_the_old_secret_is_rolled_though_the_operators_clock_is_slow(team, world, tmp_path):
+    """Creation times are of the API server's clock, and so is the time since when a Secret has its key."""
+    (tmp_path / "slow.c").write_text(SLOW_CLOCK)
+    subprocess.run(["clang-19", "-shared", "-fPIC", "-o", tmp_path / "slow.so", tmp_path / "slow.c"], check=True)
+    team.write(api_key="sk-one", base_url="b")
+    time.sleep(1.1)
+    team.provide(**DELIVERED)
+    published(team)
+    world.kill()
+    team.write(api_key="sk-two", base_url="b")
+    time.sleep(1.1)
+    team.workload("web", wiring="secret")  # reads the Secret as it is: the old key
+    world.start(LD_PRELOAD=str(tmp_path / "slow.so"))
+    wait_until(lambda: team.told("web") == "2", SPREAD + 10, "it is rolled")
+    made = secret_of(team.cluster, team.ns)
+    since = made["metadata"]["annotations"]["keyshepherd.dev/key-since"]
+    assert since >= team.cluster.deployment(team.ns, "web")["metadata"]["creationTimestamp"]
+    team.settled("web")
+    world.kill()
+    world.start()
+
+
+@pytest.mark.skipif(os.environ.get("KEYSHEPHERD_PRESET") == "release", reason="a release has no failpoints")
+def test_an_operator_that_dies_before_the_secret_says_since_when_rolls_no_less(team, world):
+    team.write(api_key="sk-one", base_url="b")
+    time.sleep(1.1)
+    team.provide(**DELIVERED)
+    published(team)
+    team.workload("web", wiring="secret")
+    team.wait_status(users=1, stale=0)
+    world.kill()
+    world.start(dies_at="published-undated")
+    team.write(api_key="sk-two", base_url="b")
+    wait_until(lambda: not world.operator.process.alive, 15, "it dies")
+    left = secret_of(team.cluster, team.ns)
+    assert left["data"]["ACME_API_KEY"] == "sk-two" and "keyshepherd.dev/key-since" not in left["metadata"]["annotations"]
+    world.start()
+    wait_until(lambda: team.told("web") == "2", SPREAD + 10, "it is rolled")
+    wait_until(lambda: "keyshepherd.dev/key-since" in secret_of(team.cluster, team.ns)["metadata"]["annotations"], 5)
+    team.settled("web")
+    assert team.events("SecretRepaired") == []
 
 
 def test_another_operator_takes_the_secrets_over_as_they_are(team, world):

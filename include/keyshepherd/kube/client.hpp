@@ -108,6 +108,11 @@ public:
                                                     std::chrono::seconds seconds, Deadline deadline);
     Task<result<std::string>> server_version(Deadline deadline);  // "v1.34.1"
 
+    // The API server's clock when it sent its latest answer, in seconds since 1970: the answer's Date header,
+    // which it writes after it has done what was asked. 0 before the first answer, and when a proxy drops the
+    // header. Compare creationTimestamp with this, and not with this machine's clock.
+    std::int64_t server_time() const;
+
     const Config& config() const;
 
 private:

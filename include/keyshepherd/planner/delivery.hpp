@@ -49,19 +49,27 @@ FoundSecret read_secret(const Json& secret, const Resource& provider);
 // versions of a place were begun anew. `key` as Vault tells it; `connection` is "namespace/name".
 std::string key_source(std::string_view connection, std::string_view path, const KeyVersion& key);
 
-// From when on a workload that began has `key`, once it is written at `now`. What was not there before was
-// read by nobody; the one before may have been read until now.
-std::int64_t delivered_since(const std::optional<FoundSecret>& found, const KeyVersion& key,
-                             const std::string& source, std::int64_t now);
+// The time from which on a workload that is created begins with `key`, where that does not depend on when the
+// Secret is written: no workload began without a Secret that was not there, and one that has the key already
+// says since when. Nothing: workloads may begin with the key before until the Secret is written.
+std::optional<std::int64_t> delivered_since(const std::optional<FoundSecret>& found, const KeyVersion& key,
+                                            const std::string& source);
 
 enum class DeliveryStep { rest, create, write, replace, refuse };
 // `same_values`: the Secret has what Vault has, and no more.
 DeliveryStep next_step(const std::optional<FoundSecret>& found, const KeyVersion& key,
                        const std::string& source, bool same_values);
 
-// All but its name, namespace, type and data.
+// All but its name, namespace, type and data. `delivered.created` is the time from which on a workload that
+// is created begins with the key. 0: it is not known before the Secret is written, and is left out.
 Json secret_metadata(const Resource& provider, const KeyVersion& delivered, const std::string& source,
                      Json other_owners);
+
+// Makes a merge patch of it, which removes the annotations that it leaves out.
+void erase_absent_annotations(Json& metadata);
+
+// The merge patch that adds that time. It says which object and version it is for.
+Json date_patch(const std::string& uid, const std::string& resource_version, std::int64_t since);
 
 // The value that a variable can carry: a text that is not empty, a number or a truth. Nothing otherwise. The
 // caller wipes it.

@@ -23,6 +23,14 @@ TEST(Time, IsNothingWhereTheTextIsNoTime) {
         EXPECT_EQ(seconds_since_epoch(none), 0) << none;
 }
 
+TEST(Time, OfAnHttpAnswerIsRead) {
+    EXPECT_EQ(seconds_of_http_date("Wed, 25 Nov 2026 12:00:00 GMT"), noon);
+    for (const char* none :
+         {"", "Wed, 25 Nov 2026 12:00:00", "Wed, 25 Nov 2026 12:00:00 GMT ", "2026-11-25T12:00:00Z",
+          "Wed, 25 Nov 1926 12:00:00 GMT", "Wednesday, 25-Nov-26 12:00:00 GMT"})
+        EXPECT_EQ(seconds_of_http_date(none), 0) << none;
+}
+
 TEST(Time, IsWrittenAsItIsRead) {
     EXPECT_EQ(rfc3339(noon), "2026-11-25T12:00:00Z");
     EXPECT_EQ(seconds_since_epoch(rfc3339(noon)), noon);

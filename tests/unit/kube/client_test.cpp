@@ -166,6 +166,24 @@ TEST_F(KubeClientTest, Verbs) {
     EXPECT_TRUE(requests[6].starts_with("GET /prefix/version HTTP"));
 }
 
+TEST_F(KubeClientTest, TellsTheServersClockAsOfItsLatestAnswer) {
+    const auto dated = [](int status, const std::string& date) {
+        return Peer::say(
+            reply(status, R"({"metadata":{"name":"a"}})", date.empty() ? "" : "Date: " + date + "\r\n"));
+    };
+    Peer peer(context_,
+              {{Peer::take(), dated(200, ""), Peer::take(), dated(200, "Sat, 31 Jan 2026 12:00:00 GMT"),
+                Peer::take(), dated(200, ""), Peer::take(), dated(404, "Sat, 31 Jan 2026 12:00:05 GMT"),
+                Peer::take(), dated(200, "soon")}});
+    Client client(context_, config_of(peer));
+    EXPECT_EQ(client.server_time(), 0) << "no answer yet";
+    constexpr std::int64_t noon = 1'769'860'800;
+    for (const std::int64_t told : {std::int64_t{0}, noon, noon, noon + 5, noon + 5}) {
+        (void)run(client.get(one, in(5s)));
+        EXPECT_EQ(client.server_time(), told);
+    }
+}
+
 TEST_F(KubeClientTest, WhatMakesNoSenseIsNotSent) {
     Peer peer(context_, {{Peer::hold()}});
     Client client(context_, config_of(peer));
