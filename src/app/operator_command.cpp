@@ -25,6 +25,7 @@ struct OperatorFlags {
     std::string log_format = "json";
     double call_seconds = 10;
     double spread_seconds = 30;
+    std::int64_t secret_grace_seconds = controller::Options{}.secret_grace.count();
     int lease_seconds = 15;
     int renew_seconds = 10;
     int retry_seconds = 2;
@@ -55,6 +56,7 @@ result<int> work(const OperatorFlags& flags) {
     KEYSHEPHERD_TRY(options.log_level, telemetry::parse_level(flags.log_level));
     KEYSHEPHERD_TRY(options.log_format, telemetry::parse_format(flags.log_format));
     options.call = std::chrono::milliseconds(static_cast<long>(flags.call_seconds * 1000));
+    options.secret_grace = std::chrono::seconds(flags.secret_grace_seconds);
     options.rollout_spread = std::chrono::milliseconds(static_cast<long>(flags.spread_seconds * 1000));
     options.lease.duration = std::chrono::seconds(flags.lease_seconds);
     options.lease.renew = std::chrono::seconds(flags.renew_seconds);
@@ -95,6 +97,9 @@ void add_operator_command(CLI::App& app, int& exit_code) {
     add("rollout-spread-seconds", flags->spread_seconds,
         "Within it all workloads of a provider are rolled when there is a new key")
         ->check(CLI::Range(0.0, 86'400.0));
+    add("secret-grace-seconds", flags->secret_grace_seconds,
+        "How long a ClusterAIProvider's Secret outlives the last workload that reads it")
+        ->check(CLI::Range(0, 86'400));
     add("probe-host", flags->options.probe_hosts,
         "HOST[:PORT] of a provider's API that keys may be tried at, by https; may be repeated; none: no key "
         "is tried");

@@ -61,7 +61,8 @@ Task<result<void>> ProviderTurn::deliver(const Way& way) {
                             [this](const std::string& ns) { return runtime_.namespaces.labels(ns); });
     std::set<std::string> kept = wanted.unsure;
     for (const auto& [ns, place] : wanted.places) kept.insert(ns);
-    KEYSHEPHERD_CO_CHECK(co_await withdraw(std::move(kept)));
+    not_selected_ = wanted.not_selected.size();
+    KEYSHEPHERD_CO_CHECK(co_await withdraw(std::move(kept), runtime_.options.secret_grace));
     std::map<std::string, KeyData> data;
     for (const auto& [ns, place] : wanted.places)
         KEYSHEPHERD_CO_CHECK(co_await deliver_to(ns, places_[place], way, data));
@@ -289,29 +290,42 @@ Task<result<void>> ProviderTurn::date_secret(std::string ns, std::string uid, st
     co_return result<void>();
 }
 
-Task<result<void>> ProviderTurn::withdraw(std::set<std::string> but) {
+Task<result<void>> ProviderTurn::withdraw(std::set<std::string> but, std::chrono::seconds grace) {
     const std::string name = planner::delivered_secret(resource());
     if (key_.kind->namespaced) {
         if (!but.contains(key_.ns) && runtime_.secrets.exists(key_.ns, name))
-            KEYSHEPHERD_CO_CHECK(co_await withdraw_from(key_.ns));
+            KEYSHEPHERD_CO_CHECK(co_await withdraw_from(key_.ns, grace));
         co_return result<void>();
     }
     for (const std::string& ns : runtime_.secrets.namespaces_with(name))
-        if (!but.contains(ns)) KEYSHEPHERD_CO_CHECK(co_await withdraw_from(ns));
+        if (!but.contains(ns)) KEYSHEPHERD_CO_CHECK(co_await withdraw_from(ns, grace));
     co_return result<void>();
 }
 
-Task<result<void>> ProviderTurn::withdraw_from(std::string ns) {
+Task<result<void>> ProviderTurn::withdraw_from(std::string ns, std::chrono::seconds grace) {
     const std::string name = planner::delivered_secret(resource());
     auto secret = co_await runtime_.kube.get({kube::secrets, ns, name}, runtime_.soon());
     result<void> gone;
+    bool stays = false;
     if (secret) {
         const FoundSecret found = planner::read_secret(*secret, resource());
         kube::wipe(*secret);
         if (!found.ours) co_return result<void>();
-        gone = co_await runtime_.kube.remove({kube::secrets, ns, name},
-                                             {.uid = found.uid, .resource_version = found.resource_version},
-                                             kube::Propagation::background, runtime_.soon());
+        const std::int64_t now = runtime_.server_time();
+        const auto [step, removed_at] = planner::withdrawal(found, now, grace.count());
+        stays = step != planner::Withdrawal::Step::remove;
+        if (stays) {
+            const milliseconds wait = std::chrono::seconds(removed_at - now);
+            next_removal_ = std::min(next_removal_.value_or(wait), wait);
+        }
+        if (step == planner::Withdrawal::Step::wait)
+            runtime_.secrets.expect(ns, name, key_, found.resource_version);
+        else if (step == planner::Withdrawal::Step::mark)
+            gone = co_await mark_unread(ns, found);
+        else
+            gone = co_await runtime_.kube.remove(
+                {kube::secrets, ns, name}, {.uid = found.uid, .resource_version = found.resource_version},
+                kube::Propagation::background, runtime_.soon());
     } else if (secret.error().code != Errc::not_found) {
         gone = std::unexpected(secret.error());
     }
@@ -325,20 +339,40 @@ Task<result<void>> ProviderTurn::withdraw_from(std::string ns) {
         deliver_again_ = true;
         co_return result<void>();
     }
+    if (stays) co_return result<void>();
     runtime_.secrets.release(ns, name, key_);
     runtime_.secrets.unmade(ns, name);
     runtime_.providers[key_].published.erase(ns);
     if (secret) {
         outcome = "changed";
         event(kube::Event::Type::normal, "SecretRemoved", "Remove",
-              fmt::format("Secret {}/{}: nobody is to read it any more", ns, name));
+              fmt::format("Secret {}/{} is removed: no workload may read it any more", ns, name));
     }
+    co_return result<void>();
+}
+
+// Only what was looked at is marked: with its uid and version in the request.
+Task<result<void>> ProviderTurn::mark_unread(std::string ns, FoundSecret found) {
+    const std::string name = planner::delivered_secret(resource());
+    runtime_.secrets.writing(ns, name, key_);
+    auto marked = co_await runtime_.kube.patch(
+        {kube::secrets, ns, name},
+        {.kind = kube::Patch::Kind::merge, .body = planner::unread_patch(found, runtime_.server_time())},
+        runtime_.soon());
+    runtime_.secrets.expect(ns, name, key_,
+                            marked ? kube::metadata(*marked).resource_version : found.resource_version);
+    if (!marked) co_return std::unexpected(marked.error());
+    kube::wipe(*marked);
+    outcome = "changed";
+    event(kube::Event::Type::normal, "SecretUnread", "Mark",
+          fmt::format("Secret {}/{} is read by no workload any more, and is removed {} s from now", ns, name,
+                      runtime_.options.secret_grace.count()));
     co_return result<void>();
 }
 
 void ProviderTurn::tell_of_delivery(Finding& found) const {
     if (planner::delivers(resource()))
-        found.others.push_back(planner::delivery_condition(resource(), delivered_));
+        found.others.push_back(planner::delivery_condition(resource(), delivered_, not_selected_));
     else
         found.gone.insert("SecretPublished");
 }

@@ -53,7 +53,7 @@ Task<Again> ProviderTurn::reconcile() {
         co_return std::nullopt;
     }
     if (!planner::delivers(resource()))
-        if (const auto withdrawn = co_await withdraw({}); !withdrawn) co_return std::nullopt;
+        if (const auto withdrawn = co_await withdraw({}, 0s); !withdrawn) co_return std::nullopt;
     const Key through = connection_of(resource());
     if (through.kind == nullptr) {
         runtime_.metrics.forget_key(key_.name, key_.ns);
@@ -131,6 +131,7 @@ Task<Again> ProviderTurn::reconcile() {
     const ProviderMemory& memory = runtime_.providers[key_];
     if (const auto next = memory.schedule.next()) not_later_than(*next);
     if (probes()) not_later_than(memory.next_probe);
+    if (next_removal_) again = std::min(again, *next_removal_);
     if (deliver_again_) again = std::min(again, runtime_.retry_in(key_));
     co_return again;
 }

@@ -194,9 +194,10 @@ private:
                                     planner::KeyVersion delivered, std::string source, const Json& fields);
     // Adds since when a Secret has its key, which was just written as `version`.
     Task<result<void>> date_secret(std::string ns, std::string uid, std::string version);
-    // Takes it away from all namespaces but those.
-    Task<result<void>> withdraw(std::set<std::string> but);
-    Task<result<void>> withdraw_from(std::string ns);
+    // Removes the Secret from all namespaces but those, `grace` after its last reader.
+    Task<result<void>> withdraw(std::set<std::string> but, std::chrono::seconds grace);
+    Task<result<void>> withdraw_from(std::string ns, std::chrono::seconds grace);
+    Task<result<void>> mark_unread(std::string ns, planner::FoundSecret found);
     void tell_of_delivery(Finding& found) const;
     bool probes() const;
     // Tries the key of the provider's own path, when it is time to.
@@ -215,6 +216,8 @@ private:
     std::int64_t users_ = 0;
     std::int64_t skipped_ = 0;
     std::map<std::string, planner::Delivered> delivered_;  // by namespace
+    std::size_t not_selected_ = 0;                         // namespaces with readers that may not have it
+    std::optional<milliseconds> next_removal_;             // of a Secret that no workload reads
     bool deliver_again_ = false;                           // the API server was in the way
 };
 

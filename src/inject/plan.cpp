@@ -324,6 +324,27 @@ private:
         }
     }
 
+    // Labels that are not known select nothing.
+    void check_selected(const Provider& provider) {
+        const Namespaces nothing;
+        const Namespaces& known = namespaces_ == nullptr ? nothing : *namespaces_;
+        const auto selected = match(provider.secret_namespaces, namespace_, known.find(namespace_));
+        if (selected == Match::no)
+            fault(
+                "wiring",
+                fmt::format("is secret, and spec.delivery.namespaceSelector of the ClusterAIProvider {} does "
+                            "not select the namespace {}; use envfile, exec or file, or ask whoever manages "
+                            "the provider for the Secret here",
+                            provider.name, namespace_));
+        if (selected != Match::unknown) return;
+        fault("wiring",
+              fmt::format(
+                  "is secret, and spec.delivery.namespaceSelector of the ClusterAIProvider {} selects by "
+                  "labels of the namespace {} ({}), which are not known: {}",
+                  provider.name, namespace_, labels_of(provider.secret_namespaces), known.way_out()));
+        outcome_.faults.back().arriving = outcome_.faults.back().passing = known.arriving();
+    }
+
     // Nothing but what the operator publishes is in a Secret, and no agent runs that could bring more.
     void check_published() {
         for (const Provider* p : providers_)
@@ -334,6 +355,8 @@ private:
                           "takes spec.delivery.secret: true and spec.connectionRef in it, and no Vault "
                           "of its own in an override; or use envfile, exec or file",
                           p->name));
+            else
+                check_selected(*p);
         for (const auto& [variable, carried] : plan_.variables)
             if (carried.file == references_file)
                 fault(

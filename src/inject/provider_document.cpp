@@ -249,7 +249,17 @@ void read_spec(Reader& read, const json::object& spec, ProviderDocument& documen
     if (const json::object* probe = read.object(spec, "spec", "keyProbe"))
         read.known(*probe, "spec.keyProbe", {"enabled", "baseURL", "baseURLKey", "interval"});
     if (const json::object* delivery = read.object(spec, "spec", "delivery")) {
-        read.known(*delivery, "spec.delivery", {"secret"});
+        if (cluster)
+            read.known(*delivery, "spec.delivery", {"secret", "namespaceSelector"});
+        else
+            read.known(*delivery, "spec.delivery", {"secret"});
+        if (const json::object* selector = read.object(*delivery, "spec.delivery", "namespaceSelector")) {
+            document.provider.secret_namespaces =
+                read_selector(read, *selector, "spec.delivery.namespaceSelector");
+            if (document.provider.secret_namespaces.empty())
+                read.fault("spec.delivery", "namespaceSelector",
+                           "must have matchLabels or matchExpressions; leave it out for every namespace");
+        }
         const json::value* asked = delivery->if_contains("secret");
         // Without a connection the operator sees no key that it could publish.
         if (asked != nullptr && *asked == json::value(true) && !Reader::absent(spec, "connectionRef"))

@@ -14,6 +14,7 @@ constexpr const char* provider_annotation = "keyshepherd.dev/provider-uid";
 constexpr const char* version_annotation = "keyshepherd.dev/key-version";
 constexpr const char* since_annotation = "keyshepherd.dev/key-since";
 constexpr const char* source_annotation = "keyshepherd.dev/key-source";
+constexpr const char* unread_annotation = "keyshepherd.dev/unread-since";
 constexpr std::size_t most_namespaces = 5;  // in one message
 
 std::int64_t number(const std::string& text) {
@@ -53,9 +54,18 @@ Deliveries deliveries(const Resource& provider, const std::vector<KeyPlace>& pla
         return all;
     }
     const std::string name = delivered_secret(provider);
+    const Json& delivery = provider.spec.at("delivery");
+    const inject::Selector selector = selector_of(delivery.value("namespaceSelector", Json::object()));
     for (const auto& [id, workload] : workloads) {
         if (!workload.secrets.contains(name) || all.places.contains(workload.ns)) continue;
-        const auto place = place_of(places, workload.ns, labels(workload.ns));
+        const auto selected = inject::match(selector, workload.ns, labels(workload.ns));
+        if (selected == inject::Match::no) {
+            all.not_selected.insert(workload.ns);
+            continue;
+        }
+        const auto place = selected == inject::Match::unknown
+                               ? std::nullopt
+                               : place_of(places, workload.ns, labels(workload.ns));
         if (!place)
             all.unsure.insert(workload.ns);
         else if (!places[*place].elsewhere)
@@ -84,7 +94,9 @@ FoundSecret read_secret(const Json& secret, const Resource& provider) {
     found.key = {.version = number(text(notes, version_annotation)),
                  .created = seconds_since_epoch(text(notes, since_annotation))};
     found.source = text(notes, source_annotation);
-    found.described = owned && labelled && stamped && found.key.version > 0 && found.key.created > 0;
+    found.unread_since = seconds_since_epoch(text(notes, unread_annotation));
+    found.described = owned && labelled && stamped && found.key.version > 0 && found.key.created > 0 &&
+                      !notes.contains(unread_annotation);
     // By reference: a copy of the values would stay in memory.
     if (const auto data = secret.find("data"); data != secret.end())
         for (const auto& [variable, value] : data->items()) found.variables.insert(variable);
@@ -127,7 +139,23 @@ Json secret_metadata(const Resource& provider, const KeyVersion& delivered, cons
 }
 
 void erase_absent_annotations(Json& metadata) {
-    metadata.at("annotations").emplace(since_annotation, nullptr);
+    for (const char* name : {since_annotation, unread_annotation})
+        metadata.at("annotations").emplace(name, nullptr);
+}
+
+Withdrawal withdrawal(const FoundSecret& found, std::int64_t now, std::int64_t grace) {
+    using enum Withdrawal::Step;
+    if (grace <= 0) return {.step = remove, .removed_at = now};
+    if (found.unread_since == 0 || found.unread_since > now) return {.step = mark, .removed_at = now + grace};
+    const std::int64_t end = found.unread_since + grace;
+    return {.step = now >= end ? remove : wait, .removed_at = end};
+}
+
+Json unread_patch(const FoundSecret& found, std::int64_t now) {
+    return {{"metadata",
+             {{"uid", found.uid},
+              {"resourceVersion", found.resource_version},
+              {"annotations", {{unread_annotation, rfc3339(now)}}}}}};
 }
 
 Json date_patch(const std::string& uid, const std::string& resource_version, std::int64_t since) {
@@ -147,8 +175,15 @@ std::optional<std::string> carried_value(const Json& data, const std::string& ke
     return value;
 }
 
-Condition delivery_condition(const Resource& provider, const std::map<std::string, Delivered>& namespaces) {
+Condition delivery_condition(const Resource& provider, const std::map<std::string, Delivered>& namespaces,
+                             std::size_t not_selected) {
     Condition condition{.type = "SecretPublished", .truth = Truth::yes, .reason = "Published"};
+    const std::string left_out =
+        not_selected == 0 ? ""
+                          : fmt::format(
+                                "; workloads in {} namespace{} read it that the namespaceSelector does "
+                                "not select",
+                                not_selected, not_selected == 1 ? "" : "s");
     const std::string secret = fmt::format("Secret {}", delivered_secret(provider));
     const auto all = namespaces.size();
     const auto there = static_cast<std::size_t>(
@@ -158,6 +193,7 @@ Condition delivery_condition(const Resource& provider, const std::map<std::strin
             provider.kind->namespaced ? secret + " has the key"
             : all == 0                ? secret + " is in no namespace: no workload reads it"
                        : fmt::format("{} has the key in {} namespace{}", secret, all, all == 1 ? "" : "s");
+        condition.message += left_out;
         return condition;
     }
     condition.truth = Truth::no;
@@ -175,6 +211,7 @@ Condition delivery_condition(const Resource& provider, const std::map<std::strin
         condition.message += provider.kind->namespaced ? fmt::format(" {}", delivered.message)
                                                        : fmt::format("; {}: {}", ns, delivered.message);
     }
+    condition.message += left_out;
     return condition;
 }
 

@@ -44,23 +44,6 @@ std::map<std::string, std::string> variables_of(const Json& given) {
     return variables;
 }
 
-inject::Selector selector_of(const Json& given) {
-    using enum inject::Requirement::Operator;
-    inject::Selector selector;
-    for (const auto& [key, value] : given.value("matchLabels", Json::object()).items())
-        selector.push_back({.key = key, .op = in, .values = {value.get<std::string>()}});
-    for (const Json& expression : given.value("matchExpressions", Json::array())) {
-        const auto op = expression.at("operator").get<std::string>();
-        selector.push_back({.key = expression.at("key").get<std::string>(),
-                            .op = op == "In"       ? in
-                                  : op == "NotIn"  ? not_in
-                                  : op == "Exists" ? exists
-                                                   : does_not_exist,
-                            .values = expression.value("values", std::vector<std::string>())});
-    }
-    return selector;
-}
-
 std::string digest_of_path(std::string_view path) {
     return json::fingerprint(json::value(path));
 }
@@ -125,6 +108,23 @@ std::optional<Workload> read_workload(const Json& object, const std::string& def
 
 std::string rotation_annotation(std::string_view provider) {
     return fmt::format("{}{}", rotation_prefix, provider);
+}
+
+inject::Selector selector_of(const Json& given) {
+    using enum inject::Requirement::Operator;
+    inject::Selector selector;
+    for (const auto& [key, value] : given.value("matchLabels", Json::object()).items())
+        selector.push_back({.key = key, .op = in, .values = {value.get<std::string>()}});
+    for (const Json& expression : given.value("matchExpressions", Json::array())) {
+        const auto op = expression.at("operator").get<std::string>();
+        selector.push_back({.key = expression.at("key").get<std::string>(),
+                            .op = op == "In"       ? in
+                                  : op == "NotIn"  ? not_in
+                                  : op == "Exists" ? exists
+                                                   : does_not_exist,
+                            .values = expression.value("values", std::vector<std::string>())});
+    }
+    return selector;
 }
 
 std::vector<KeyPlace> key_places(const Resource& provider) {

@@ -735,22 +735,35 @@ constexpr std::array<Field, 4> key_probe = {{
      .fallback = R"("10m")",
      .pattern = duration_text},
 }};
-constexpr std::array<Field, 1> delivery = {{
-    {.name = "secret",
-     .type = boolean,
-     .doc =
-         "Whether the operator publishes the variables as a Secret, for the wiring secret: of an AIProvider "
-         "keyshepherd-<name> in its namespace, of a ClusterAIProvider keyshepherd-<name>.cluster wherever a "
-         "workload reads it. Takes connectionRef.",
-     .fallback = "false"},
+constexpr Field delivery_secret = {
+    .name = "secret",
+    .type = boolean,
+    .doc =
+        "Whether the operator publishes the variables as a Secret, for the wiring secret: of an AIProvider "
+        "keyshepherd-<name> in its namespace, of a ClusterAIProvider keyshepherd-<name>.cluster wherever a "
+        "workload reads it. Takes connectionRef.",
+    .fallback = "false"};
+constexpr std::array<Field, 1> delivery = {{delivery_secret}};
+constexpr std::array<Field, 2> cluster_delivery = {{
+    delivery_secret,
+    {.name = "namespaceSelector",
+     .type = object,
+     .doc = "Namespaces in which the Secret may be published; absent: every one with a workload that reads "
+            "it. In another namespace the wiring secret is refused, and a Secret that is there already is "
+            "removed.",
+     .members = namespace_selector},
 }};
 constexpr Field provider_probe = {
     .name = "keyProbe",
     .type = object,
     .doc = "Tries the key: GET /models below the base URL, of allowed hosts only.",
     .members = key_probe};
-constexpr Field provider_delivery = {
-    .name = "delivery", .type = object, .doc = "Roads for the key beside the agent.", .members = delivery};
+constexpr Field provider_delivery(std::span<const Field> members) {
+    return {.name = "delivery",
+            .type = object,
+            .doc = "Ways for the key to reach a workload beside the agent.",
+            .members = members};
+}
 
 // Another connection is only another way to see the same key: it may change.
 constexpr Field provider_connection(std::span<const Field> ref) {
@@ -787,7 +800,7 @@ constexpr std::array<Field, 8> provider_spec = {{
     provider_connection(connection_ref),
     provider_resync,
     provider_probe,
-    provider_delivery,
+    provider_delivery(cluster_delivery),
 }};
 constexpr std::array<Field, 9> cluster_provider_spec = {{
     provider_path(true),
@@ -803,12 +816,12 @@ constexpr std::array<Field, 9> cluster_provider_spec = {{
     provider_connection(cluster_connection_ref),
     provider_resync,
     provider_probe,
-    provider_delivery,
+    provider_delivery(delivery),
 }};
 constexpr Rule unique_variables = {"self.variables.all(v, self.variables.exists_one(w, w.name == v.name))",
                                    "variables: a name stands twice; keep one"};
 constexpr std::array<Rule, 1> provider_rules = {unique_variables};
-constexpr std::array<Rule, 5> cluster_provider_rules = {{
+constexpr std::array<Rule, 7> cluster_provider_rules = {{
     unique_variables,
     {"!has(self.overrides) || self.overrides.all(o, !has(o.variables) || "
      "o.variables.all(v, o.variables.exists_one(w, w.name == v.name)))",
@@ -867,6 +880,17 @@ constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,
                                                             {"Path", ".spec.path"},
                                                             {"Key", ".status.keyVersion", "integer"},
                                                             {"Users", ".status.users", "integer"},
+    {"!has(self.delivery) || !has(self.delivery.namespaceSelector) || "
+     "(has(self.delivery.namespaceSelector.matchLabels) && "
+     "self.delivery.namespaceSelector.matchLabels.size() > 0) || "
+     "(has(self.delivery.namespaceSelector.matchExpressions) && "
+     "self.delivery.namespaceSelector.matchExpressions.size() > 0)",
+     "delivery: the namespaceSelector is empty; leave it out for every namespace"},
+    {"!has(self.delivery) || !has(self.delivery.namespaceSelector) || "
+     "!has(self.delivery.namespaceSelector.matchExpressions) || "
+     "self.delivery.namespaceSelector.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == "
+     "(has(e.values) && e.values.size() > 0))",
+     "delivery: In and NotIn need values, Exists and DoesNotExist have none"},
                                                             {"Stale", ".status.stale", "integer", 1},
                                                             age}};
 

@@ -312,6 +312,9 @@ CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
     ({"overrides": [{"path": "kv/y"}]}, "spec.overrides[0].namespaceSelector"),
     ({"overrides": [{"namespaceSelector": {}, "path": "kv/y"}]}, "namespaceSelector is empty"),
     ({"overrides": [{"namespaceSelector": SELECTOR}]}, "gives none of path"),
+    ({"delivery": {"namespaceSelector": {}}}, "the namespaceSelector is empty"),
+    ({"delivery": {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}, "need values"),
+    ({"delivery": {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}}, "have none"),
     ({"overrides": [{"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Is"}]}, "path": "kv/y"}]}, "operator"),
     ({"overrides": [{"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}, "path": "kv/y"}]}, "need values"),
     ({"overrides": [{"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]},
@@ -345,7 +348,8 @@ def test_the_api_server_takes_what_is_right_and_completes_it(installed, namespac
     overrides = [{"namespaceSelector": SELECTOR | {"matchExpressions": [
         {"key": "example.org/tier", "operator": "NotIn", "values": ["a", ""]}, {"key": "x", "operator": "DoesNotExist"}]},
         "path": "kv/y", "auth": {}, "vault": {"address": "http://v"}, "variables": [{"name": "B", "key": "b"}]}]
-    stored = installed.request("POST", CLUSTER + "?dryRun=All", provider("full", overrides=overrides, **full))
+    everywhere = full | {"delivery": {"secret": True, "namespaceSelector": overrides[0]["namespaceSelector"]}}
+    stored = installed.request("POST", CLUSTER + "?dryRun=All", provider("full", overrides=overrides, **everywhere))
     assert stored.status_code == 201, stored.text
     assert stored.json()["spec"]["keyProbe"] == {"enabled": True, "baseURL": "https://api.example/v1", "baseURLKey": "base_url",
                                                  "interval": "10m"}

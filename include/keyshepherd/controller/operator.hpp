@@ -31,6 +31,9 @@ struct Options {
     std::int64_t orphan_grace = 30;
     std::string default_provider = "holysheep";        // what `inject: "true"` means, as the webhook has it
     std::chrono::milliseconds rollout_spread{30'000};  // all workloads of a provider are rolled within it
+    // How long a published Secret outlives the last workload that reads it: pods of the old template may
+    // still restart a container.
+    std::chrono::seconds secret_grace{600};
     // HOST[:PORT] of providers' APIs that keys may be tried at; none: nowhere.
     std::vector<std::string> probe_hosts;
     std::string metrics_listen = "0.0.0.0:9403";

@@ -41,6 +41,7 @@ struct Provider {
     Connection vault;
     Login login;
     std::string secret = {};  // that the operator publishes with the variables, by their names; "": none
+    Selector secret_namespaces = {};  // in which it may be published; empty: in every one
 };
 
 // The Secret that carries a provider's variables, in the namespace of whoever reads it. An AIProvider and a

@@ -24,7 +24,10 @@ std::string delivered_secret(const Resource& provider);
 
 struct Deliveries {
     std::map<std::string, std::size_t> places;  // by namespace that has to have the Secret: of key_places()
-    std::set<std::string> unsure;  // which place is for them is not known: they keep what they have
+    std::set<std::string>
+        unsure;  // what is for them depends on labels that are not known: they keep what they have
+    std::set<std::string>
+        not_selected;  // with workloads that read the Secret, and not in the namespaceSelector
 };
 // An AIProvider's own namespace; for a ClusterAIProvider those of the workloads that read its Secret.
 Deliveries deliveries(const Resource& provider, const std::vector<KeyPlace>& places,
@@ -37,9 +40,11 @@ struct FoundSecret {
     std::string resource_version;
     bool ours = false;       // by owner, or by our label and the provider's uid
     bool fixed = false;      // immutable, or of another type: it can only be replaced
-    bool described = false;  // label, annotations and owner are as they should be
-    KeyVersion key;          // that it says it has; `created`: from when on whoever began has that one
-    std::string source;      // that it says it has it from
+    bool described = false;  // label, annotations and owner are those of a Secret that is read
+    std::int64_t unread_since =
+        0;               // when its last reader was found to be gone, in seconds since 1970; 0: it is read
+    KeyVersion key;      // that it says it has; `created`: from when on whoever began has that one
+    std::string source;  // that it says it has it from
     std::set<std::string> variables;
     Json other_owners = Json::array();
 };
@@ -68,7 +73,22 @@ Json secret_metadata(const Resource& provider, const KeyVersion& delivered, cons
 // Makes a merge patch of it, which removes the annotations that it leaves out.
 void erase_absent_annotations(Json& metadata);
 
-// The merge patch that adds that time. It says which object and version it is for.
+// What to do about a Secret that no workload may read any more. It outlives its last reader by `grace`
+// seconds: pods of the old template may still restart a container. Its annotation says since when, so that a
+// restart of the operator changes nothing.
+struct Withdrawal {
+    enum class Step { mark, wait, remove };
+    Step step = Step::wait;
+    std::int64_t removed_at = 0;  // in seconds since 1970
+};
+// `now` by the API server's clock. Without `grace` the Secret is removed at once. A time in the annotation
+// that lies ahead is not believed.
+Withdrawal withdrawal(const FoundSecret& found, std::int64_t now, std::int64_t grace);
+// The merge patch that marks it. It says which object and version it is for.
+Json unread_patch(const FoundSecret& found, std::int64_t now);
+
+// The merge patch that adds the time since when a Secret has its key. It says which object and version it is
+// for.
 Json date_patch(const std::string& uid, const std::string& resource_version, std::int64_t since);
 
 // The value that a variable can carry: a text that is not empty, a number or a truth. Nothing otherwise. The
@@ -80,8 +100,10 @@ struct Delivered {
     std::string reason = {};  // KeyMissing, Denied, Conflict, …
     std::string message = {};
 };
-// The condition SecretPublished.
-Condition delivery_condition(const Resource& provider, const std::map<std::string, Delivered>& namespaces);
+// The condition SecretPublished. `not_selected` is how many namespaces have workloads that read the Secret
+// and may not have it: anybody can make such a workload, so it is told and does not count as a failure.
+Condition delivery_condition(const Resource& provider, const std::map<std::string, Delivered>& namespaces,
+                             std::size_t not_selected = 0);
 // What the reason of the condition Ready, why a key is not seen, means for its Secret.
 std::string delivery_reason(std::string_view reason);
 

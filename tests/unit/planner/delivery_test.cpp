@@ -85,6 +85,57 @@ TEST(Delivery, OfAClusterProviderFollowsItsReadersAndItsOverrides) {
     EXPECT_EQ(wanted.unsure, std::set<std::string>{"new"}) << "its labels are not known";
 }
 
+TEST(Delivery, IsOnlyInNamespacesThatTheSelectorSelects) {
+    Resource all = provider();
+    all.spec["delivery"]["namespaceSelector"] = {
+        {"matchLabels", {{"team", "ai"}}},
+        {"matchExpressions", {{{"key", "stage"}, {"operator", "NotIn"}, {"values", {"dev"}}}}}};
+    const std::map<std::string, inject::Labels> labels = {{"in", {{"team", "ai"}, {"stage", "prod"}}},
+                                                          {"bare", {{"team", "ai"}}},
+                                                          {"dev", {{"team", "ai"}, {"stage", "dev"}}},
+                                                          {"out", {}}};
+    const auto wanted = deliveries(all, key_places(all), readers({"in", "bare", "dev", "out", "new"}),
+                                   [&](const std::string& ns) {
+                                       const auto at = labels.find(ns);
+                                       return at == labels.end() ? nullptr : &at->second;
+                                   });
+    EXPECT_EQ(wanted.places, (std::map<std::string, std::size_t>{{"in", 0}, {"bare", 0}}));
+    EXPECT_EQ(wanted.not_selected, (std::set<std::string>{"dev", "out"}));
+    EXPECT_EQ(wanted.unsure, std::set<std::string>{"new"}) << "no label, no key: nothing is published there";
+    EXPECT_THAT(delivery_condition(all, {{"in", {}}}, 2).message,
+                HasSubstr("has the key in 1 namespace; workloads in 2 namespaces read it that the "
+                          "namespaceSelector does not select"));
+}
+
+TEST(Delivery, OutlivesItsLastReader) {
+    using enum Withdrawal::Step;
+    const auto step = [](std::int64_t unread_since, std::int64_t now, std::int64_t grace = 600) {
+        FoundSecret found;
+        found.unread_since = unread_since;
+        return withdrawal(found, now, grace);
+    };
+    EXPECT_EQ(step(0, noon).step, mark);
+    EXPECT_EQ(step(0, noon).removed_at, noon + 600);
+    EXPECT_EQ(step(noon, noon).step, wait);
+    EXPECT_EQ(step(noon, noon + 599).step, wait);
+    EXPECT_EQ(step(noon, noon + 599).removed_at, noon + 600);
+    EXPECT_EQ(step(noon, noon + 600).step, remove);
+    EXPECT_EQ(step(noon + 1, noon).step, mark) << "somebody wrote a time that is still to come";
+    EXPECT_EQ(step(0, noon, 0).step, remove);
+    // The mark is found again, and goes with the next write.
+    const KeyVersion key{3, noon};
+    Json secret = written(provider(), key);
+    secret.merge_patch(unread_patch(read_secret(secret, provider()), noon + 5));
+    const FoundSecret found = read_secret(secret, provider());
+    EXPECT_EQ(found.unread_since, noon + 5);
+    EXPECT_EQ(next_step(found, key, source, true), DeliveryStep::write) << "it is read again";
+    Json again = {{"metadata", secret_metadata(provider(), key, source, Json::array())}};
+    erase_absent_annotations(again["metadata"]);
+    secret.merge_patch(again);
+    EXPECT_EQ(read_secret(secret, provider()).unread_since, 0);
+    EXPECT_EQ(next_step(read_secret(secret, provider()), key, source, true), DeliveryStep::rest);
+}
+
 TEST(Delivery, ComesToRestAtWhatItWrites) {
     const KeyVersion key{3, noon};
     const FoundSecret found = read_secret(written(provider(), key), provider());
