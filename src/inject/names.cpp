@@ -140,7 +140,9 @@ bool is_vault_path(std::string_view text) {
     std::size_t at = 0;
     while (at <= text.size()) {
         const std::size_t slash = std::min(text.find('/', at), text.size());
-        if (!is_vault_name(text.substr(at, slash - at))) return false;
+        const std::string_view segment = text.substr(at, slash - at);
+        // In a policy a segment `+` is any segment, and nothing escapes it.
+        if (!is_vault_name(segment) || segment.find_first_not_of('+') == std::string_view::npos) return false;
         at = slash + 1;
     }
     return true;

@@ -599,9 +599,12 @@ constexpr std::array<Field, 20> kubernetes_spec = {{
 
 // ---- AIProvider, ClusterAIProvider
 
-// What ends inside an agent's template and in request paths: no character that could leave its place.
+// What ends inside an agent's template, in request paths and in policies: no character that could leave its
+// place. A segment that is nothing but `+` is any segment in a policy, and there is no way to escape it;
+// beside other characters a `+` stands for itself
+// (https://developer.hashicorp.com/vault/docs/concepts/policies#policy-syntax).
 constexpr std::string_view secret_path =
-    "^[A-Za-z0-9_@+=:~-][A-Za-z0-9._@+=:~-]*(/[A-Za-z0-9_@+=:~-][A-Za-z0-9._@+=:~-]*)*$";
+    "^[+]*[A-Za-z0-9_@=:~-][A-Za-z0-9._@+=:~-]*(/[+]*[A-Za-z0-9_@=:~-][A-Za-z0-9._@+=:~-]*)*$";
 constexpr std::string_view secret_key = R"(^[^\x00-\x1f\x7f"\\`{}#?%*]+$)";
 constexpr std::string_view certificates =
     R"(^([ \r\n]*-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----)+[ \r\n]*$)";
@@ -877,9 +880,6 @@ constexpr std::array<std::string_view, 13> secret_id_facts = {
 
 constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,
                                                             reason,
-                                                            {"Path", ".spec.path"},
-                                                            {"Key", ".status.keyVersion", "integer"},
-                                                            {"Users", ".status.users", "integer"},
     {"!has(self.delivery) || !has(self.delivery.namespaceSelector) || "
      "(has(self.delivery.namespaceSelector.matchLabels) && "
      "self.delivery.namespaceSelector.matchLabels.size() > 0) || "
@@ -891,6 +891,9 @@ constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,
      "self.delivery.namespaceSelector.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == "
      "(has(e.values) && e.values.size() > 0))",
      "delivery: In and NotIn need values, Exists and DoesNotExist have none"},
+                                                            {"Path", ".spec.path"},
+                                                            {"Key", ".status.keyVersion", "integer"},
+                                                            {"Users", ".status.users", "integer"},
                                                             {"Stale", ".status.stale", "integer", 1},
                                                             age}};
 
