@@ -54,6 +54,19 @@ Ordered text_schema(const Field& field) {
     return schema;
 }
 
+// The CEL rule of a duration's minimum.
+std::string at_least(const Field& field) {
+    // Any digit but 0 makes a second: what is less is rounded up.
+    if (field.min == 1) return "type(self) == int ? self >= 1 : self.matches('[1-9]')";
+    const std::string number_zero = field.zero_too ? "self == 0 || " : "";
+    const std::string digits_zero = field.zero_too ? "!self.matches('[1-9]') || " : "";
+    // CEL's durations are Go's, which know no days.
+    return fmt::format(
+        "type(self) == int ? {0}self >= {2} : {1}(self.matches('^[0-9]+$') ? int(self) >= {2} : "
+        "self.matches('[1-9][0-9]*d') || duration(self.replace('d', 'h')) >= duration('{2}s'))",
+        number_zero, digits_zero, field.min);
+}
+
 Ordered field_schema(const Field& field) {
     Ordered schema;
     switch (field.type) {
@@ -103,10 +116,10 @@ Ordered field_schema(const Field& field) {
         rules.push_back(
             {{"rule", "self == oldSelf"},
              {"message", fmt::format("{} cannot be changed: make a new resource instead", field.name)}});
-    // Any digit but 0 makes a second: what is less is rounded up.
     if (field.type == Type::duration && field.min > 0)
-        rules.push_back({{"rule", "type(self) == int ? self >= 1 : self.matches('[1-9]')"},
-                         {"message", fmt::format("{} must be at least 1s", field.name)}});
+        rules.push_back({{"rule", at_least(field)},
+                         {"message", fmt::format("{} must be at least {}s{}", field.name, field.min,
+                                                 field.zero_too ? ", or 0" : "")}});
     if (!rules.empty()) schema["x-kubernetes-validations"] = std::move(rules);
     return schema;
 }

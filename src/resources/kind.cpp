@@ -488,7 +488,7 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .immutable = true},
     {.name = "ttl",
      .type = duration,
-     .doc = "Life of a secret-id; 0: the role's secretIDTTL. A change replaces the secret-id.",
+     .doc = "Life of a secret-id, 1m or more; 0: the role's secretIDTTL. A change replaces the secret-id.",
      .fallback = R"("0")",
      .pattern = duration_text},
     {.name = "rotationPeriod",
@@ -507,7 +507,9 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .doc =
          "How long the replaced secret-id stays good at most, when the restart of a workload takes longer.",
      .fallback = R"("1h")",
-     .pattern = duration_text},
+     .pattern = duration_text,
+     .min = 60,
+     .zero_too = true},
     {.name = "cidrs",
      .type = cidr_set,
      .doc = "Addresses from which the secret-id may be used, a part of the role's; none: the role's.",
@@ -878,8 +880,6 @@ constexpr std::array<std::string_view, 13> secret_id_facts = {
     "accessor",     "issuedAt",   "expiresAt", "nextRotation", "previousAccessor", "rotatedAt",   "rollout",
     "overlapUntil", "rotatedFor", "secretUID", "connection",   "vaultPath",        "revokeTokens"};
 
-constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,
-                                                            reason,
     {"!has(self.delivery) || !has(self.delivery.namespaceSelector) || "
      "(has(self.delivery.namespaceSelector.matchLabels) && "
      "self.delivery.namespaceSelector.matchLabels.size() > 0) || "
@@ -891,6 +891,8 @@ constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,
      "self.delivery.namespaceSelector.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == "
      "(has(e.values) && e.values.size() > 0))",
      "delivery: In and NotIn need values, Exists and DoesNotExist have none"},
+constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,
+                                                            reason,
                                                             {"Path", ".spec.path"},
                                                             {"Key", ".status.keyVersion", "integer"},
                                                             {"Users", ".status.users", "integer"},

@@ -96,8 +96,9 @@ private:
             case Type::duration:
                 if (const auto seconds = seconds_of(given); !seconds)
                     fault(path, "must be a duration, as 90, 30s or 1h30m");
-                else if (*seconds < field.min)
-                    fault(path, fmt::format("must be at least {}s", field.min));
+                else if (*seconds < field.min && !(field.zero_too && *seconds == 0))
+                    fault(path,
+                          fmt::format("must be at least {}s{}", field.min, field.zero_too ? ", or 0" : ""));
                 return given;
             case Type::text:
             case Type::enumeration:

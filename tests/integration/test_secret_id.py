@@ -307,7 +307,7 @@ def test_expired_while_nobody_looked_it_is_replaced_and_destroyed(alone, install
     team = alone.team()
     pair = Pair(team)
     operator = alone()
-    pair.apply(ttl="6s", overlap="0s")
+    pair.apply(role={"secretIDTTL": "6s"}, overlap="0s")  # a ttl of its own is a minute at least
     first = pair.published()
     expired = pair.status()["accessor"]
     operator.kill()
@@ -367,10 +367,10 @@ def test_it_rotates_by_its_period(pair, team, bao):
 
 def test_it_rotates_before_its_life_ends_however_long_the_overlap(pair, team):
     """With the default overlap of 5 m: a life of 6 s is shorter, and what is published must be good all the same."""
-    pair.apply(ttl="6s", overlap="5m")
+    pair.apply(role={"secretIDTTL": "6s"}, overlap="5m")
     pair.published()
     values = watched(pair, 14)
-    print(f"{len(values) - 1} rotations in 14 s with ttl 6s and overlap 5m")
+    print(f"{len(values) - 1} rotations in 14 s with a life of 6s and overlap 5m")
     assert 2 <= len(values) - 1 <= 4
 
 

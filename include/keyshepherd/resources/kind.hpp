@@ -43,11 +43,12 @@ struct Field {
     std::string_view fallback = {};  // what holds when it is absent, as JSON; "": nothing
     std::string_view pattern = {};   // an anchored regular expression, for text and the elements of lists
     std::span<const std::string_view> values = {};
-    long min = 0;  // of an integer, or of the number of elements; of a duration in seconds, 0 or 1
+    long min = 0;  // of an integer, or of the number of elements; of a duration in seconds
     long max = std::numeric_limits<long>::max();
     long max_length = 0;  // of a text, in characters; 0: 512
     bool required = false;
     bool immutable = false;
+    bool zero_too = false;  // a duration of 0 is allowed below `min`: it means none of its own
     std::span<const Field> members = {};
     std::string_view vault = {};   // its name in Vault's API; "": not a field there
     std::string_view server = {};  // what Vault answers when it was never set, as JSON; "": `fallback`
