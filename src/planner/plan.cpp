@@ -138,6 +138,18 @@ Plan plan_policy(const Resource& resource, const Observation& observed, const St
     return decide(resource, standing, held != nullptr, std::move(changes), write, write);
 }
 
+// What a mount holds of it, by the names that Vault is told it by; Vault answers user_lockout_threshold for
+// lockout_threshold.
+Json held_lockout(const Json& mount) {
+    const Json answered = member(member(mount, "config"), "user_lockout_config");
+    if (!answered.is_object()) return nullptr;
+    Json held = Json::object();
+    constexpr std::string_view prefix = "user_";
+    for (const auto& [name, value] : answered.items())
+        if (name.starts_with(prefix)) held[name.substr(prefix.size())] = value;
+    return held;
+}
+
 Plan plan_mount(const Resource& resource, const Observation& observed, const Standing& standing) {
     const Json& spec = resource.spec;
     const std::string path = claim(resource);
@@ -145,6 +157,7 @@ Plan plan_mount(const Resource& resource, const Observation& observed, const Sta
     const Json* all = held_at(observed, mounts_of(resource));
     const Json held = all == nullptr ? Json() : member(*all, text_of(spec, "path") + "/");
     const auto config_fields = resources::find_field(resource.kind->spec, "config")->members;
+    const Json lockout_wanted = member(spec.at("config"), "userLockoutConfig");
 
     std::vector<FieldChange> changes;
     Json body = {{"type", type}};
@@ -153,6 +166,10 @@ Plan plan_mount(const Resource& resource, const Observation& observed, const Sta
     compare(resource.kind->spec, spec, held, "", changes, body);
     compare(config_fields, spec.at("config"), held.is_null() ? Json() : member(held, "config"), "config.",
             changes, config);
+    Json lockout = Json::object();
+    if (!lockout_wanted.is_null())
+        compare(resources::find_field(config_fields, "userLockoutConfig")->members, lockout_wanted,
+                held_lockout(held), "config.user_lockout_config.", changes, lockout);
 
     if (!held.is_null()) {
         for (const char* fixed : {"type", "local"}) {
@@ -174,8 +191,14 @@ Plan plan_mount(const Resource& resource, const Observation& observed, const Sta
     tune["description"] = body.value("description", "");
     if (const Json options = body.value("options", Json::object()); !options.empty())
         tune["options"] = options;
-    return decide(resource, standing, !held.is_null(), std::move(changes),
-                  {{"POST", path, std::move(create)}}, {{"POST", path + "/tune", std::move(tune)}});
+    std::vector<Request> first = {{"POST", path, std::move(create)}};
+    // Vault takes it only from /tune: a new mount's config may hold it, and it is ignored.
+    if (!lockout.empty()) {
+        tune["user_lockout_config"] = lockout;
+        first.push_back({"POST", path + "/tune", {{"user_lockout_config", std::move(lockout)}}});
+    }
+    return decide(resource, standing, !held.is_null(), std::move(changes), std::move(first),
+                  {{"POST", path + "/tune", std::move(tune)}});
 }
 
 Plan plan_role(const Resource& resource, const Observation& observed, const Standing& standing) {

@@ -200,7 +200,32 @@ constexpr std::array<Rule, 2> connection_rules = {{
 
 constexpr std::array<std::string_view, 2> engines = {"Secret", "Auth"};
 constexpr std::array<std::string_view, 2> visibility = {"hidden", "unauth"};
-constexpr std::array<Field, 3> mount_config = {{
+// https://developer.hashicorp.com/vault/api-docs/system/auth#user_lockout_config
+constexpr std::array<Field, 4> user_lockout = {{
+    {.name = "threshold",
+     .type = integer,
+     .doc = "Refused logins after which a name is locked; 0: the server's, which is 5.",
+     .fallback = "0",
+     .vault = "lockout_threshold"},
+    {.name = "duration",
+     .type = duration,
+     .doc = "How long a name stays locked; 0: the server's, which is 15m.",
+     .fallback = R"("0")",
+     .pattern = duration_text,
+     .vault = "lockout_duration"},
+    {.name = "counterReset",
+     .type = duration,
+     .doc = "Time without a refused login after which the count begins again; 0: the server's, which is 15m.",
+     .fallback = R"("0")",
+     .pattern = duration_text,
+     .vault = "lockout_counter_reset_duration"},
+    {.name = "disable",
+     .type = boolean,
+     .doc = "Locks no name.",
+     .fallback = "false",
+     .vault = "lockout_disable"},
+}};
+constexpr std::array<Field, 4> mount_config = {{
     {.name = "defaultLeaseTTL",
      .type = duration,
      .doc = "Life of a lease or token that names none; 0: the server's.",
@@ -220,6 +245,12 @@ constexpr std::array<Field, 3> mount_config = {{
      .values = visibility,
      .vault = "listing_visibility",
      .server = R"("hidden")"},
+    {.name = "userLockoutConfig",
+     .type = object,
+     .doc =
+         "When repeated refused logins lock a user's name, or the role of an AppRole; for the auth methods "
+         "approle, userpass and ldap. Absent: left as it is.",
+     .members = user_lockout},
 }};
 constexpr std::array<Field, 12> mount_spec = {{
     connection_field,
@@ -264,6 +295,13 @@ constexpr std::array<Field, 12> mount_spec = {{
     adoption_field,
     drift_field,
     resync_field,
+}};
+
+constexpr std::array<Rule, 1> mount_rules = {{
+    {"!has(self.config) || !has(self.config.userLockoutConfig) || (has(self.engine) && self.engine == 'Auth' "
+     "&& "
+     "self.type in ['approle', 'userpass', 'ldap'])",
+     "config.userLockoutConfig: only for engine Auth of type approle, userpass or ldap"},
 }};
 
 // ---- VaultPolicy
@@ -490,7 +528,9 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .type = duration,
      .doc = "Life of a secret-id, 1m or more; 0: the role's secretIDTTL. A change replaces the secret-id.",
      .fallback = R"("0")",
-     .pattern = duration_text},
+     .pattern = duration_text,
+     .min = 60,
+     .zero_too = true},
     {.name = "rotationPeriod",
      .type = duration,
      .doc =
@@ -507,9 +547,7 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .doc =
          "How long the replaced secret-id stays good at most, when the restart of a workload takes longer.",
      .fallback = R"("1h")",
-     .pattern = duration_text,
-     .min = 60,
-     .zero_too = true},
+     .pattern = duration_text},
     {.name = "cidrs",
      .type = cidr_set,
      .doc = "Addresses from which the secret-id may be used, a part of the role's; none: the role's.",
@@ -805,7 +843,7 @@ constexpr std::array<Field, 8> provider_spec = {{
     provider_connection(connection_ref),
     provider_resync,
     provider_probe,
-    provider_delivery(cluster_delivery),
+    provider_delivery(delivery),
 }};
 constexpr std::array<Field, 9> cluster_provider_spec = {{
     provider_path(true),
@@ -821,7 +859,7 @@ constexpr std::array<Field, 9> cluster_provider_spec = {{
     provider_connection(cluster_connection_ref),
     provider_resync,
     provider_probe,
-    provider_delivery(delivery),
+    provider_delivery(cluster_delivery),
 }};
 constexpr Rule unique_variables = {"self.variables.all(v, self.variables.exists_one(w, w.name == v.name))",
                                    "variables: a name stands twice; keep one"};
@@ -842,6 +880,17 @@ constexpr std::array<Rule, 7> cluster_provider_rules = {{
      "o.namespaceSelector.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && "
      "e.values.size() > 0)))",
      "overrides: In and NotIn need values, Exists and DoesNotExist have none"},
+    {"!has(self.delivery) || !has(self.delivery.namespaceSelector) || "
+     "(has(self.delivery.namespaceSelector.matchLabels) && "
+     "self.delivery.namespaceSelector.matchLabels.size() > 0) || "
+     "(has(self.delivery.namespaceSelector.matchExpressions) && "
+     "self.delivery.namespaceSelector.matchExpressions.size() > 0)",
+     "delivery: the namespaceSelector is empty; leave it out for every namespace"},
+    {"!has(self.delivery) || !has(self.delivery.namespaceSelector) || "
+     "!has(self.delivery.namespaceSelector.matchExpressions) || "
+     "self.delivery.namespaceSelector.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == "
+     "(has(e.values) && e.values.size() > 0))",
+     "delivery: In and NotIn need values, Exists and DoesNotExist have none"},
 }};
 
 // ---- printer columns
@@ -880,17 +929,6 @@ constexpr std::array<std::string_view, 13> secret_id_facts = {
     "accessor",     "issuedAt",   "expiresAt", "nextRotation", "previousAccessor", "rotatedAt",   "rollout",
     "overlapUntil", "rotatedFor", "secretUID", "connection",   "vaultPath",        "revokeTokens"};
 
-    {"!has(self.delivery) || !has(self.delivery.namespaceSelector) || "
-     "(has(self.delivery.namespaceSelector.matchLabels) && "
-     "self.delivery.namespaceSelector.matchLabels.size() > 0) || "
-     "(has(self.delivery.namespaceSelector.matchExpressions) && "
-     "self.delivery.namespaceSelector.matchExpressions.size() > 0)",
-     "delivery: the namespaceSelector is empty; leave it out for every namespace"},
-    {"!has(self.delivery) || !has(self.delivery.namespaceSelector) || "
-     "!has(self.delivery.namespaceSelector.matchExpressions) || "
-     "self.delivery.namespaceSelector.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == "
-     "(has(e.values) && e.values.size() > 0))",
-     "delivery: In and NotIn need values, Exists and DoesNotExist have none"},
 constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,
                                                             reason,
                                                             {"Path", ".spec.path"},
@@ -916,6 +954,7 @@ constexpr std::array<Kind, 8> all = {{
      .doc = "A secrets engine or an auth method.",
      .spec = mount_spec,
      .columns = mount_columns,
+     .rules = mount_rules,
      .facts = object_facts},
     {.name = "VaultPolicy",
      .plural = "vaultpolicies",

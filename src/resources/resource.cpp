@@ -207,8 +207,18 @@ void check_secret_id(const Json& spec, Reader& reader) {
         reader.fault("spec.rotationPeriod", "must be shorter than spec.ttl, or it would come too late");
 }
 
+// Vault refuses it for any other: "tuning of user lockout configuration for auth type … not allowed".
+void check_user_lockout(const Json& spec, Reader& reader) {
+    static constexpr std::array<std::string_view, 3> types = {"approle", "userpass", "ldap"};
+    if (!spec.at("config").contains("userLockoutConfig")) return;
+    if (spec.value("engine", "") != "Auth" || std::ranges::find(types, spec.value("type", "")) == types.end())
+        reader.fault("spec.config.userLockoutConfig",
+                     "is only for engine: Auth of type approle, userpass or ldap; leave it out");
+}
+
 void check_whole(const Resource& resource, Reader& reader) {
     const Json& spec = resource.spec;
+    if (resource.kind->name == "VaultMount") check_user_lockout(spec, reader);
     // sys/mounts/x/tune is not a mount at x/tune, but the settings of x.
     if (resource.kind->name == "VaultMount" && ("/" + spec.value("path", "") + "/").contains("/tune/"))
         reader.fault("spec.path",

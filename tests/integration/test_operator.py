@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 
+import hvac
 import pytest
 import rig
 from rig import custom, wait_until
@@ -232,6 +233,31 @@ def test_another_namespace_may_use_a_connection_only_with_a_grant(team, installe
     installed.kubectl("delete", "namespace", guest.ns, "--wait=false")
 
 
+def test_a_user_lockout_is_set_compared_and_repaired(team, bao):
+    """Vault takes it from /tune alone: where the mount is made it is ignored."""
+    path = f"{team.ns}-users"
+    team.apply(custom("VaultMount", team.ns, "users", path=path, engine="Auth", type="userpass", deletionPolicy="Delete", resyncPeriod="1s",
+                      config={"userLockoutConfig": {"threshold": 2, "duration": "10m", "counterReset": 300}}))
+    team.wait_reason("VaultMount", "users", "Reconciled")
+
+    def held():
+        return bao.root.sys.list_auth_methods()["data"][f"{path}/"]["config"].get("user_lockout_config")
+    wanted = {"user_lockout_threshold": 2, "user_lockout_duration": 600, "user_lockout_counter_reset_duration": 300, "user_lockout_disable": False}
+    assert held() == wanted
+    # It is what locks: the third login, with the right password, is refused.
+    bao.root.write_data(f"auth/{path}/users/ann", data={"password": "right"})
+    for password in ("wrong", "wrong"):
+        with pytest.raises(hvac.exceptions.VaultError):
+            bao.client().auth.userpass.login("ann", password, mount_point=path)
+    with pytest.raises(hvac.exceptions.VaultError):
+        bao.client().auth.userpass.login("ann", "right", mount_point=path)
+    version = team.stored("VaultMount", "users")["metadata"]["resourceVersion"]
+    time.sleep(3)
+    assert team.stored("VaultMount", "users")["metadata"]["resourceVersion"] == version, "in sync, it writes nothing"
+    bao.root.write_data(f"sys/auth/{path}/tune", data={"user_lockout_config": {"lockout_disable": True}})
+    wait_until(lambda: held() == wanted, 10, "repaired")
+
+
 def test_the_api_server_refuses_names_that_leave_their_place_and_changed_identities(team, installed):
     for name in ("../x", "a/../b", "A", "/a", ""):
         done = installed.kubectl("apply", "--server-side", "-f", "-", input=team.policy("bad", name=name), check=False)
@@ -241,6 +267,16 @@ def test_the_api_server_refuses_names_that_leave_their_place_and_changed_identit
     for period in ("0", "0s", "0h0m", 0):
         done = installed.kubectl("apply", "--server-side", "-f", "-", input=team.policy("bad", resyncPeriod=period), check=False)
         assert done.returncode != 0 and "resyncPeriod must be at least 1s" in done.stderr, (period, done.stderr)
+    for ttl in ("1", "59s", "6s", "500ms", "0m59s", 59):
+        short = custom("VaultSecretID", team.ns, "bad", appRoleRef={"name": "r"}, ttl=ttl)
+        done = installed.kubectl("apply", "--server-side", "-f", "-", input=short, check=False)
+        assert done.returncode != 0 and "ttl must be at least 60s, or 0" in done.stderr, (ttl, done.stderr)
+    for ttl in ("0", "0s", "0d", 0, "60", "1m", "0d1m", "1d", "1d500ms", "24h", 60):
+        enough = custom("VaultSecretID", team.ns, "good", appRoleRef={"name": "r"}, ttl=ttl)
+        installed.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", input=enough)
+    lockout = custom("VaultMount", team.ns, "bad", path=f"{team.ns}-k", engine="Auth", type="kubernetes", config={"userLockoutConfig": {}})
+    done = installed.kubectl("apply", "--server-side", "-f", "-", input=lockout, check=False)
+    assert done.returncode != 0 and "only for engine Auth of type approle, userpass or ldap" in done.stderr
     plain = custom("VaultConnection", team.ns, "bad", address="http://v:8200", ca="x", auth={"token": {"secretName": "t"}})
     done = installed.kubectl("apply", "--server-side", "-f", "-", input=plain, check=False)
     assert done.returncode != 0 and "only for an https:// address" in done.stderr

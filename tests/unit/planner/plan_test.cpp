@@ -284,6 +284,44 @@ TEST(MountPlan, CreatesTunesAndRefusesAnotherType) {
     EXPECT_TRUE(refused.requests.empty());
 }
 
+// Vault ignores the lockout where a mount is made, and answers other names than it takes.
+TEST(MountPlan, TunesTheUserLockout) {
+    const Json spec = {{"path", "approle"},
+                       {"engine", "Auth"},
+                       {"type", "approle"},
+                       {"config", {{"userLockoutConfig", {{"threshold", 7}, {"duration", "10m"}}}}}};
+    const Resource mount = make("VaultMount", spec);
+    const Plan created = plan(mount, {{"sys/auth", Json::object()}}, owner);
+    ASSERT_EQ(created.requests.size(), 2U);
+    EXPECT_EQ(created.requests[0].path, "sys/auth/approle");
+    EXPECT_FALSE(created.requests[0].body["config"].contains("user_lockout_config"));
+    EXPECT_EQ(created.requests[1].path, "sys/auth/approle/tune");
+    EXPECT_EQ(created.requests[1].body,
+              (Json{{"user_lockout_config", {{"lockout_threshold", 7}, {"lockout_duration", 600}}}}));
+
+    Json entry = Json::parse(R"({"type":"approle","description":"","local":false,"options":null,
+        "config":{"default_lease_ttl":0,"force_no_cache":false,"max_lease_ttl":0}})");
+    const auto planned = [&](const Resource& wanted) {
+        return plan(wanted, {{"sys/auth", Json{{"approle/", entry}}}}, owner);
+    };
+    EXPECT_EQ(planned(mount).verdict, Verdict::update) << "it was never tuned";
+    EXPECT_EQ(names(planned(mount).changes),
+              (std::vector<std::string>{"config.user_lockout_config.lockout_threshold",
+                                        "config.user_lockout_config.lockout_duration"}));
+    entry["config"]["user_lockout_config"] = {{"user_lockout_counter_reset_duration", 0},
+                                              {"user_lockout_disable", false},
+                                              {"user_lockout_duration", 600},
+                                              {"user_lockout_threshold", 7}};
+    EXPECT_EQ(planned(mount).verdict, Verdict::in_sync) << "10m is 600";
+    entry["config"]["user_lockout_config"]["user_lockout_disable"] = true;
+    const Plan repaired = planned(mount);
+    ASSERT_EQ(repaired.requests.size(), 1U);
+    EXPECT_EQ(repaired.requests[0].body["user_lockout_config"]["lockout_disable"], false);
+    Json silent = spec;
+    silent["config"] = Json::object();
+    EXPECT_EQ(planned(make("VaultMount", silent)).verdict, Verdict::in_sync) << "absent, it is left as it is";
+}
+
 TEST(Removal, IsForOwnersThatAskForIt) {
     const Observation there = role_is(stored_role());
     EXPECT_EQ(plan_removal(role(), there, owner).requests.at(0).method, "DELETE");

@@ -230,6 +230,68 @@ TEST(Reading, WantsOneOfTwoWays) {
               std::vector<std::string>{"spec"});
 }
 
+Json with_spec(const char* kind, Json spec) {
+    spec["connectionRef"] = {{"name", "m"}, {"namespace", "ai"}};
+    return {{"apiVersion", "keyshepherd.dev/v1alpha1"},
+            {"kind", kind},
+            {"metadata", {{"name", "x"}}},
+            {"spec", std::move(spec)}};
+}
+
+// Vault takes a segment that is nothing but `+` for any segment, and knows no way to escape it.
+TEST(Reading, RefusesAPathWithASegmentThatIsAWildcardInAPolicy) {
+    const auto faults = [](const char* path, const char* override_path) {
+        return fields(
+            read(with_spec("ClusterAIProvider", {{"path", path},
+                                                 {"variables", {{{"name", "A"}, {"key", "a"}}}},
+                                                 {"overrides",
+                                                  {{{"namespaceSelector", {{"matchLabels", {{"a", "b"}}}}},
+                                                    {"path", override_path}}}}}),
+                 "")
+                .faults);
+    };
+    for (const char* wild : {"+/data/x", "ai/+/x", "ai/data/+", "+", "ai/++", "ai/data/x*", "ai/+*"}) {
+        EXPECT_EQ(faults(wild, "ai/data/x"), std::vector<std::string>{"spec.path"}) << wild;
+        EXPECT_EQ(faults("ai/data/x", wild), std::vector<std::string>{"spec.overrides[0].path"}) << wild;
+    }
+    for (const char* plain : {"ai/data/a+b", "ai/data/+b", "ai/data/b+", "ai+/data/x"})
+        EXPECT_EQ(faults(plain, plain), std::vector<std::string>{}) << plain;
+}
+
+TEST(Reading, WantsATtlThatIsNotTooShort) {
+    const auto faults = [](Json ttl) {
+        return fields(read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
+                            {"kind", "VaultSecretID"},
+                            {"metadata", {{"name", "s"}}},
+                            {"spec", {{"appRoleRef", {{"name", "r"}}}, {"ttl", std::move(ttl)}}}},
+                           "ai")
+                          .faults);
+    };
+    for (const Json& shorter : {Json("1"), Json("6s"), Json("59s"), Json("250ms"), Json(59)})
+        EXPECT_EQ(faults(shorter), std::vector<std::string>{"spec.ttl"}) << shorter;
+    for (const Json& enough : {Json("0"), Json("0s"), Json(0), Json("1m"), Json(60), Json("24h"), Json("1d")})
+        EXPECT_EQ(faults(enough), std::vector<std::string>{}) << enough;
+}
+
+TEST(Reading, TakesAUserLockoutOnlyForMethodsThatHaveOne) {
+    const auto faults = [](const char* engine, const char* type, Json lockout) {
+        return fields(read(with_spec("VaultMount", {{"path", "x"},
+                                                    {"engine", engine},
+                                                    {"type", type},
+                                                    {"config", {{"userLockoutConfig", std::move(lockout)}}}}),
+                           "ai")
+                          .faults);
+    };
+    const Json some = {{"threshold", 7}, {"duration", "10m"}};
+    for (const char* type : {"approle", "userpass", "ldap"})
+        EXPECT_TRUE(faults("Auth", type, some).empty()) << type;
+    const std::vector<std::string> refused = {"spec.config.userLockoutConfig"};
+    EXPECT_EQ(faults("Auth", "kubernetes", some), refused);
+    EXPECT_EQ(faults("Secret", "kv", some), refused);
+    EXPECT_EQ(faults("Auth", "approle", {{"threshold", -1}}),
+              std::vector<std::string>{"spec.config.userLockoutConfig.threshold"});
+}
+
 TEST(Reading, WantsAResyncPeriodThatIsOne) {
     const auto faults = [](Json period) {
         return fields(
