@@ -24,11 +24,33 @@ using json::value;
 
 const std::string base = "/spec/template";
 
+// Of the annotations of ours that a user writes.
+std::size_t bytes_asked_in(const object& annotations) {
+    std::size_t bytes = 0;
+    for (const auto& member : annotations) {
+        const std::string_view key = member.key();
+        if (!key.starts_with(annotation_prefix) || is_output_annotation(key.substr(annotation_prefix.size())))
+            continue;
+        const auto* text = member.value().if_string();
+        bytes += key.size() + (text == nullptr ? 0 : text->size());
+    }
+    return bytes;
+}
+
 // The workload's annotations of ours, its template's over its own. `outcome` takes what is wrong with them.
 Source collect(const value& workload, Outcome* outcome = nullptr) {
     Source source;
     auto take = [&](const object* annotations, std::string_view place) {
         if (annotations == nullptr) return;
+        if (const std::size_t bytes = bytes_asked_in(*annotations); bytes > annotation_bytes) {
+            if (outcome != nullptr)
+                outcome->refuse(
+                    std::string(place),
+                    fmt::format("has {} bytes of {}*; Kubernetes allows {} for all annotations of an "
+                                "object. Ask for less, or in several workloads",
+                                bytes, annotation_prefix, annotation_bytes));
+            return;
+        }
         for (const auto& member : *annotations) {
             const std::string_view key = member.key();
             if (!key.starts_with(annotation_prefix)) continue;

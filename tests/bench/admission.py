@@ -244,6 +244,43 @@ def refusal_milliseconds(port):
     return statistics.median(times)
 
 
+def large_review(small):
+    """The same as a small review, but for 3 MB of variables that the Deployment has of its own."""
+    review = json.loads(small)
+    pod = review["request"]["object"]["spec"]["template"]["spec"]
+    pod["containers"] = [
+        {**pod["containers"][0], "name": f"app-{c}", "env": [{"name": f"VARIABLE_{n}", "value": f"value-{n:040x}"} for n in range(3000)]}
+        for c in range(12)
+    ]
+    return json.dumps(review, separators=(",", ":"))
+
+
+def many_references(small, count):
+    """A Deployment that asks for `count` different values out of Vault."""
+    review = json.loads(small)
+    container = review["request"]["object"]["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [{"name": f"KEY_{n}", "value": f"vault:kv/data/team/{n}#key"} for n in range(count)]
+    return json.dumps(review, separators=(",", ":"))
+
+
+def answers_to(server, body, count):
+    """Milliseconds of processor time of an answer, the median of its time on a warm connection, and the last answer."""
+    client = http.client.HTTPSConnection("localhost", server.port, context=context(), timeout=60)
+    own, times = 0.0, []
+    for i in range(count + 1):
+        if i == 1:  # the first one opened the connection
+            own = processor_seconds(server.pids)
+        start = time.monotonic()
+        client.request("POST", "/mutate", body, {"Content-Type": "application/json"})
+        answer = client.getresponse()
+        text = answer.read()
+        times.append((time.monotonic() - start) * 1000)
+        assert answer.status == 200, text[:300]
+    own = processor_seconds(server.pids) - own
+    client.close()
+    return own / count * 1000, statistics.median(times[1:]), json.loads(text)["response"]
+
+
 def main():
     program, work, count, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     os.chdir(work)
@@ -268,6 +305,13 @@ def main():
         rss = rss_megabytes(ours.pids)
         many = pairs(floor, ours, 50, count, seconds)
         refusal = refusal_milliseconds(ours.port)
+        large = large_review(bodies[0])
+        large_cpu, large_time, response = answers_to(ours, large, 20)
+        assert response.get("patch"), str(response)[:300]
+        references = {}
+        for number in (8_000, 16_000, 40_000):
+            references[number] = answers_to(ours, many_references(bodies[0], number), 5)
+            assert not references[number][2]["allowed"]
     finally:
         ours.stop()
         floor.stop()
@@ -277,6 +321,7 @@ def main():
         values = list(values)
         return f"{statistics.median(values):.2f}" if len(values) == count else "void"
 
+    small_bytes = statistics.median(map(len, bodies))
     rows = [
         ("processor time an admission, 16 connections, µs", median(o.cost for _, o in few), ""),
         ("  times the floor", median(o.cost / f.cost for f, o in few), "≤ 4"),
@@ -286,6 +331,11 @@ def main():
         ("memory at 16 connections, MB", f"{rss:.1f}", "≤ 20"),
         ("memory with 1,000 idle clients, MB", f"{idle:.1f}", ""),
         ("time to refuse 7 MiB of `[],`, ms", f"{refusal:.1f}", "≤ 20"),
+        (f"processor time for a review of {len(large) / 1e6:.1f} MB, ms", f"{large_cpu:.1f}", ""),
+        ("  ns a byte", f"{large_cpu * 1e6 / len(large):.1f}", ""),
+        ("  times what a byte of a small review costs", median(large_cpu * 1e3 / len(large) / (o.cost / small_bytes) for _, o in few), "≤ 1"),
+        ("  time of its answer, ms", f"{large_time:.1f}", ""),
+        *((f"time to refuse {number:,} references, ms", f"{took:.1f}", "≤ 100") for number, (_, took, _) in references.items()),
     ]
     print()
     for name, value, goal in rows:

@@ -562,6 +562,21 @@ TEST(Limits, VariablesTimesContainersAreCounted) {
                      {"10002 entries", "may have 10000"});
 }
 
+// The API server checks the size of annotations only after the webhook. The stored ones of our own do not
+// count.
+TEST(Limits, AnnotationsAreMeasuredBeforeTheyAreRead) {
+    for (const char* name : {"containers", "spec", "unknown"}) {
+        Json object = deployment();
+        object["metadata"]["annotations"][fmt::format("keyshepherd.dev/{}", name)] =
+            std::string(262'144, 'x');
+        expect_one_cause(response_to(review_of(object)), "metadata.annotations",
+                         {"bytes of keyshepherd.dev/*", "Kubernetes allows 262144"});
+    }
+    Json object = deployment();
+    object["metadata"]["annotations"]["keyshepherd.dev/agent-config"] = std::string(262'144, 'x');
+    EXPECT_TRUE(response_to(review_of(object)).contains("patch"));
+}
+
 // The limit on what a pod may ask for refuses nothing that its annotations could hold.
 TEST(Limits, SevenHundredOfTheShortestVariablesPassTheAnnotations) {
     for (const char* wiring : {"envfile", "file"}) {
