@@ -1,6 +1,7 @@
 #include "base64.hpp"
 
 #include <keyshepherd/admission/review.hpp>
+#include <keyshepherd/core/text.hpp>
 #include <keyshepherd/json/writer.hpp>
 
 #include <fmt/format.h>
@@ -37,7 +38,7 @@ void append_denial(std::string& out, const Answer& answer, const Outcome& outcom
     out += answer.passing
                ? R"("status":{"status":"Failure","reason":"ServiceUnavailable","code":503,"message":)"
                : R"("status":{"status":"Failure","reason":"Invalid","code":422,"message":)";
-    append_text(out, message);
+    append_text(out, printable(message));
     out += answer.passing ? R"(,"details":{"retryAfterSeconds":1,"group":"apps","kind":)"
                           : R"(,"details":{"group":"apps","kind":)";
     append_text(out, answer.kind);
@@ -47,9 +48,9 @@ void append_denial(std::string& out, const Answer& answer, const Outcome& outcom
     for (std::size_t i = 0; i < outcome.faults.size(); ++i) {
         out += i == 0 ? R"({"reason":"FieldValueInvalid","field":)"
                       : R"(,{"reason":"FieldValueInvalid","field":)";
-        append_text(out, outcome.faults[i].field);
+        append_text(out, printable(outcome.faults[i].field));
         out += R"(,"message":)";
-        append_text(out, outcome.faults[i].message);
+        append_text(out, printable(outcome.faults[i].message));
         out += '}';
     }
     out += "]}}";
@@ -61,7 +62,7 @@ void append_warnings(std::string& out, const std::vector<std::string>& warnings)
     out += R"(,"warnings":[)";
     for (std::size_t i = 0; i < warnings.size(); ++i) {
         if (i > 0) out += ',';
-        append_text(out, "keyshepherd: " + warnings[i]);
+        append_text(out, printable("keyshepherd: " + warnings[i]));
     }
     out += ']';
 }

@@ -1,5 +1,7 @@
 #include "syntax.hpp"
 
+#include <keyshepherd/core/text.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -46,9 +48,9 @@ const Node& map_to_merge(const Node& node) {
     return map;
 }
 
-std::string_view printable(std::string_view key) {
-    const auto control = [](char c) { return (c >= 0 && c < ' ') || c == '\x7f'; };
-    return key.size() <= 253 && std::ranges::none_of(key, control) ? key : "...";
+// A key in a message.
+std::string shown(std::string_view key) {
+    return key.size() <= 253 ? printable(key) : "...";
 }
 
 }  // namespace
@@ -92,7 +94,7 @@ std::vector<MemberOf> members_of(const Node& map, Budget& budget, std::size_t de
         if (!own.insert(key).second)
             throw Fault{
                 Errc::invalid, entry.begin,
-                fmt::format("the key \"{}\" is repeated: kubectl would drop the one above", printable(key))};
+                fmt::format("the key \"{}\" is repeated: kubectl would drop the one above", shown(key))};
         assign(std::move(key), entry.value);
     }
     return members;
@@ -192,7 +194,7 @@ void refuse_repeated_keys(const Node& node) {
         if (entry.key != nullptr && !keys.insert(entry.key->text).second)
             throw Fault{Errc::invalid, entry.begin,
                         fmt::format("the key \"{}\" is repeated: kubectl would drop the one above",
-                                    printable(entry.key->text))};
+                                    shown(entry.key->text))};
         refuse_repeated_keys(*entry.value);
     }
 }

@@ -3,6 +3,7 @@
 #include "support/workload_generator.hpp"
 
 #include <keyshepherd/admission/review.hpp>
+#include <keyshepherd/core/text.hpp>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -384,6 +385,30 @@ TEST(Review, OddTextInAFaultIsStillJson) {
         named["request"]["object"]["metadata"]["annotations"][std::string("keyshepherd.dev/") + odd] = "x";
         EXPECT_EQ(response_to(named)["allowed"], false);
     }
+}
+
+// Every text in `json`.
+void expect_printable(const Json& json) {
+    if (json.is_string()) {
+        EXPECT_EQ(printable(json.get<std::string>()), json.get<std::string>());
+    }
+    if (json.is_structured())
+        for (const Json& each : json) expect_printable(each);
+}
+
+TEST(Review, NothingInADenialOrWarningActsOnATerminal) {
+    const std::string hostile =
+        "x\n\x1b[2J\u202e\xc2\x9b"
+        "31m";
+    Json denied = with(deployment(), "/spec/template/spec/containers/0/name", hostile);
+    denied["metadata"]["annotations"]["keyshepherd.dev/containers"] = "none";
+    denied["metadata"]["annotations"]["keyshepherd.dev/" + hostile] = hostile;
+    const Json denial = response_to(review_of(denied));
+    EXPECT_EQ(denial["allowed"], false);
+    EXPECT_NE(denial["status"]["message"].get<std::string>().find("\\x1b[2J\\u{202e}\\u{9b}"),
+              std::string::npos)
+        << denial["status"]["message"];
+    expect_printable(denial["status"]);
 }
 
 // A key in the wrong place is refused without being repeated: messages end in terminals, logs and audit

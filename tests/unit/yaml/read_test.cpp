@@ -116,6 +116,8 @@ TEST(ReadTest, NamesTheLineOfWhatIsWrong) {
               "line 5: the key \"1\" is repeated: kubectl would drop the one above");
     EXPECT_EQ(message_of("{\"a\":1,\n\"\\u0061\":2}"),
               "line 2: the key \"a\" is repeated: kubectl would drop the one above");
+    EXPECT_EQ(message_of("\"a\\u202e\\e\\n\": 1\n\"a\\u202e\\e\\n\": 2\n"),
+              "line 2: the key \"a\\u{202e}\\x1b\\n\" is repeated: kubectl would drop the one above");
     EXPECT_EQ(message_of("a: 1\nb: \"x\n"), "line 2: the quote is not closed");
     EXPECT_EQ(message_of("a: 'x\n\n"), "line 1: the quote is not closed");
     EXPECT_EQ(message_of("a: \"x"), "line 1: the quote is not closed");
