@@ -306,10 +306,9 @@ bool covers(std::string_view outer, std::string_view inner) {
 
 std::optional<PowerfulSegment> powerful_segment(std::string_view acl_path, const Mounts& mounts) {
     const Path path = parse(acl_path);
-    bool is_literal = true;  // everything before the segment
-    std::size_t end = 0;     // where that ends
+    std::size_t end = 0;  // of everything before the segment, which has no pattern in it: `+` may be a word
     for (std::size_t i = 0; i < path.segments.size(); ++i) {
-        if (is_literal && i > 0 && i <= deepest_mount && mounts.paths.contains(acl_path.substr(0, end)))
+        if (i > 0 && i <= deepest_mount && mounts.paths.contains(acl_path.substr(0, end)))
             return std::nullopt;
         const std::string_view segment = path.segments[i];
         const bool is_open = path.open && i + 1 == path.segments.size();
@@ -317,7 +316,6 @@ std::optional<PowerfulSegment> powerful_segment(std::string_view acl_path, const
             if (is_open ? word.starts_with(segment) : segment == word || segment == "+")
                 return PowerfulSegment{i, word, !is_open && segment == word};
         }
-        is_literal = is_literal && segment != "+";
         end += segment.size() + (i > 0 ? 1 : 0);
     }
     if (!path.open) return std::nullopt;
