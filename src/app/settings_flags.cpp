@@ -2,6 +2,7 @@
 
 #include "environment_flag.hpp"
 
+#include <keyshepherd/provider/provider.hpp>
 #include <keyshepherd/yaml/yaml.hpp>
 
 #include <fmt/format.h>
@@ -29,7 +30,12 @@ result<void> add_providers(const std::string& file, inject::Catalog& catalog) {
     KEYSHEPHERD_TRY(const auto documents, yaml::read(text));
     for (const yaml::Document& document : documents) {
         if (document.json.is_null()) continue;
-        if (auto added = catalog.add(document.json); !added)
+        // Only text passes between the two JSON libraries.
+        auto declared =
+            provider::read(resources::Json::parse(boost::json::serialize(document.json), nullptr, false),
+                           catalog.installation());
+        const auto added = declared ? catalog.add(*std::move(declared)) : std::unexpected(declared.error());
+        if (!added)
             return fail(added.error().code, fmt::format("--providers: {}, line {}: {}", file, document.line,
                                                         added.error().message));
     }

@@ -1,6 +1,5 @@
 #include "layout.hpp"
 #include "names.hpp"
-#include "provider_document.hpp"
 
 #include <keyshepherd/inject/provider.hpp>
 
@@ -16,15 +15,32 @@ namespace {
 
 constexpr std::string_view built_in_name = "holysheep";
 
-std::string fault_of(const ProviderDocument& document) {
-    return fmt::format("{} {}: {}", document.kind, quoted(document.provider.name),
-                       fmt::join(document.faults, "; "));
-}
-
 }  // namespace
 
 std::string published_secret(std::string_view kind, std::string_view provider) {
     return fmt::format("{}{}{}", name_prefix, provider, kind == "ClusterAIProvider" ? ".cluster" : "");
+}
+
+bool is_vault_address(std::string_view text) {
+    return is_url(text);
+}
+
+// One or more certificates and nothing else: a CA is published in an annotation of every workload.
+bool is_certificates(std::string_view text) {
+    constexpr std::string_view begin = "-----BEGIN CERTIFICATE-----", end = "-----END CERTIFICATE-----";
+    std::size_t certificates = 0;
+    while (true) {
+        while (!text.empty() && (text.front() == '\n' || text.front() == '\r' || text.front() == ' '))
+            text.remove_prefix(1);
+        if (text.empty()) return certificates > 0;
+        if (!text.starts_with(begin)) return false;
+        const std::size_t close = text.find(end);
+        if (close == std::string_view::npos) return false;
+        const std::string_view body = text.substr(begin.size(), close - begin.size());
+        if (body.find('-') != std::string_view::npos) return false;
+        text.remove_prefix(close + end.size());
+        ++certificates;
+    }
 }
 
 Catalog Catalog::built_in(std::string vault_address, std::string vault_ca) {
@@ -47,27 +63,26 @@ Catalog Catalog::built_in(std::string vault_address, std::string vault_ca) {
     return catalog;
 }
 
-result<void> Catalog::add(const json::value& document) {
-    KEYSHEPHERD_TRY(ProviderDocument read, read_provider(document, vault_));
-    const std::string name = read.provider.name;
-    ByName& among = read.kind == "AIProvider" ? namespaced_[read.workload_namespace] : cluster_;
-    if (among.contains(name)) read.faults.emplace_back("stands twice; keep one");
-    if (!read.faults.empty()) return fail(Errc::invalid, fault_of(read));
-    among[name] = {.provider = std::move(read.provider), .overrides = std::move(read.overrides), .fault = ""};
+Catalog::ByName& Catalog::among(const std::string& workload_namespace) {
+    return workload_namespace.empty() ? cluster_ : namespaced_[workload_namespace];
+}
+
+result<void> Catalog::add(Declaration declaration) {
+    if (!declaration.fault.empty()) return fail(Errc::invalid, declaration.fault);
+    const std::string name = declaration.provider.name;
+    const std::string ns = declaration.workload_namespace;
+    if (!among(ns).try_emplace(name, std::move(declaration)).second)
+        return fail(Errc::invalid,
+                    fmt::format("{}{}: is given twice; keep one",
+                                ns.empty() ? "ClusterAIProvider " : fmt::format("AIProvider {}/", ns), name));
     return {};
 }
 
-result<void> Catalog::put(const json::value& document) {
-    KEYSHEPHERD_TRY(ProviderDocument read, read_provider(document, vault_));
-    const std::string name = read.provider.name;
-    Entry entry{.provider = std::move(read.provider), .overrides = std::move(read.overrides), .fault = ""};
-    if (!read.faults.empty()) {
-        read.provider.name = name;
-        entry.fault = fault_of(read);
-    }
-    const std::string fault = entry.fault;
-    (read.kind == "AIProvider" ? namespaced_[read.workload_namespace] : cluster_)[name] = std::move(entry);
-    if (!fault.empty()) return fail(Errc::invalid, fault);
+result<void> Catalog::put(Declaration declaration) {
+    std::string fault = declaration.fault;
+    const std::string name = declaration.provider.name;
+    among(declaration.workload_namespace).insert_or_assign(name, std::move(declaration));
+    if (!fault.empty()) return fail(Errc::invalid, std::move(fault));
     return {};
 }
 
@@ -82,7 +97,7 @@ void Catalog::erase(std::string_view workload_namespace, std::string_view name) 
     if (own->second.empty()) namespaced_.erase(own);
 }
 
-const Catalog::Entry* Catalog::entry(std::string_view workload_namespace, std::string_view name) const {
+const Declaration* Catalog::entry(std::string_view workload_namespace, std::string_view name) const {
     if (const auto own = namespaced_.find(workload_namespace); own != namespaced_.end())
         if (const auto at = own->second.find(name); at != own->second.end()) return &at->second;
     for (const ByName* among : {&cluster_, &built_in_})
@@ -92,7 +107,7 @@ const Catalog::Entry* Catalog::entry(std::string_view workload_namespace, std::s
 
 result<const Provider*> Catalog::find(std::string_view workload_namespace, std::string_view name,
                                       const Labels* labels) const {
-    const Entry* const found = entry(workload_namespace, name);
+    const Declaration* const found = entry(workload_namespace, name);
     if (found == nullptr) return fail(Errc::not_found, "is unknown");
     if (!found->fault.empty()) return fail(Errc::invalid, found->fault);
     for (const Override& candidate : found->overrides) {

@@ -1,6 +1,7 @@
 #include <keyshepherd/core/time.hpp>
 #include <keyshepherd/inject/provider.hpp>
 #include <keyshepherd/planner/delivery.hpp>
+#include <keyshepherd/provider/provider.hpp>
 
 #include <fmt/format.h>
 
@@ -54,8 +55,8 @@ Deliveries deliveries(const Resource& provider, const std::vector<KeyPlace>& pla
         return all;
     }
     const std::string name = delivered_secret(provider);
-    const Json& delivery = provider.spec.at("delivery");
-    const inject::Selector selector = selector_of(delivery.value("namespaceSelector", Json::object()));
+    const inject::Selector selector =
+        provider::declare({.resource = provider, .faults = {}}, {}).provider.secret_namespaces;
     for (const auto& [id, workload] : workloads) {
         if (!workload.secrets.contains(name) || all.places.contains(workload.ns)) continue;
         const auto selected = inject::match(selector, workload.ns, labels(workload.ns));

@@ -3,6 +3,7 @@
 #include <keyshepherd/inject/annotations.hpp>
 #include <keyshepherd/json/value.hpp>
 #include <keyshepherd/planner/rotation.hpp>
+#include <keyshepherd/provider/provider.hpp>
 
 #include <fmt/format.h>
 
@@ -37,10 +38,9 @@ std::int64_t number(const Json& object, std::initializer_list<const char*> names
     return found.is_number_integer() ? found.get<std::int64_t>() : otherwise;
 }
 
-std::map<std::string, std::string> variables_of(const Json& given) {
+std::map<std::string, std::string> variables_of(const inject::Provider& provider) {
     std::map<std::string, std::string> variables;
-    for (const Json& each : given)
-        variables.emplace(each.at("name").get<std::string>(), each.at("key").get<std::string>());
+    for (const inject::Variable& each : provider.variables) variables.emplace(each.name, each.key);
     return variables;
 }
 
@@ -110,33 +110,16 @@ std::string rotation_annotation(std::string_view provider) {
     return fmt::format("{}{}", rotation_prefix, provider);
 }
 
-inject::Selector selector_of(const Json& given) {
-    using enum inject::Requirement::Operator;
-    inject::Selector selector;
-    for (const auto& [key, value] : given.value("matchLabels", Json::object()).items())
-        selector.push_back({.key = key, .op = in, .values = {value.get<std::string>()}});
-    for (const Json& expression : given.value("matchExpressions", Json::array())) {
-        const auto op = expression.at("operator").get<std::string>();
-        selector.push_back({.key = expression.at("key").get<std::string>(),
-                            .op = op == "In"       ? in
-                                  : op == "NotIn"  ? not_in
-                                  : op == "Exists" ? exists
-                                                   : does_not_exist,
-                            .values = expression.value("values", std::vector<std::string>())});
-    }
-    return selector;
-}
-
 std::vector<KeyPlace> key_places(const Resource& provider) {
-    const auto own = provider.spec.at("path").get<std::string>();
-    const Json& variables = provider.spec.at("variables");
+    const inject::Declaration declared = provider::declare({.resource = provider, .faults = {}}, {});
     std::vector<KeyPlace> places;
-    for (const Json& each : provider.spec.value("overrides", Json::array()))
-        places.push_back({.namespaces = selector_of(each.at("namespaceSelector")),
-                          .path = each.value("path", own),
-                          .variables = variables_of(each.value("variables", variables)),
-                          .elsewhere = each.contains("vault")});
-    places.push_back({.namespaces = {}, .path = own, .variables = variables_of(variables)});
+    for (const inject::Override& each : declared.overrides)
+        places.push_back({.namespaces = each.namespaces,
+                          .path = each.provider.path,
+                          .variables = variables_of(each.provider),
+                          .elsewhere = each.own_vault});
+    places.push_back(
+        {.namespaces = {}, .path = declared.provider.path, .variables = variables_of(declared.provider)});
     return places;
 }
 

@@ -82,7 +82,11 @@ Ordered field_schema(const Field& field) {
             schema["maximum"] = std::min<long>(field.max, 2'000'000'000);
             break;
         case Type::duration:
-            schema = {{"x-kubernetes-int-or-string", true}, {"pattern", field.pattern}, {"maxLength", 32}};
+            schema = {{"x-kubernetes-int-or-string", true},
+                      {"pattern", field.pattern},
+                      {"maxLength", 32},
+                      {"minimum", 0},
+                      {"maximum", longest_duration}};
             break;
         case Type::text_list:
         case Type::text_set:
@@ -103,7 +107,7 @@ Ordered field_schema(const Field& field) {
         case Type::text_map:
             schema = {{"type", "object"},
                       {"maxProperties", std::min<long>(field.max, 1024)},
-                      {"additionalProperties", {{"type", "string"}, {"maxLength", longest(field)}}}};
+                      {"additionalProperties", text_schema(field)}};
             break;
         case Type::object:
             schema = schema_of(field.members, true);

@@ -6,7 +6,7 @@ namespace keyshepherd::resources {
 
 namespace {
 
-constexpr std::int64_t longest = std::int64_t{100} * 366 * 24 * 3600;
+constexpr std::int64_t longest = longest_duration;
 
 struct Unit {
     std::string_view name;

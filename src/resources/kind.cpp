@@ -10,6 +10,9 @@ namespace {
 using enum Type;
 
 // Anchored everywhere: a Kubernetes pattern matches anywhere in the text otherwise.
+// RFC 1123, section 2.1, in lower case: labels of 63 characters at most.
+constexpr std::string_view host_name =
+    "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$";
 // No `..`, no empty segment, no leading or trailing slash: nothing that leaves its place in a request's path.
 constexpr std::string_view mount_path = "^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$";
 constexpr std::string_view role_name = "^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?$";
@@ -19,7 +22,15 @@ constexpr std::string_view name_glob = "^[A-Za-z0-9_./-]*[*]?$";
 constexpr std::string_view acl_path =
     "^[^/\\s\\x00-\\x1f\\x7f{}*\"\\\\][^\\s\\x00-\\x1f\\x7f{}*\"\\\\]*[*]?$|^[*]$";
 constexpr std::string_view duration_text = "^([0-9]+|([0-9]+(ms|s|m|h|d))+)$";
-constexpr std::string_view https_or_http = "^https?://[A-Za-z0-9.:_\\[\\]-]+/?$";
+// An http or https URL with no more than a host and a port. Core's parse_server_address() decides the rest,
+// such as which IPv6 addresses there are.
+constexpr std::string_view server_address =
+    "^https?://"
+    "([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*|"
+    "\\[[0-9A-Fa-f:.]{2,45}\\])"
+    "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?/?$";
+constexpr std::string_view address_expected =
+    "an address such as https://vault.example:8200, with no user and no path";
 
 constexpr std::array<std::string_view, 2> delete_retain = {"Delete", "Retain"};
 constexpr std::array<std::string_view, 3> adoption = {"Fail", "IfEqual", "Adopt"};
@@ -161,11 +172,17 @@ constexpr std::array<Field, 6> grant = {{
 }};
 
 constexpr std::array<Field, 7> connection_spec = {{
-    {.name = "address", .doc = "Address of Vault or OpenBao.", .pattern = https_or_http, .required = true},
+    {.name = "address",
+     .doc = "Address of Vault or OpenBao.",
+     .pattern = server_address,
+     .server_address = true,
+     .expected = address_expected,
+     .required = true},
     {.name = "ca", .doc = "Certificates to trust, in PEM; absent: the system's.", .max_length = 131'072},
     {.name = "tlsServerName",
      .doc = "What Vault's certificate is for; absent: the address's host.",
-     .pattern = dns_subdomain,
+     .pattern = host_name,
+     .expected = "a host name",
      .max_length = longest_dns_subdomain},
     {.name = "vaultNamespace", .doc = "Namespace in Vault.", .pattern = mount_path, .immutable = true},
     {.name = "auth",
@@ -656,27 +673,36 @@ constexpr std::array<Field, 2> variable = {{
     {.name = "name",
      .doc = "Name of the variable, such as HOLYSHEEP_API_KEY.",
      .pattern = "^[A-Za-z_][A-Za-z0-9_]*$",
+     .expected = "a variable such as HOLYSHEEP_API_KEY",
      .max_length = 128,
      .required = true},
     {.name = "key",
      .doc = "Field of the secret, such as api_key.",
      .pattern = secret_key,
+     .expected = "a field of the secret such as api_key",
      .max_length = 256,
      .required = true},
 }};
 constexpr std::array<Field, 4> workload_vault = {{
     {.name = "address",
      .doc = "Address of Vault or OpenBao, as the pods reach it.",
-     .pattern = R"(^https?://[^ "\\@?#\t\n/:][^ "\\@?#\t\n]*$)",
+     .pattern = server_address,
+     .server_address = true,
+     .expected = address_expected,
      .required = true},
-    {.name = "namespace", .doc = "Namespace in Vault.", .pattern = secret_path},
+    {.name = "namespace",
+     .doc = "Namespace in Vault.",
+     .pattern = secret_path,
+     .expected = "a Vault namespace such as team/ai"},
     {.name = "caBundle",
      .doc = "Certificates to trust, in PEM, and nothing else: they are published with every workload.",
      .pattern = certificates,
+     .expected = "a PEM certificate, or several, and nothing else: it is published with every workload",
      .max_length = 131'072},
     {.name = "tlsServerName",
      .doc = "What Vault's certificate is for; absent: the address's host.",
-     .pattern = dns_subdomain,
+     .pattern = host_name,
+     .expected = "a host name",
      .max_length = longest_dns_subdomain},
 }};
 constexpr std::array<std::string_view, 2> login_types = {"kubernetes", "approle"};
@@ -688,14 +714,21 @@ constexpr std::array<Field, 5> workload_login = {{
      .values = login_types},
     {.name = "path",
      .doc = "Where it is mounted; absent: auth/kubernetes or auth/approle.",
-     .pattern = secret_path},
+     .pattern = secret_path,
+     .expected = "a mount such as auth/kubernetes"},
     {.name = "role",
      .doc = "Role of the Kubernetes auth method; absent: the provider's name.",
-     .pattern = role_name},
-    {.name = "audience", .doc = "Audience of the pod's token.", .fallback = R"("vault")", .pattern = "^.+$"},
+     .pattern = role_name,
+     .expected = "the name of a role"},
+    {.name = "audience",
+     .doc = "Audience of the pod's token.",
+     .fallback = R"("vault")",
+     .pattern = "^[!-~]+$",
+     .expected = "an audience such as vault"},
     {.name = "secretName",
      .doc = "AppRole: Secret in the workload's namespace with the keys role_id and secret_id.",
      .pattern = dns_subdomain,
+     .expected = "the name of a Secret",
      .max_length = longest_dns_subdomain},
 }};
 
@@ -703,6 +736,7 @@ constexpr Field provider_path(bool required) {
     return {.name = "path",
             .doc = "API path of the secret, such as ai-apis/data/holysheep.",
             .pattern = secret_path,
+            .expected = "an API path such as ai-apis/data/holysheep",
             .required = required};
 }
 constexpr Field provider_variables(bool required) {
@@ -726,7 +760,12 @@ constexpr Field provider_login = {
 
 constexpr std::array<std::string_view, 4> selector_operators = {"In", "NotIn", "Exists", "DoesNotExist"};
 constexpr std::array<Field, 3> match_expression = {{
-    {.name = "key", .doc = "Name of the label.", .pattern = label_key, .max_length = 317, .required = true},
+    {.name = "key",
+     .doc = "Name of the label.",
+     .pattern = label_key,
+     .expected = "the name of a label",
+     .max_length = 317,
+     .required = true},
     {.name = "operator",
      .type = enumeration,
      .doc = "NotIn and DoesNotExist match a namespace without the label too.",
@@ -743,6 +782,8 @@ constexpr std::array<Field, 2> namespace_selector = {{
     {.name = "matchLabels",
      .type = text_map,
      .doc = "Labels that the namespace has, all of them.",
+     .pattern = label_value,
+     .expected = "the value of a label",
      .max = 16,
      .max_length = 63},
     {.name = "matchExpressions",

@@ -1,3 +1,4 @@
+#include <keyshepherd/core/server_address.hpp>
 #include <keyshepherd/resources/resource.hpp>
 
 #include <boost/regex.hpp>
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 
 namespace keyshepherd::resources {
 
@@ -29,6 +31,12 @@ const boost::regex& compiled(std::string_view pattern) {
         return patterns;
     }();
     return table.at(pattern);
+}
+
+// Unicode code points, as maxLength of a schema counts them (JSON Schema).
+std::size_t characters(std::string_view text) {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(text, [](unsigned char c) { return (c & 0xC0U) != 0x80U; }));
 }
 
 class Reader {
@@ -117,8 +125,7 @@ private:
                 }
                 if (std::cmp_greater(given.size(), field.max))
                     fault(path, fmt::format("has more than {} entries", field.max));
-                for (const auto& [key, element] : given.items())
-                    if (!element.is_string()) fault(path + "." + key, "must be a text; quote it");
+                for (const auto& [key, element] : given.items()) text(field, element, path + "." + key);
                 return given;
             case Type::object:
                 return members(field.members, given, path);
@@ -138,13 +145,18 @@ private:
             fault(path, fmt::format("has more than {} elements", field.max));
             return read;
         }
+        std::set<std::string> seen;
         for (std::size_t i = 0; i < given.size(); ++i) {
             const std::string place = fmt::format("{}[{}]", path, i);
             if (field.type == Type::object_list) {
                 read.push_back(members(field.members, given[i], place));
             } else {
                 text(field, given[i], place);
-                if (given[i].is_string()) read.push_back(given[i]);
+                if (!given[i].is_string()) continue;
+                // The API server refuses a repetition in a list of type set.
+                if (field.type != Type::text_list && !seen.insert(given[i].get<std::string>()).second)
+                    fault(place, "is in the list twice; keep one");
+                read.push_back(given[i]);
             }
         }
         return read;
@@ -154,16 +166,24 @@ private:
         if (!given.is_string()) return fault(path, "must be a text; quote it");
         const auto& text = given.get_ref<const std::string&>();
         const long most = field.max_length != 0 ? field.max_length : 512;
-        if (std::cmp_greater(text.size(), most))
-            return fault(path, fmt::format("is longer than {} bytes", most));
+        if (std::cmp_greater(characters(text), most))
+            return fault(path, fmt::format("is longer than {} characters", most));
         if (!field.values.empty() && std::ranges::find(field.values, text) == field.values.end())
             return fault(path, fmt::format("must be one of {}", fmt::join(field.values, ", ")));
-        if (!field.pattern.empty() && !boost::regex_match(text, compiled(field.pattern)))
-            fault(path, fmt::format("does not match {}", field.pattern));
+        if ((!field.pattern.empty() && !boost::regex_match(text, compiled(field.pattern))) ||
+            (field.server_address && !parse_server_address(text)))
+            fault(path, field.expected.empty() ? fmt::format("does not match {}", field.pattern)
+                                               : fmt::format("must be {}", field.expected));
     }
 
     std::vector<Fault>& faults_;
 };
+
+// RFC 1123, section 2.1.
+bool is_label(std::string_view text) {
+    static const boost::regex label("^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", boost::regex::ECMAScript);
+    return boost::regex_match(text.begin(), text.end(), label);
+}
 
 std::string text_at(const Json& object, const char* name) {
     const auto at = object.find(name);
@@ -216,6 +236,51 @@ void check_user_lockout(const Json& spec, Reader& reader) {
                      "is only for engine: Auth of type approle, userpass or ldap; leave it out");
 }
 
+void check_variables(const Json& from, const std::string& path, Reader& reader) {
+    if (!from.contains("variables")) return;
+    std::set<std::string> names;
+    const Json& variables = from["variables"];
+    for (std::size_t i = 0; i < variables.size(); ++i)
+        if (!names.insert(variables[i].value("name", "")).second)
+            reader.fault(fmt::format("{}.variables[{}].name", path, i), "is in the list twice; keep one");
+}
+
+// `instead`: what to do for every namespace.
+void check_selector(const Json& selector, const std::string& path, std::string_view instead, Reader& reader) {
+    const Json labels = selector.value("matchLabels", Json::object());
+    const Json expressions = selector.value("matchExpressions", Json::array());
+    if (labels.empty() && expressions.empty())
+        reader.fault(path, fmt::format("must have matchLabels or matchExpressions; {}", instead));
+    for (std::size_t i = 0; i < expressions.size(); ++i) {
+        const auto op = expressions[i].value("operator", "");
+        const bool takes_values = op == "In" || op == "NotIn";
+        const bool has_values = !expressions[i].value("values", Json::array()).empty();
+        if (takes_values != has_values)
+            reader.fault(fmt::format("{}.matchExpressions[{}].values", path, i),
+                         takes_values ? fmt::format("must have at least one value for {}", op)
+                                      : fmt::format("must be absent: {} takes no values", op));
+    }
+}
+
+// The rules of the kinds' CEL expressions (kind.cpp), for documents that no API server has seen.
+void check_provider(const Json& spec, Reader& reader) {
+    check_variables(spec, "spec", reader);
+    const Json delivery = spec.value("delivery", Json::object());
+    if (delivery.contains("namespaceSelector"))
+        check_selector(delivery["namespaceSelector"], "spec.delivery.namespaceSelector",
+                       "leave it out for every namespace", reader);
+    const Json overrides = spec.value("overrides", Json::array());
+    for (std::size_t i = 0; i < overrides.size(); ++i) {
+        const std::string path = fmt::format("spec.overrides[{}]", i);
+        check_variables(overrides[i], path, reader);
+        check_selector(overrides[i].at("namespaceSelector"), path + ".namespaceSelector",
+                       "what is for every namespace is the provider itself", reader);
+        static constexpr std::array<const char*, 4> parts = {"path", "variables", "vault", "auth"};
+        if (std::ranges::none_of(parts, [&](const char* part) { return overrides[i].contains(part); }))
+            reader.fault(path, "must have path, variables, vault or auth: what it is to replace");
+    }
+}
+
 void check_whole(const Resource& resource, Reader& reader) {
     const Json& spec = resource.spec;
     if (resource.kind->name == "VaultMount") check_user_lockout(spec, reader);
@@ -224,9 +289,9 @@ void check_whole(const Resource& resource, Reader& reader) {
         reader.fault("spec.path",
                      "has a part `tune`, which in Vault's API means the settings of another mount");
     if (resource.kind->named_in_annotation) {
+        check_provider(spec, reader);
         static constexpr std::array<std::string_view, 6> words = {"true", "t", "1", "false", "f", "0"};
-        if (std::ranges::find(words, resource.name) != words.end() || resource.name.size() > 63 ||
-            resource.name.contains('.'))
+        if (std::ranges::find(words, resource.name) != words.end() || !is_label(resource.name))
             reader.fault("metadata.name",
                          "must be an RFC 1123 label that is neither a yes nor a no, such as holysheep: a "
                          "workload names it in an annotation");

@@ -1,6 +1,7 @@
 #include "cluster_view.hpp"
 
 #include <keyshepherd/core/build.hpp>
+#include <keyshepherd/provider/provider.hpp>
 #include <keyshepherd/resources/kind.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -130,22 +131,16 @@ void ClusterView::use(inject::Catalog base) {
 }
 
 void ClusterView::put(const std::string& document) {
-    // Only text passes between the two JSON libraries.
-    auto parsed = json::parse(document);
-    if (!parsed) {  // past a limit of ours: it stands for its name without what it says
-        kube::Json bare = kube::Json::parse(document);
-        bare.erase("spec");
-        parsed = json::parse(bare.dump());
-    }
-    if (!parsed) return;
-    const auto taken = view_.catalog.put(*parsed);
-    const auto about = [&](const char* part) { return json::find_text(*parsed, {"metadata", part}); };
+    auto declared = provider::read(kube::Json::parse(document), view_.catalog.installation());
+    if (!declared) return;  // of another version of the API than this watches
+    const std::string ns = declared->workload_namespace;
+    const std::string name = declared->provider.name;
+    const auto taken = view_.catalog.put(*std::move(declared));
     if (!taken)
-        log_.warn(
-            "a provider has faults and is not used",
-            {{"namespace", about("namespace")}, {"name", about("name")}, {"error", taken.error().message}});
+        log_.warn("a provider has faults and is not used",
+                  {{"namespace", ns}, {"name", name}, {"error", taken.error().message}});
     else if (synced())
-        log_.info("provider taken", {{"namespace", about("namespace")}, {"name", about("name")}});
+        log_.info("provider taken", {{"namespace", ns}, {"name", name}});
     news_();
 }
 

@@ -550,7 +550,7 @@ class Webhook:
         listen = {"listen": f"127.0.0.1:{self.port}", "metrics-listen": f"127.0.0.1:{self.metrics_port}"}
         for name, value in (listen | self._flags).items():
             for one in value if isinstance(value, (list, tuple)) else [] if value is None else [value]:
-                command += [f"--{name}", one]
+                command += [f"--{name}={one}"]
         self.process = Process(command, self.folder / f"webhook-{self.port}.log")
         self.process.wait_ready(lambda: self.get(self._wait).status_code == 200, 20, "keyshepherd webhook")
 

@@ -1,5 +1,7 @@
 #include "support/golden.hpp"
 
+#include "support/providers.hpp"
+
 #include <keyshepherd/yaml/yaml.hpp>
 
 #include <fmt/format.h>
@@ -68,7 +70,7 @@ Case load(const std::filesystem::path& folder) {
         auto documents = yaml::read(read(folder / "providers.yaml"));
         if (!documents) throw std::runtime_error(fmt::format("{}: {}", c.name, documents.error().message));
         for (const auto& document : *documents)
-            if (auto added = c.catalog.add(document.json); !added)
+            if (auto added = test::add_provider(c.catalog, json::bj::serialize(document.json)); !added)
                 throw std::runtime_error(fmt::format("{}: {}", c.name, added.error().message));
     }
     return c;

@@ -1,5 +1,7 @@
 #include "support/workload_generator.hpp"
 
+#include "support/providers.hpp"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -665,10 +667,6 @@ private:
     std::map<std::string, std::string> wishes_;
 };
 
-json::value document(std::string_view text) {
-    return json::parse(text).value();
-}
-
 }  // namespace
 
 std::uint64_t Random::next() {
@@ -714,7 +712,8 @@ const inject::Catalog& catalog() {
                 R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"AIProvider","metadata":{"name":"holysheep","namespace":"staging"},"spec":{
                      "path":"ai-apis/data/holysheep-staging","variables":[{"name":"HOLYSHEEP_API_KEY","key":"api_key"}],
                      "auth":{"role":"holysheep"}}})"})
-            if (auto added = c.add(document(text)); !added) throw std::logic_error(added.error().message);
+            if (auto added = test::add_provider(c, text); !added)
+                throw std::logic_error(added.error().message);
         return c;
     }();
     return all;

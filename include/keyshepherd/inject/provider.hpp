@@ -59,6 +59,15 @@ bool is_certificates(std::string_view text);
 struct Override {
     Selector namespaces;
     Provider provider;
+    bool own_vault = false;  // it names a Vault, which the operator does not look at
+};
+
+// One AIProvider or ClusterAIProvider as its document declares it; src/provider makes these.
+struct Declaration {
+    std::string workload_namespace = {};  // "": a ClusterAIProvider
+    Provider provider = {};
+    std::vector<Override> overrides = {};
+    std::string fault = {};  // why it cannot be used, each fault with its field; "": it can
 };
 
 // Every provider a workload can name. Any number of threads may read it while none changes it.
@@ -67,13 +76,17 @@ public:
     // The built-in provider `holysheep`, at `vault_address`.
     static Catalog built_in(std::string vault_address, std::string vault_ca = {});
 
-    // Adds one AIProvider or ClusterAIProvider document, over a built-in of the same name.
-    // Errc::invalid names the field by its path; nothing is added then.
-    result<void> add(const json::value& document);
+    // The Vault of providers that name none.
+    const Connection& installation() const { return vault_; }
 
-    // The same for a document that may have been there before, and now is so. One with faults still stands
-    // for its name: who asks for it gets the fault, and neither what it was before nor another of that name.
-    result<void> put(const json::value& document);
+    // Adds a provider, over a built-in of the same name. Errc::invalid: it has faults, or its name is taken;
+    // nothing is added then.
+    result<void> add(Declaration declaration);
+
+    // Adds a provider in place of an earlier state of it. One with faults keeps its name: a workload that
+    // asks for it gets the fault, neither the earlier state nor another provider of that name.
+    // Errc::invalid: it has faults.
+    result<void> put(Declaration declaration);
     // Takes out what has that name; `workload_namespace` is empty for a ClusterAIProvider.
     void erase(std::string_view workload_namespace, std::string_view name);
 
@@ -89,14 +102,10 @@ public:
     std::size_t faulty() const;
 
 private:
-    struct Entry {
-        Provider provider;
-        std::vector<Override> overrides;
-        std::string fault;  // why it cannot be used; "": it can
-    };
-    using ByName = std::map<std::string, Entry, std::less<>>;
+    using ByName = std::map<std::string, Declaration, std::less<>>;
 
-    const Entry* entry(std::string_view workload_namespace, std::string_view name) const;
+    ByName& among(const std::string& workload_namespace);
+    const Declaration* entry(std::string_view workload_namespace, std::string_view name) const;
 
     Connection vault_;  // the installation's own, for documents that name none
     ByName built_in_;

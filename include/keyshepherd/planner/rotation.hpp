@@ -62,7 +62,6 @@ struct KeyPlace {
     std::map<std::string, std::string> variables = {};  // by name, the field of the secret
     bool elsewhere = false;  // in another Vault than the provider's own, where the operator does not look
 };
-inject::Selector selector_of(const Json& given);
 // In the order in which they are tried; the last one is the provider's own.
 std::vector<KeyPlace> key_places(const Resource& provider);
 // Nothing where the answer depends on labels that are not known (`labels` null).

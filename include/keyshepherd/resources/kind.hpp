@@ -42,6 +42,8 @@ struct Field {
     std::string_view doc;
     std::string_view fallback = {};  // what holds when it is absent, as JSON; "": nothing
     std::string_view pattern = {};   // an anchored regular expression, for text and the elements of lists
+    bool server_address = false;     // parse_server_address() of core decides what the pattern leaves open
+    std::string_view expected = {};  // what the pattern means, for messages: "an API path such as a/data/b"
     std::span<const std::string_view> values = {};
     long min = 0;  // of an integer, or of the number of elements; of a duration in seconds
     long max = std::numeric_limits<long>::max();

@@ -64,6 +64,8 @@ struct Reading {
 };
 Reading read(const Json& object, std::string_view default_namespace);
 
+inline constexpr std::int64_t longest_duration = std::int64_t{100} * 366 * 24 * 3600;  // in seconds
+
 // Seconds of "90", "1h30m", "250ms" (rounded up) or "2d"; nullopt when it is none of these or beyond 100
 // years.
 std::optional<std::int64_t> seconds(std::string_view duration);

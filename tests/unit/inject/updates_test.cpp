@@ -1,4 +1,5 @@
 // What an update finds in a stored object that somebody changed by hand, or that another version wrote.
+#include "support/providers.hpp"
 #include "support/settings.hpp"
 
 #include <keyshepherd/inject/injector.hpp>
@@ -16,11 +17,11 @@ using testing::HasSubstr;
 // The built-in provider, with a Secret.
 const Catalog catalog = [] {
     Catalog all = Catalog::built_in("https://vault.example:8200");
-    const auto holysheep = json::parse(
+    EXPECT_TRUE(test::add_provider(
+        all,
         R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"holysheep"},
         "spec":{"path":"ai-apis/data/holysheep","variables":[{"name":"HOLYSHEEP_API_KEY","key":"api_key"},
-        {"name":"HOLYSHEEP_BASE_URL","key":"base_url"}],"connectionRef":{"name":"main"},"delivery":{"secret":true}}})");
-    EXPECT_TRUE(all.add(holysheep.value()));
+        {"name":"HOLYSHEEP_BASE_URL","key":"base_url"}],"connectionRef":{"name":"main","namespace":"vault"},"delivery":{"secret":true}}})"));
     return all;
 }();
 

@@ -395,8 +395,61 @@ TEST(Providers, TellEveryBadFieldByItsPlace) {
             "spec.keyProbe.baseURL", "spec.keyProbe.interval", "spec.delivery.secret"));
 }
 
+TEST(Providers, AreReadAsTheApiServerReadsThem) {
+    const auto faults = [](Json spec) { return fields(read(provider(std::move(spec)), "").faults); };
+    const auto of_vault = [&](const char* field, const char* value) {
+        Json vault = {{"address", "https://v:8200"}};
+        vault[field] = value;
+        return faults({{"vault", vault}});
+    };
+    EXPECT_EQ(of_vault("tlsServerName", "a..b"), std::vector<std::string>{"spec.vault.tlsServerName"});
+    EXPECT_EQ(of_vault("tlsServerName", "a.b"), std::vector<std::string>());
+    for (const char* address :
+         {"https://v/p", "https://v.", "https://v:0", "https://[:::]", "https://[v]", "https://u@v"})
+        EXPECT_EQ(of_vault("address", address), std::vector<std::string>{"spec.vault.address"}) << address;
+    for (const char* address : {"https://v", "http://V.example:80/", "https://[::1]:8200"})
+        EXPECT_EQ(of_vault("address", address), std::vector<std::string>()) << address;
+    EXPECT_EQ(faults({{"path", "ai-apis/data/my key"}}), std::vector<std::string>{"spec.path"});
+    EXPECT_EQ(faults({{"auth", {{"audience", "a\nb"}}}}), std::vector<std::string>{"spec.auth.audience"});
+    EXPECT_EQ(faults({{"auth", {{"secretName", "a.-b"}}}}), std::vector<std::string>{"spec.auth.secretName"});
+    EXPECT_EQ(
+        faults({{"variables", Json::array({{{"name", "A"}, {"key", "a"}}, {{"name", "A"}, {"key", "b"}}})}}),
+        std::vector<std::string>{"spec.variables[1].name"});
+    // 200 characters in 400 bytes; a schema's maxLength counts characters.
+    std::string key;
+    for (int i = 0; i < 200; ++i) key += "\u00fc";
+    EXPECT_EQ(faults({{"variables", Json::array({{{"name", "A"}, {"key", key}}})}}),
+              std::vector<std::string>());
+}
+
+TEST(Providers, HaveOverridesThatAreForSomethingAndReplaceSomething) {
+    const auto faults = [](Json selector, Json parts = {{"path", "kv/x"}}) {
+        parts["namespaceSelector"] = std::move(selector);
+        return fields(read(provider({{"overrides", Json::array({parts})}}), "").faults);
+    };
+    const auto expression = [](Json each) {
+        return Json{{"matchExpressions", Json::array({std::move(each)})}};
+    };
+    const Json prod = {{"matchLabels", {{"env", "prod"}}}};
+    const std::string at = "spec.overrides[0]";
+    EXPECT_EQ(faults(prod), std::vector<std::string>());
+    EXPECT_EQ(faults(prod, Json::object()), std::vector<std::string>{at});
+    EXPECT_EQ(faults(Json::object()), std::vector<std::string>{at + ".namespaceSelector"});
+    EXPECT_EQ(faults({{"matchLabels", {{"env", std::string(64, 'a')}}}}),
+              std::vector<std::string>{at + ".namespaceSelector.matchLabels.env"});
+    for (const Json& wrong : {Json{{"key", "a"}, {"operator", "In"}},
+                              Json{{"key", "a"}, {"operator", "Exists"}, {"values", {"b"}}}})
+        EXPECT_EQ(faults(expression(wrong)),
+                  std::vector<std::string>{at + ".namespaceSelector.matchExpressions[0].values"});
+    EXPECT_EQ(faults(expression({{"key", "a"}, {"operator", "In"}, {"values", {"b", "b"}}})),
+              std::vector<std::string>{at + ".namespaceSelector.matchExpressions[0].values[1]"});
+    EXPECT_EQ(faults(prod, {{"variables",
+                             Json::array({{{"name", "A"}, {"key", "a"}}, {{"name", "A"}, {"key", "b"}}})}}),
+              std::vector<std::string>{at + ".variables[1].name"});
+}
+
 TEST(Providers, HaveNamesThatAnAnnotationCanHold) {
-    for (const char* name : {"true", "0", "a.b"}) {
+    for (const char* name : {"true", "0", "a.b", "A", "-a", "a_b"}) {
         Json made = provider({});
         made["metadata"]["name"] = name;
         EXPECT_EQ(fields(read(made, "").faults), std::vector<std::string>{"metadata.name"}) << name;

@@ -1,3 +1,4 @@
+#include "support/providers.hpp"
 #include "support/settings.hpp"
 
 #include <keyshepherd/webhook/routes.hpp>
@@ -92,9 +93,9 @@ TEST_F(RoutesTest, AnswersNothingBeforeProvidersWereRead) {
 }
 
 TEST_F(RoutesTest, WaitsForLabelsAndProvidersThatMayBeOnTheirWay) {
-    const auto document = json::parse(
+    const std::string document =
         R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"acme"},"spec":{
-        "path":"kv/dev","variables":[{"name":"A","key":"a"}],"overrides":[{"namespaceSelector":{"matchLabels":{"env":"prod"}},"path":"kv/prod"}]}})");
+        "path":"kv/dev","variables":[{"name":"A","key":"a"}],"overrides":[{"namespaceSelector":{"matchLabels":{"env":"prod"}},"path":"kv/prod"}]}})";
     const std::string body =
         R"({"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","namespace":"team","operation":"CREATE",
         "kind":{"group":"apps","version":"v1","kind":"Deployment"},"object":{"apiVersion":"apps/v1","kind":"Deployment",
@@ -111,7 +112,7 @@ TEST_F(RoutesTest, WaitsForLabelsAndProvidersThatMayBeOnTheirWay) {
     const auto unknown = ask_last(false);
     EXPECT_EQ(unknown.wait.count(), 500);
     EXPECT_NE(ask_last(true).body.find("\"code\":422"), std::string::npos);
-    ASSERT_TRUE(view_.catalog.put(*document));
+    ASSERT_TRUE(test::put_provider(view_.catalog, document));
     EXPECT_EQ(ask_last(false).wait.count(), 2000);
     EXPECT_EQ(ask_last(false, "/mutate?timeout=5s").wait.count(), 2000);
     EXPECT_EQ(ask_last(false, "/mutate?timeout=1s").wait.count(), 500) << "the API server waits no longer";
