@@ -1,17 +1,23 @@
 // keyshepherd operator: flags of the process, and what is generated from the tables of kinds.
 #include "commands.hpp"
 #include "environment_flag.hpp"
+#include "settings_flags.hpp"
 
 #include <keyshepherd/controller/operator.hpp>
+#include <keyshepherd/core/server_address.hpp>
+#include <keyshepherd/core/text.hpp>
+#include <keyshepherd/kube/token.hpp>
 #include <keyshepherd/resources/crd.hpp>
 
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <memory>
 
 namespace keyshepherd::app {
@@ -45,13 +51,27 @@ result<int> work(const OperatorFlags& flags) {
     if (options.vault_addresses.empty())
         return fail(Errc::invalid,
                     "--vault-address is not given: it says which addresses a VaultConnection may name, as "
-                    "--vault-address https://vault.vault.svc:8200; * stands for a part between dots");
-    if (options.audience.empty() || options.audience.contains("kubernetes.default"))
+                    "--vault-address https://vault.vault.svc:8200; a * stands for a part of one label");
+    for (const auto& [flag, patterns] :
+         {std::pair{"--vault-address", &options.vault_addresses},
+          std::pair{"--allowed-vault-address", &options.providers.vault_addresses}})
+        for (const std::string& pattern : *patterns)
+            if (const auto checked = check_address_pattern(pattern); !checked)
+                return fail(Errc::invalid, fmt::format("{}: {}", flag, checked.error().message));
+    for (const std::string& host : options.probe_hosts)
+        if (const auto checked = check_address_pattern("https://" + host); !checked)
+            return fail(Errc::invalid,
+                        fmt::format("--probe-host: {} is no HOST[:PORT]", one_line(host, 253)));
+    if (options.audience.empty())
         return fail(Errc::invalid,
-                    "--token-audience must be Vault's own, as vault: a token for the API server's audience "
-                    "could be used "
-                    "against the cluster");
+                    "--token-audience is empty; give an audience that only Vault accepts, such as vault");
     KEYSHEPHERD_TRY(options.kubernetes, kube::load(flags.kubeconfig));
+    const auto of_api_server = kube::api_server_audiences(options.kubernetes);
+    KEYSHEPHERD_TRY_CHECK(check_audiences("--token-audience", {options.audience}, of_api_server));
+    KEYSHEPHERD_TRY_CHECK(
+        check_audiences("--allowed-token-audience", options.providers.token_audiences, of_api_server));
+    // A workload may log in wherever the operator may.
+    std::ranges::copy(options.vault_addresses, std::back_inserter(options.providers.vault_addresses));
     if (options.own_namespace.empty()) options.own_namespace = options.kubernetes.ns;
     KEYSHEPHERD_TRY(options.log_level, telemetry::parse_level(flags.log_level));
     KEYSHEPHERD_TRY(options.log_format, telemetry::parse_format(flags.log_format));
@@ -80,7 +100,13 @@ void add_operator_command(CLI::App& app, int& exit_code) {
         "Namespace of the Lease; default: that of the kubeconfig or the pod");
     add("watch-namespace", flags->options.watch_namespace, "The one namespace to watch; default: every one");
     add("vault-address", flags->options.vault_addresses,
-        "Address that a VaultConnection may name, * for a part between dots; may be repeated");
+        "Address that a VaultConnection may name, and where workloads may log in; a * stands for a part of "
+        "one "
+        "label of the host, as in https://*.vault.example:8200; may be repeated");
+    add("allowed-vault-address", flags->options.providers.vault_addresses, allowed_address_doc);
+    add("allowed-token-audience", flags->options.providers.token_audiences, allowed_audience_doc);
+    command->add_flag("--allow-provider-shadowing", flags->options.providers.may_shadow, shadowing_doc)
+        ->envname(environment_name("allow-provider-shadowing"));
     add("token-audience", flags->options.audience,
         "Audience of the ServiceAccount tokens that log in to Vault");
     add("workers", flags->options.workers, "Resources that are looked at at once")->check(CLI::Range(1, 256));

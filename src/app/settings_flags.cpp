@@ -2,7 +2,7 @@
 
 #include "environment_flag.hpp"
 
-#include <keyshepherd/provider/provider.hpp>
+#include <keyshepherd/core/server_address.hpp>
 #include <keyshepherd/yaml/yaml.hpp>
 
 #include <fmt/format.h>
@@ -25,7 +25,9 @@ result<std::string> read_file(const std::string& path, std::string_view flag) {
     return std::move(text).str();
 }
 
-result<void> add_providers(const std::string& file, inject::Catalog& catalog) {
+result<void> add_providers(const SettingsFlags& flags, inject::Catalog& catalog) {
+    const std::string& file = flags.providers_file;
+    const provider::Rules rules = provider_rules(flags);
     KEYSHEPHERD_TRY(const std::string text, read_file(file, "--providers"));
     KEYSHEPHERD_TRY(const auto documents, yaml::read(text));
     for (const yaml::Document& document : documents) {
@@ -33,7 +35,7 @@ result<void> add_providers(const std::string& file, inject::Catalog& catalog) {
         // Only text passes between the two JSON libraries.
         auto declared =
             provider::read(resources::Json::parse(boost::json::serialize(document.json), nullptr, false),
-                           catalog.installation());
+                           catalog.installation(), rules);
         const auto added = declared ? catalog.add(*std::move(declared)) : std::unexpected(declared.error());
         if (!added)
             return fail(added.error().code, fmt::format("--providers: {}, line {}: {}", file, document.line,
@@ -56,8 +58,11 @@ void add_settings_flags(CLI::App& command, SettingsFlags& f) {
     add("default-provider", f.settings.default_provider, "Provider that `inject: \"true\"` means");
     add("vault-address", f.vault_address, "Vault or OpenBao of the built-in provider, as the pods reach it");
     add("vault-ca-file", f.vault_ca_file, "PEM file: the CA of that server, when it is a private one");
-    add("allowed-vault-address", f.settings.allowed_vault_addresses,
-        "Address that a workload may name by annotation beside its providers' own; may be repeated");
+    add("allowed-vault-address", f.settings.allowed_vault_addresses, allowed_address_doc);
+    add("allowed-token-audience", f.settings.allowed_token_audiences, allowed_audience_doc);
+    command.add_flag("--allow-provider-shadowing", f.provider_shadowing, shadowing_doc)
+        ->envname(environment_name("allow-provider-shadowing"))
+        ->group("Injection");
     add("own-namespace", f.settings.own_namespaces, "Namespace that is never injected; may be repeated");
     add("image", f.settings.image,
         "Image that holds /keyshepherd-exec, by tag or digest; needed by every wiring but secret");
@@ -95,13 +100,33 @@ result<inject::Settings> settings_from(const SettingsFlags& flags, int oldest_sk
         read(flags.min_kubelet_version, "--min-kubelet-version", settings.lowest_kubelet);
     // A version that could not be read is not held against the other one.
     if (!faults.empty()) settings.lowest_kubelet = settings.kubernetes;
-    if (!inject::is_vault_address(flags.vault_address))
-        faults.emplace_back(
-            "--vault-address is no address; give https:// or http:// and a host, such as "
-            "https://vault.vault.svc:8200");
+    if (const auto address = parse_server_address(flags.vault_address); !address)
+        faults.push_back(fmt::format("--vault-address is {}, such as https://vault.vault.svc:8200",
+                                     address.error().message));
     std::ranges::move(inject::faults_of(settings), std::back_inserter(faults));
     if (!faults.empty()) return fail(Errc::invalid, fmt::format("{}", fmt::join(faults, "; ")));
     return settings;
+}
+
+provider::Rules provider_rules(const SettingsFlags& flags) {
+    provider::Rules rules{.vault_addresses = flags.settings.allowed_vault_addresses,
+                          .token_audiences = flags.settings.allowed_token_audiences,
+                          .may_shadow = flags.provider_shadowing};
+    rules.vault_addresses.push_back(flags.vault_address);
+    return rules;
+}
+
+result<void> check_audiences(std::string_view flag, const std::vector<std::string>& audiences,
+                             const std::vector<std::string>& of_api_server) {
+    for (const std::string& audience : audiences)
+        if (std::ranges::find(of_api_server, audience) != of_api_server.end())
+            return fail(
+                Errc::invalid,
+                fmt::format("{}: {} is an audience of the API server (--api-audiences of "
+                            "kube-apiserver), where whoever receives the token could use it; give one "
+                            "that only Vault accepts, such as vault",
+                            flag, audience));
+    return {};
 }
 
 result<inject::Catalog> built_in_from(const SettingsFlags& flags) {
@@ -114,13 +139,15 @@ result<inject::Catalog> built_in_from(const SettingsFlags& flags) {
                                     "published with every workload",
                                     flags.vault_ca_file));
     }
-    return inject::Catalog::built_in(flags.vault_address, std::move(ca));
+    return inject::Catalog::built_in(flags.vault_address, std::move(ca),
+                                     flags.settings.allowed_token_audiences.front(),
+                                     flags.provider_shadowing);
 }
 
 result<inject::Catalog> catalog_from(const SettingsFlags& flags) {
     KEYSHEPHERD_TRY(inject::Catalog catalog, built_in_from(flags));
     if (!flags.providers_file.empty()) {
-        KEYSHEPHERD_TRY_CHECK(add_providers(flags.providers_file, catalog));
+        KEYSHEPHERD_TRY_CHECK(add_providers(flags, catalog));
     }
     if (!catalog.has(flags.settings.default_provider))
         return fail(Errc::invalid, fmt::format("--default-provider names no provider; known are {}",

@@ -4,6 +4,7 @@
 
 #include <keyshepherd/core/kubernetes_version.hpp>
 #include <keyshepherd/kube/client.hpp>
+#include <keyshepherd/kube/token.hpp>
 #include <keyshepherd/webhook/run.hpp>
 
 #include <boost/asio/co_spawn.hpp>
@@ -66,6 +67,12 @@ result<std::optional<kube::Config>> cluster_of(const WebhookFlags& flags) {
     return std::move(*config);
 }
 
+// The token that tells of the API server's audiences: that of the watch, else that of the pod.
+std::vector<std::string> audiences_of_api_server(const WebhookFlags& flags) {
+    const auto config = flags.kubeconfig.empty() ? kube::in_cluster() : kube::load(flags.kubeconfig);
+    return config ? kube::api_server_audiences(*config) : std::vector<std::string>();
+}
+
 result<void> readable(std::string_view flag, const std::string& path) {
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), &std::fclose);
     if (!file)
@@ -90,20 +97,25 @@ result<int> serve(const WebhookFlags& flags) {
     // server.
     const auto settings = settings_from(shared, 3);
     auto cluster = cluster_of(flags);
+    const auto audiences =
+        check_audiences("--allowed-token-audience", flags.shared.settings.allowed_token_audiences,
+                        audiences_of_api_server(flags));
     const auto load = cluster && *cluster ? built_in_from : catalog_from;
     const auto catalog = load(flags.shared);
     const auto certificate = readable("--tls-cert-file", flags.options.certificate_file);
     const auto key = readable("--tls-key-file", flags.options.key_file);
-    if (!version || !settings || !cluster || !catalog || !certificate || !key)
+    if (!version || !settings || !audiences || !cluster || !catalog || !certificate || !key)
         return fail(
             Errc::invalid,
             joined_faults({version ? nullptr : &version.error(), settings ? nullptr : &settings.error(),
-                           cluster ? nullptr : &cluster.error(), catalog ? nullptr : &catalog.error(),
-                           certificate ? nullptr : &certificate.error(), key ? nullptr : &key.error()}));
+                           audiences ? nullptr : &audiences.error(), cluster ? nullptr : &cluster.error(),
+                           catalog ? nullptr : &catalog.error(), certificate ? nullptr : &certificate.error(),
+                           key ? nullptr : &key.error()}));
     options.settings = *settings;
     KEYSHEPHERD_TRY(options.log_level, telemetry::parse_level(flags.log_level));
     KEYSHEPHERD_TRY(options.log_format, telemetry::parse_format(flags.log_format));
     options.cluster = std::move(*cluster);
+    options.provider_rules = provider_rules(flags.shared);
     options.namespaces =
         options.cluster
             ? inject::Namespaces("the webhook has not been told of this namespace yet, so try again", true)

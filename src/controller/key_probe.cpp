@@ -1,5 +1,6 @@
 #include "key_probe.hpp"
 
+#include <keyshepherd/core/server_address.hpp>
 #include <keyshepherd/net/wiped.hpp>
 
 #include <fmt/format.h>
@@ -19,13 +20,6 @@ constexpr std::size_t longest_url = 512;
 constexpr std::size_t longest_key = 8 * 1024;
 // A list of models may be long; what counts is the answer's status.
 constexpr std::size_t answer_bytes = 1024 * 1024;
-
-std::string lower(std::string_view text) {
-    std::string made(text);
-    std::ranges::transform(made, made.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return made;
-}
 
 bool is_path(std::string_view path) {
     return !path.contains("..") && !path.contains("//") && std::ranges::all_of(path, [](unsigned char c) {
@@ -54,9 +48,8 @@ std::expected<ProbeTarget, Condition> probe_target(std::string_view base_url,
     while (path.ends_with('/')) path.remove_suffix(1);
     auto origin = net::Origin::parse(base_url.substr(0, slash));
     if (!origin || !is_path(path)) return no_address();
-    const std::string with_port = lower(fmt::format("{}:{}", origin->host, origin->port));
     if (std::ranges::none_of(hosts, [&](const std::string& host) {
-            return lower(host.contains(':') ? host : host + ":443") == with_port;
+            return matches_address(fmt::format("{}{}", scheme, host), base_url.substr(0, slash));
         }))
         return std::unexpected(not_probed(
             "HostNotAllowed", "the base URL's host is none that the operator allows (--probe-host)"));

@@ -3,6 +3,7 @@
 
 #include <keyshepherd/controller/operator.hpp>
 #include <keyshepherd/core/build.hpp>
+#include <keyshepherd/core/server_address.hpp>
 #include <keyshepherd/kube/lease.hpp>
 #include <keyshepherd/kube/reflector.hpp>
 #include <keyshepherd/kube/secret.hpp>
@@ -55,6 +56,10 @@ public:
                                {"commit", commit()},
                                {"apiServer", options_.kubernetes.origin.text()},
                                {"identity", options_.identity}});
+        for (const std::string& pattern : options_.providers.vault_addresses)
+            if (const std::string reach = tenant_reach(pattern); !reach.empty())
+                log_.warn("a tenant may answer at an allowed address of Vault",
+                          {{"address", pattern}, {"reason", reach}});
         for (KindSink& sink : sinks_)
             spawn(kube::reflect(runtime_.kube, resource_of(sink.kind), options_.watch_namespace, sink,
                                 {.early = true}));
@@ -125,7 +130,14 @@ private:
         runtime_.wake(key);
         if (key.kind == connection_kind) runtime_.sessions.forget(key, entry->resource);
         for (const Key& dependent : runtime_.store.dependents(key)) runtime_.wake(dependent);
+        provider_changed(key);
+    }
+
+    // A ClusterAIProvider and the AIProviders of its name depend on each other: who of them is used.
+    void provider_changed(const Key& key) {
         if (key.kind == provider_kind) runtime_.users_changed("", key.name);
+        if (key.kind == cluster_provider_kind)
+            for (const Key& own : runtime_.store.named(*provider_kind, key.name)) runtime_.wake(own);
     }
 
     void gone(const resources::Kind& kind, const std::string& name) {
@@ -134,7 +146,7 @@ private:
         const EntryPtr entry = runtime_.store.find(key);
         runtime_.forget(key);
         runtime_.wake(key);
-        if (key.kind == provider_kind) runtime_.users_changed("", key.name);
+        provider_changed(key);
         if (entry == nullptr) return;
         for (const Key& dependent : runtime_.store.dependents(key)) runtime_.wake(dependent);
         if (key.kind == connection_kind) return;

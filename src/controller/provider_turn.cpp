@@ -6,6 +6,7 @@
 #include <keyshepherd/kube/random.hpp>
 #include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/provider/provider.hpp>
 #include <keyshepherd/reconcile/failpoint.hpp>
 
 #include <fmt/format.h>
@@ -32,6 +33,7 @@ constexpr int refused_rounds = 10;
 constexpr milliseconds probe_time = 5s;
 
 const resources::Kind* const provider_kind = resources::find_kind("AIProvider");
+const resources::Kind* const cluster_provider_kind = resources::find_kind("ClusterAIProvider");
 
 Json reference_to(const Workload& workload) {
     return {{"apiVersion", "apps/v1"},
@@ -50,6 +52,18 @@ Task<Again> ProviderTurn::reconcile() {
     }
     if (!entry_->faults.empty()) {
         co_await refuse_all("InvalidSpec", joined(entry_->faults));
+        co_return std::nullopt;
+    }
+    if (const auto faults = provider::disallowed(resource(), runtime_.options.providers); !faults.empty()) {
+        co_await refuse_all("NotAllowed", joined(faults));
+        co_return std::nullopt;
+    }
+    if (const std::string taken = name_taken_by(); !taken.empty()) {
+        co_await refuse_all(
+            "NameTaken",
+            fmt::format("it is not used: {} has its name, and the operator lets no AIProvider take "
+                        "its place (--allow-provider-shadowing); give it another name",
+                        taken));
         co_return std::nullopt;
     }
     if (!planner::delivers(resource()))
@@ -166,7 +180,14 @@ Task<result<void>> ProviderTurn::look(const Way& way) {
 
 bool ProviderTurn::is_for(const std::string& ns) const {
     if (key_.kind->namespaced) return ns == key_.ns;
-    return !runtime_.store.contains({provider_kind, ns, key_.name});
+    return !runtime_.options.providers.may_shadow || !runtime_.store.contains({provider_kind, ns, key_.name});
+}
+
+std::string ProviderTurn::name_taken_by() const {
+    if (!key_.kind->namespaced || runtime_.options.providers.may_shadow) return "";
+    if (runtime_.store.contains({cluster_provider_kind, "", key_.name}))
+        return fmt::format("ClusterAIProvider {}", key_.name);
+    return key_.name == inject::built_in_provider ? "the built-in provider" : "";
 }
 
 std::string ProviderTurn::source_of(const KeyPlace& place, const KeyVersion& key) const {

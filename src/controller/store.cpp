@@ -203,6 +203,13 @@ std::vector<Key> Store::claimants(const std::string& path) const {
     return found;
 }
 
+std::vector<Key> Store::named(const resources::Kind& kind, const std::string& name) const {
+    std::vector<Key> found;
+    for (const auto& [key, unused] : entries_)
+        if (key.kind == &kind && key.name == name) found.push_back(key);
+    return found;
+}
+
 std::vector<Key> Store::keys() const {
     std::vector<Key> all;
     all.reserve(entries_.size());

@@ -61,6 +61,8 @@ public:
     // Who is about the same path, of whichever Vault; the oldest first, on a tie the one with the lesser uid.
     std::vector<Key> claimants(const std::string& path) const;
     std::vector<Key> keys() const;
+    // Those of a kind that have a name, in whichever namespace.
+    std::vector<Key> named(const resources::Kind& kind, const std::string& name) const;
     std::size_t size() const { return entries_.size(); }
 
 private:

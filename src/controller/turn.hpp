@@ -176,6 +176,8 @@ private:
     Task<result<void>> look(const Way& way);
     // Who uses the provider, and which of them a new version has to reach.
     void sort_users();
+    // Who is used in place of this AIProvider, since it has the same name; "": it is used.
+    std::string name_taken_by() const;
     // Whether workloads of that namespace mean this provider by its name.
     bool is_for(const std::string& ns) const;
     std::string source_of(const planner::KeyPlace& place, const planner::KeyVersion& key) const;

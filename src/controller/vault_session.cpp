@@ -1,6 +1,6 @@
 #include "vault_session.hpp"
 
-#include <keyshepherd/controller/operator.hpp>
+#include <keyshepherd/core/server_address.hpp>
 #include <keyshepherd/kube/secret.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
@@ -8,32 +8,7 @@
 #include <fmt/ranges.h>
 #include <openssl/crypto.h>
 
-#include <algorithm>
-
 namespace keyshepherd::controller {
-
-namespace {
-
-bool matches(std::string_view pattern, std::string_view text) {
-    if (pattern.empty()) return text.empty();
-    if (pattern.front() != '*')
-        return !text.empty() && text.front() == pattern.front() && matches(pattern.substr(1), text.substr(1));
-    for (std::size_t i = 0;; ++i) {
-        if (matches(pattern.substr(1), text.substr(i))) return true;
-        if (i == text.size() || text[i] == '/' || text[i] == '.' || text[i] == ':') return false;
-    }
-}
-
-std::string without_slash(std::string text) {
-    if (text.ends_with('/')) text.pop_back();
-    return text;
-}
-
-}  // namespace
-
-bool allows(const std::string& pattern, const std::string& address) {
-    return matches(without_slash(pattern), without_slash(address));
-}
 
 Task<result<std::set<std::string>>> Session::reserved_policies(Deadline deadline) {
     if (!reserved_) {
@@ -97,8 +72,7 @@ Task<void> Sessions::sign_off(Deadline deadline) {
 Task<result<SessionPtr>> Sessions::make(Key key, resources::Resource connection, Deadline deadline) {
     const resources::Json& spec = connection.spec;
     const auto address = spec.at("address").get<std::string>();
-    if (std::ranges::none_of(options_.addresses,
-                             [&](const std::string& pattern) { return allows(pattern, address); }))
+    if (!matches_address(options_.addresses, address))
         co_return fail(
             Errc::disallowed,
             fmt::format(

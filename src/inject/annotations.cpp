@@ -3,6 +3,7 @@
 #include "quantity.hpp"
 #include "wiring_rules.hpp"
 
+#include <keyshepherd/core/server_address.hpp>
 #include <keyshepherd/inject/annotations.hpp>
 #include <keyshepherd/json/value.hpp>
 
@@ -241,7 +242,8 @@ constexpr auto table = std::to_array<Annotation>({
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.auth_path, v, is_vault_path(v), "a mount such as auth/kubernetes");
      }},
-    {"token-audience", "", "text", "vault", Needs::agent, "Audience of the projected ServiceAccount token",
+    {"token-audience", "", "text", "vault", Needs::agent,
+     "Audience of the projected ServiceAccount token; only one that the installation allows",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.token_audience, v, !v.empty() && v.size() <= 253, "an audience such as vault");
      }},
@@ -253,7 +255,8 @@ constexpr auto table = std::to_array<Annotation>({
     {"vault-address", "", "URL", "provider's", Needs::agent,
      "Vault or OpenBao; only an address that the installation allows",
      [](Wishes& w, string_view, string_view v) {
-         return read_text(w.vault_address, v, is_url(v), "an address such as https://vault.example:8200");
+         return read_text(w.vault_address, v, parse_server_address(v).has_value(),
+                          "an address such as https://vault.example:8200, with no user and no path");
      }},
     {"vault-namespace", "", "path", "provider's", Needs::agent, "Namespace in Vault",
      [](Wishes& w, string_view, string_view v) {

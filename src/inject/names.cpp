@@ -152,14 +152,9 @@ bool is_vault_key(std::string_view text) {
     return !text.empty() && text.size() <= 512 && std::all_of(text.begin(), text.end(), is_plain);
 }
 
-bool is_url(std::string_view text) {
-    for (const std::string_view scheme : {"https://", "http://"}) {
-        if (!text.starts_with(scheme)) continue;
-        const std::string_view rest = text.substr(scheme.size());
-        return !rest.empty() && rest.find_first_of(" \"\\@?#\t\n") == std::string_view::npos &&
-               rest.front() != '/' && rest.front() != ':';
-    }
-    return false;
+bool is_audience(std::string_view text) {
+    return !text.empty() && text.size() <= 512 &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
 }
 
 bool is_image(std::string_view text) {

@@ -14,7 +14,7 @@ bool is_file_name(std::string_view text);
 bool is_vault_name(std::string_view text);  // one path segment
 bool is_vault_path(std::string_view text);  // segments separated by single slashes
 bool is_vault_key(std::string_view text);   // a field of a secret
-bool is_url(std::string_view text);         // http:// or https:// with a host, and no user or query
+bool is_audience(std::string_view text);    // printable ASCII without a space
 // [REGISTRY[:PORT]/]PATH[:TAG][@DIGEST], as container runtimes read it; a digest is sha256, sha384 or sha512.
 bool is_image(std::string_view text);
 

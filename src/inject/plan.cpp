@@ -7,6 +7,8 @@
 #include "quantity.hpp"
 #include "wiring_rules.hpp"
 
+#include <keyshepherd/core/server_address.hpp>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -73,23 +75,6 @@ std::set<std::string_view> expansions_of(const json::value& container) {
     if (const json::array* env = json::find_array(container, {"env"}))
         for (const json::value& entry : *env) take(json::find_text(entry, {"value"}));
     return names;
-}
-
-bool allowed_address(std::string_view address, const Settings& settings) {
-    return std::any_of(
-        settings.allowed_vault_addresses.begin(), settings.allowed_vault_addresses.end(),
-        [&](const std::string& a) {
-            const std::size_t star = a.find('*');
-            if (star == std::string::npos) return a == address;
-            // One label: https://*.example:8200 takes https://vault.example:8200, never
-            // https://evil.test/.example:8200.
-            const std::string_view head = std::string_view(a).substr(0, star),
-                                   tail = std::string_view(a).substr(star + 1);
-            if (address.size() <= head.size() + tail.size() || !address.starts_with(head) ||
-                !address.ends_with(tail))
-                return false;
-            return is_dns_label(address.substr(head.size(), address.size() - head.size() - tail.size()));
-        });
 }
 
 constexpr std::size_t shortest_template = 200;  // what a template of agent.cpp takes at least
@@ -225,6 +210,12 @@ private:
             }
             const Provider* const provider = *found;
             providers_.push_back(provider);
+            if (catalog_.is_overruled(namespace_, name))
+                warn(fmt::format(
+                    "the AIProvider {} of the namespace {} is not used, because {} has that name and this "
+                    "installation lets no AIProvider take its place; give the AIProvider another name",
+                    name, namespace_,
+                    catalog_.is_built_in(name) ? "the built-in provider" : "a ClusterAIProvider"));
             for (const Variable& v : provider->variables) {
                 if (const auto other = plan_.variables.find(v.name); other != plan_.variables.end()) {
                     fault("inject",
@@ -389,10 +380,10 @@ private:
                                 providers_.front()->name, p->name, annotation_prefix));
         }
         if (wishes_.vault_address) {
-            const bool of_provider =
-                std::any_of(providers_.begin(), providers_.end(),
-                            [&](const Provider* p) { return p->vault.address == *wishes_.vault_address; });
-            if (!of_provider && !allowed_address(*wishes_.vault_address, settings_))
+            const bool of_provider = std::any_of(
+                providers_.begin(), providers_.end(),
+                [&](const Provider* p) { return matches_address(p->vault.address, *wishes_.vault_address); });
+            if (!of_provider && !matches_address(settings_.allowed_vault_addresses, *wishes_.vault_address))
                 fault("vault-address",
                       "is not allowed by this installation; ask its administrator for "
                       "--allowed-vault-address, or drop it");
@@ -414,6 +405,7 @@ private:
                 wishes_.auth_path->starts_with("auth/") ? *wishes_.auth_path : "auth/" + *wishes_.auth_path;
         if (wishes_.role) login.role = *wishes_.role;
         if (wishes_.token_audience) login.audience = *wishes_.token_audience;
+        check_audience();
         if (wishes_.approle_secret) login.secret = *wishes_.approle_secret;
         if (login.type == "approle" && login.secret.empty())
             fault(wishes_.auth_type ? "auth-type" : "inject",
@@ -430,6 +422,17 @@ private:
         if (login.type == "kubernetes" && wishes_.approle_secret)
             fault("approle-secret", fmt::format("is only for AppRole; add {}auth-type: approle, or drop it",
                                                 annotation_prefix));
+    }
+
+    // A token for the API server's audience would let whoever receives it act as the workload there.
+    void check_audience() {
+        if (wishes_.token_audience &&
+            std::ranges::find(settings_.allowed_token_audiences, *wishes_.token_audience) ==
+                settings_.allowed_token_audiences.end())
+            fault("token-audience",
+                  fmt::format("is none of the audiences that this installation allows ({}); ask its "
+                              "administrator for --allowed-token-audience, or drop it",
+                              fmt::join(settings_.allowed_token_audiences, ", ")));
     }
 
     bool gets_variables(const Container& c) const {

@@ -11,18 +11,10 @@
 
 namespace keyshepherd::inject {
 
-namespace {
-
-constexpr std::string_view built_in_name = "holysheep";
-
-}  // namespace
+namespace {}  // namespace
 
 std::string published_secret(std::string_view kind, std::string_view provider) {
     return fmt::format("{}{}{}", name_prefix, provider, kind == "ClusterAIProvider" ? ".cluster" : "");
-}
-
-bool is_vault_address(std::string_view text) {
-    return is_url(text);
 }
 
 // One or more certificates and nothing else: a CA is published in an annotation of every workload.
@@ -43,21 +35,23 @@ bool is_certificates(std::string_view text) {
     }
 }
 
-Catalog Catalog::built_in(std::string vault_address, std::string vault_ca) {
+Catalog Catalog::built_in(std::string vault_address, std::string vault_ca, std::string audience,
+                          bool may_shadow) {
     Catalog catalog;
+    catalog.may_shadow_ = may_shadow;
     catalog.vault_ = {.address = std::move(vault_address),
                       .vault_namespace = "",
                       .ca = std::move(vault_ca),
                       .tls_server_name = ""};
-    catalog.built_in_[std::string(built_in_name)].provider = {
-        .name = std::string(built_in_name),
+    catalog.built_in_[std::string(built_in_provider)].provider = {
+        .name = std::string(built_in_provider),
         .path = "ai-apis/data/holysheep",
         .variables = {{"HOLYSHEEP_API_KEY", "api_key"}, {"HOLYSHEEP_BASE_URL", "base_url"}},
         .vault = catalog.vault_,
         .login = {.type = "kubernetes",
                   .path = "auth/kubernetes",
                   .role = "holysheep",
-                  .audience = "vault",
+                  .audience = std::move(audience),
                   .secret = ""},
     };
     return catalog;
@@ -98,11 +92,31 @@ void Catalog::erase(std::string_view workload_namespace, std::string_view name) 
 }
 
 const Declaration* Catalog::entry(std::string_view workload_namespace, std::string_view name) const {
-    if (const auto own = namespaced_.find(workload_namespace); own != namespaced_.end())
-        if (const auto at = own->second.find(name); at != own->second.end()) return &at->second;
+    const Declaration* const of_namespace = own(workload_namespace, name);
+    const Declaration* const of_all = shared(name);
+    if (of_all != nullptr && (of_namespace == nullptr || !may_shadow_)) return of_all;
+    return of_namespace;
+}
+
+const Declaration* Catalog::own(std::string_view workload_namespace, std::string_view name) const {
+    const auto in_namespace = namespaced_.find(workload_namespace);
+    if (in_namespace == namespaced_.end()) return nullptr;
+    const auto at = in_namespace->second.find(name);
+    return at == in_namespace->second.end() ? nullptr : &at->second;
+}
+
+const Declaration* Catalog::shared(std::string_view name) const {
     for (const ByName* among : {&cluster_, &built_in_})
         if (const auto at = among->find(name); at != among->end()) return &at->second;
     return nullptr;
+}
+
+bool Catalog::is_overruled(std::string_view workload_namespace, std::string_view name) const {
+    return !may_shadow_ && own(workload_namespace, name) != nullptr && shared(name) != nullptr;
+}
+
+bool Catalog::is_built_in(std::string_view name) const {
+    return built_in_.contains(name) && !cluster_.contains(name);
 }
 
 result<const Provider*> Catalog::find(std::string_view workload_namespace, std::string_view name,

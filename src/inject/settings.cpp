@@ -1,6 +1,7 @@
 #include "names.hpp"
 #include "quantity.hpp"
 
+#include <keyshepherd/core/server_address.hpp>
 #include <keyshepherd/inject/settings.hpp>
 
 #include <fmt/format.h>
@@ -35,15 +36,21 @@ public:
                               lower->canonical, what, upper->canonical));
     }
 
-    // A '*' stands for one label of the host.
-    void allowed_address(std::string address) {
-        if (const std::size_t star = address.find('*'); star != std::string::npos)
-            address.replace(star, 1, "x");
-        if (!is_url(address) || address.contains('*'))
+    void allowed_address(std::string_view pattern) {
+        if (const auto checked = check_address_pattern(pattern); !checked)
             fault("--allowed-vault-address",
-                  fmt::format("is {}; give an address such as https://vault.example:8200 or "
-                              "https://*.example:8200",
-                              quoted(address)));
+                  fmt::format(
+                      "is {}: {}; a * stands for a part of one label, as in https://*.vault.example:8200",
+                      quoted(pattern), checked.error().message));
+    }
+
+    void audiences(const std::vector<std::string>& allowed) {
+        if (allowed.empty())
+            fault("--allowed-token-audience", "is given without a value; leave it out for vault");
+        for (const std::string& audience : allowed)
+            if (!is_audience(audience))
+                fault("--allowed-token-audience",
+                      fmt::format("is {}; give an audience such as vault", quoted(audience)));
     }
 
     void versions(const KubernetesVersion& server, const KubernetesVersion& kubelet) {
@@ -86,6 +93,7 @@ std::vector<std::string> faults_of(const Settings& settings) {
     Check check;
     check.versions(settings.kubernetes, settings.lowest_kubelet);
     for (const std::string& address : settings.allowed_vault_addresses) check.allowed_address(address);
+    check.audiences(settings.allowed_token_audiences);
     if (!settings.image.empty()) check.image("--image", settings.image);
     check.image("--bao-image", settings.bao_image);
     check.image("--vault-image", settings.vault_image);

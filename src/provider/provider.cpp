@@ -1,7 +1,9 @@
+#include <keyshepherd/core/server_address.hpp>
 #include <keyshepherd/core/text.hpp>
 #include <keyshepherd/provider/provider.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -64,6 +66,27 @@ void take_parts(const Json& from, inject::Provider& provider) {
     if (const auto at = from.find("auth"); at != from.end()) provider.login = login_of(*at, provider.name);
 }
 
+// `is_whole`: a provider, as opposed to an override of one.
+void check_parts(const Json& from, const std::string& path, bool is_whole, const Rules& rules,
+                 std::vector<resources::Fault>& faults) {
+    if (const auto vault = from.find("vault"); vault != from.end())
+        if (!matches_address(rules.vault_addresses, vault->at("address").get<std::string>()))
+            faults.push_back(
+                {path + ".vault.address",
+                 "is none of the addresses that this installation allows: a workload's token goes "
+                 "there; ask its administrator for --allowed-vault-address"});
+    const auto auth = from.find("auth");
+    if (auth == from.end() && !is_whole) return;  // an override keeps the provider's
+    const std::string fallback = inject::Login().audience;
+    const std::string audience = auth == from.end() ? fallback : auth->value("audience", fallback);
+    if (std::ranges::find(rules.token_audiences, audience) == rules.token_audiences.end())
+        faults.push_back(
+            {path + ".auth.audience",
+             fmt::format("{} is none of the audiences that this installation allows ({}); ask its "
+                         "administrator for --allowed-token-audience",
+                         audience, fmt::join(rules.token_audiences, ", "))});
+}
+
 void take_spec(const resources::Resource& resource, inject::Declaration& declaration) {
     const Json& spec = resource.spec;
     inject::Provider& provider = declaration.provider;
@@ -111,10 +134,21 @@ inject::Declaration declare(const resources::Reading& reading, const inject::Con
     return declaration;
 }
 
-result<inject::Declaration> read(const Json& document, const inject::Connection& installation) {
-    const resources::Reading reading = resources::read(document, "");
+std::vector<resources::Fault> disallowed(const resources::Resource& provider, const Rules& rules) {
+    std::vector<resources::Fault> faults;
+    check_parts(provider.spec, "spec", true, rules, faults);
+    const Json overrides = provider.spec.value("overrides", Json::array());
+    for (std::size_t i = 0; i < overrides.size(); ++i)
+        check_parts(overrides[i], fmt::format("spec.overrides[{}]", i), false, rules, faults);
+    return faults;
+}
+
+result<inject::Declaration> read(const Json& document, const inject::Connection& installation,
+                                 const Rules& rules) {
+    resources::Reading reading = resources::read(document, "");
     if (!resources::is_ours(document) || !is_provider(reading.resource.kind))
         return fail(Errc::invalid, "is not an AIProvider or ClusterAIProvider of keyshepherd.dev/v1alpha1");
+    if (reading.faults.empty()) reading.faults = disallowed(reading.resource, rules);
     return declare(reading, installation);
 }
 

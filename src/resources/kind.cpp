@@ -685,7 +685,8 @@ constexpr std::array<Field, 2> variable = {{
 }};
 constexpr std::array<Field, 4> workload_vault = {{
     {.name = "address",
-     .doc = "Address of Vault or OpenBao, as the pods reach it.",
+     .doc = "Address of Vault or OpenBao, as the pods reach it; one that the installation allows "
+            "(--vault-address, --allowed-vault-address).",
      .pattern = server_address,
      .server_address = true,
      .expected = address_expected,
@@ -721,7 +722,7 @@ constexpr std::array<Field, 5> workload_login = {{
      .pattern = role_name,
      .expected = "the name of a role"},
     {.name = "audience",
-     .doc = "Audience of the pod's token.",
+     .doc = "Audience of the pod's token; one that the installation allows (--allowed-token-audience).",
      .fallback = R"("vault")",
      .pattern = "^[!-~]+$",
      .expected = "an audience such as vault"},
@@ -1032,8 +1033,9 @@ constexpr std::array<Kind, 8> all = {{
      .plural = "aiproviders",
      .short_name = "aip",
      .doc =
-         "Where the key of an AI provider rests in Vault, for the workloads of one namespace. It wins over a "
-         "ClusterAIProvider and the built-in provider of its name.",
+         "Where the key of an AI provider rests in Vault, for the workloads of one namespace. It is not used "
+         "while a ClusterAIProvider or the built-in provider has its name, unless the installation lets it "
+         "(--allow-provider-shadowing).",
      .spec = provider_spec,
      .columns = provider_columns,
      .rules = provider_rules,
@@ -1043,7 +1045,8 @@ constexpr std::array<Kind, 8> all = {{
     {.name = "ClusterAIProvider",
      .plural = "clusteraiproviders",
      .short_name = "caip",
-     .doc = "The same for the workloads of every namespace. It wins over the built-in provider of its name.",
+     .doc = "The same for the workloads of every namespace. It takes the place of the built-in provider of "
+            "its name.",
      .spec = cluster_provider_spec,
      .columns = provider_columns,
      .rules = cluster_provider_rules,

@@ -1,7 +1,6 @@
 #include "cluster_view.hpp"
 
 #include <keyshepherd/core/build.hpp>
-#include <keyshepherd/provider/provider.hpp>
 #include <keyshepherd/resources/kind.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -91,11 +90,12 @@ void ClusterView::NamespaceLabels::erase(const std::string& key) {
 }
 
 ClusterView::ClusterView(asio::io_context& context, kube::Config config, View& view, inject::Catalog base,
-                         std::string default_provider, std::function<void()> news, telemetry::Log& log,
-                         telemetry::Metrics& metrics)
+                         provider::Rules rules, std::string default_provider, std::function<void()> news,
+                         telemetry::Log& log, telemetry::Metrics& metrics)
     : context_(context),
       client_(context, std::move(config), fmt::format("keyshepherd/{}", version())),
       view_(view),
+      rules_(std::move(rules)),
       default_provider_(std::move(default_provider)),
       news_(std::move(news)),
       log_(log),
@@ -131,7 +131,7 @@ void ClusterView::use(inject::Catalog base) {
 }
 
 void ClusterView::put(const std::string& document) {
-    auto declared = provider::read(kube::Json::parse(document), view_.catalog.installation());
+    auto declared = provider::read(kube::Json::parse(document), view_.catalog.installation(), rules_);
     if (!declared) return;  // of another version of the API than this watches
     const std::string ns = declared->workload_namespace;
     const std::string name = declared->provider.name;
@@ -141,6 +141,8 @@ void ClusterView::put(const std::string& document) {
                   {{"namespace", ns}, {"name", name}, {"error", taken.error().message}});
     else if (synced())
         log_.info("provider taken", {{"namespace", ns}, {"name", name}});
+    if (!ns.empty() && view_.catalog.is_overruled(ns, name))
+        log_.warn("an AIProvider is not used: its name is taken", {{"namespace", ns}, {"name", name}});
     news_();
 }
 

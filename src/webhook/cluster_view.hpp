@@ -8,6 +8,7 @@
 
 #include <keyshepherd/kube/reflector.hpp>
 #include <keyshepherd/net/signal.hpp>
+#include <keyshepherd/provider/provider.hpp>
 #include <keyshepherd/telemetry/log.hpp>
 #include <keyshepherd/telemetry/metrics.hpp>
 #include <keyshepherd/webhook/view.hpp>
@@ -24,12 +25,12 @@ namespace keyshepherd::webhook {
 
 class ClusterView {
 public:
-    // `default_provider` is warned of when nothing has that name. `base` is what the cluster's providers come
-    // over; `news` is called when something is known that requests may wait for. All outlive this, and this
-    // outlives the run of `context`.
+    // `rules` are for the cluster's providers. `default_provider` is warned of when nothing has that name.
+    // `base` is what the cluster's providers come over; `news` is called when something is known that
+    // requests may wait for. All outlive this, and this outlives the run of `context`.
     ClusterView(boost::asio::io_context& context, kube::Config config, View& view, inject::Catalog base,
-                std::string default_provider, std::function<void()> news, telemetry::Log& log,
-                telemetry::Metrics& metrics);
+                provider::Rules rules, std::string default_provider, std::function<void()> news,
+                telemetry::Log& log, telemetry::Metrics& metrics);
     ClusterView(const ClusterView&) = delete;
     ClusterView& operator=(const ClusterView&) = delete;
 
@@ -73,6 +74,7 @@ private:
     boost::asio::io_context& context_;
     kube::Client client_;
     View& view_;
+    provider::Rules rules_;
     std::string default_provider_;
     std::function<void()> news_;
     telemetry::Log& log_;

@@ -1,6 +1,7 @@
 #include "cluster_view.hpp"
 
 #include <keyshepherd/core/build.hpp>
+#include <keyshepherd/core/server_address.hpp>
 #include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/webhook/routes.hpp>
 #include <keyshepherd/webhook/run.hpp>
@@ -69,8 +70,8 @@ public:
                           {.limits = metrics_limits(options_.limits), .log = &log_}) {
         if (!options_.cluster) return;
         cluster_.emplace(
-            context_, *options_.cluster, view_, view_.catalog, options_.settings.default_provider,
-            [this] { server_.wake(); }, log_, metrics_);
+            context_, *options_.cluster, view_, view_.catalog, options_.provider_rules,
+            options_.settings.default_provider, [this] { server_.wake(); }, log_, metrics_);
     }
 
     result<int> run() {
@@ -80,6 +81,7 @@ public:
         asio::co_spawn(context_, live(), rethrow);
         asio::co_spawn(context_, watch_files(), rethrow);
         asio::co_spawn(context_, look_on_hangup(), rethrow);
+        warn_of_tenant_reach();
         if (cluster_) cluster_->start();
         log_.info("serving", {{"address", text_of(address)},
                               {"metricsAddress", text_of(metrics_address)},
@@ -97,6 +99,13 @@ public:
     }
 
 private:
+    void warn_of_tenant_reach() {
+        for (const std::string& pattern : options_.provider_rules.vault_addresses)
+            if (const std::string reach = tenant_reach(pattern); !reach.empty())
+                log_.warn("a tenant may answer at an allowed address of Vault",
+                          {{"address", pattern}, {"reason", reach}});
+    }
+
     static net::Limits metrics_limits(net::Limits limits) {
         limits.sessions = std::min<std::size_t>(limits.sessions, 64);
         limits.body_bytes = 16 * 1024;

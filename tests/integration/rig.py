@@ -677,7 +677,8 @@ class Operator:
         command = [*keyshepherd(), "operator", "--kubeconfig", self.kubeconfig, "--metrics-listen",
                    f"127.0.0.1:{self.metrics_port}"]
         for name, value in self._flags.items():
-            command += [f"--{name}", value]
+            for one in value if isinstance(value, (list, tuple)) else [value]:
+                command += [f"--{name}={one}"]
         self.process = Process(command, self.folder / f"operator-{self.metrics_port}.log", self.environment)
 
     def _start(self):

@@ -39,7 +39,9 @@ def webhook_for(certificates, tmp_path_factory):
         settings = expect.get("settings", {})
         flags = {"vault-ca-file": ca, "kubernetes-version": settings.get("kubernetes", "1.35"),
                  "min-kubelet-version": settings.get("lowestKubelet", "1.35"),
-                 "allowed-vault-address": settings.get("allowedVaultAddresses"), "agent-flavor": settings.get("agentFlavor"),
+                 "allowed-vault-address": settings.get("allowedVaultAddresses", []) + ["https://abroad.example:8200"],
+                 "allowed-token-audience": settings.get("allowedTokenAudiences"),
+                 "allow-provider-shadowing": str(settings.get("providerShadowing", False)).lower(), "agent-flavor": settings.get("agentFlavor"),
                  "bao-image": settings.get("baoImage"),
                  "providers": case / "providers.yaml" if (case / "providers.yaml").exists() else None}
         key = json.dumps(flags, default=str, sort_keys=True)

@@ -28,6 +28,16 @@ TEXTS = ["", " ", "a", "A", "a b", "a..b", "a.b", "a.-b", "-a", "a-", ".a", "a."
 UNSAID_TEXTS = ["https://[:::]", "9999999h"]
 
 
+# The installation allows whatever is right, so that only the readers are compared.
+ALLOWED = ["https://vault.example:8200", "https://v", "http://v.example:8200", "https://V.Example:443/", "https://v:65535",
+           "https://[::1]", "https://[::1]:8200"]
+AUDIENCES = [text for text in TEXTS + ["vault", "text"] if text and all("!" <= c <= "~" for c in text) and len(text) <= 512]
+
+
+def flags():
+    return {"allowed-vault-address": ALLOWED, "allowed-token-audience": AUDIENCES}
+
+
 def full(kind):
     """A document with every field."""
     parts = {"path": "ai-apis/data/acme", "variables": [{"name": "A", "key": "a"}, {"name": "B", "key": "b"}],
@@ -178,7 +188,8 @@ def test_inject_agrees_with_the_api_server(documents, tmp_path):
     def inject(*several):
         file = tmp_path / f"{several[0]['metadata']['name']}.yaml"
         file.write_text("---\n".join(json.dumps(document) + "\n" for document in several))
-        done = subprocess.run([*rig.keyshepherd(), "inject", "-f", tmp_path / "none.yaml", "--providers", file],
+        done = subprocess.run([*rig.keyshepherd(), "inject", "-f", tmp_path / "none.yaml", "--providers", file,
+                               *(f"--{name}={value}" for name, several in flags().items() for value in several)],
                               capture_output=True, text=True)
         file.unlink()
         return done
@@ -200,8 +211,8 @@ def test_the_webhook_and_the_operator_agree_with_the_api_server(documents, clust
     for kind, _, _, document, _ in stored:
         assert cluster.request("POST", collection(kind), document).status_code == 201
     kubeconfig = rig.account_kubeconfig(cluster, tmp_path / "kubeconfig", "keyshepherd-webhook")
-    webhook = rig.Webhook(tmp_path / "webhook", certificates, flags={"kubeconfig": kubeconfig})
-    operator = rig.Operator(tmp_path / "operator", cluster, bao)
+    webhook = rig.Webhook(tmp_path / "webhook", certificates, flags={"kubeconfig": kubeconfig} | flags())
+    operator = rig.Operator(tmp_path / "operator", cluster, bao, flags=flags())
     try:
         assert webhook.metric("keyshepherd_providers_faulty") == len(unsaid)
         faulty = {r["name"] for r in webhook.records() if r["msg"] == "a provider has faults and is not used"}

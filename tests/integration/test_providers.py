@@ -178,17 +178,6 @@ def test_a_changed_provider_is_used_and_its_status_changes_nothing(installed, wa
     assert len([r for r in watching.records() if r["msg"] == "provider taken"]) == taken
 
 
-def test_the_namespaces_own_wins_over_the_clusters(installed, watching, apply, namespaces):
-    own, other = namespaces(), namespaces()
-    apply(provider("acme", "ai-apis/data/everybody"))
-    assert "ai-apis/data/everybody" in agent_config(post(installed, own, "acme"))
-    apply(provider("acme", "ai-apis/data/own", namespace=own))
-    wait_until(lambda: "ai-apis/data/own" in agent_config(post(installed, own, "acme")), 5)
-    assert "ai-apis/data/everybody" in agent_config(post(installed, other, "acme"))
-    installed.kubectl("delete", "aip", "acme", "-n", own)
-    wait_until(lambda: "ai-apis/data/everybody" in agent_config(post(installed, own, "acme")), 5)
-
-
 def test_the_built_in_is_there_until_a_provider_of_its_name_is(installed, watching, apply, namespace):
     assert "ai-apis/data/holysheep" in agent_config(post(installed, namespace, "true"))
     made = provider("holysheep", "ai-apis/data/mine")

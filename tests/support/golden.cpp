@@ -49,6 +49,7 @@ Case load(const std::filesystem::path& folder) {
                  .contains(key))
             throw std::runtime_error(fmt::format("{}: unknown member {} in case.yaml", c.name, key));
     const nlohmann::json settings = c.expect.value("settings", nlohmann::json::object());
+    bool shadowing = false;
     for (const auto& [key, value] : settings.items()) {
         if (key == "kubernetes") {
             c.settings.kubernetes = parse_kubernetes_version(value.get<std::string>()).value();
@@ -56,6 +57,10 @@ Case load(const std::filesystem::path& folder) {
             c.settings.lowest_kubelet = parse_kubernetes_version(value.get<std::string>()).value();
         } else if (key == "allowedVaultAddresses") {
             c.settings.allowed_vault_addresses = value.get<std::vector<std::string>>();
+        } else if (key == "allowedTokenAudiences") {
+            c.settings.allowed_token_audiences = value.get<std::vector<std::string>>();
+        } else if (key == "providerShadowing") {
+            shadowing = value.get<bool>();
         } else if (key == "agentFlavor") {
             c.settings.agent_flavor = value.get<std::string>();
         } else if (key == "baoImage") {
@@ -65,7 +70,8 @@ Case load(const std::filesystem::path& folder) {
         }
     }
     c.catalog = inject::Catalog::built_in("https://vault.example:8200",
-                                          "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+                                          "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+                                          c.settings.allowed_token_audiences.front(), shadowing);
     if (std::filesystem::exists(folder / "providers.yaml")) {
         auto documents = yaml::read(read(folder / "providers.yaml"));
         if (!documents) throw std::runtime_error(fmt::format("{}: {}", c.name, documents.error().message));

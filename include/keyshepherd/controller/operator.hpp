@@ -5,6 +5,7 @@
 #include <keyshepherd/core/result.hpp>
 #include <keyshepherd/fsm/lease.hpp>
 #include <keyshepherd/kube/config.hpp>
+#include <keyshepherd/provider/provider.hpp>
 #include <keyshepherd/telemetry/log.hpp>
 
 #include <chrono>
@@ -22,7 +23,8 @@ struct Options {
     std::string identity;  // this process' alone
     fsm::LeaseTimes lease;
     std::vector<std::string>
-        vault_addresses;             // that a VaultConnection may name; `*` stands for a part between dots
+        vault_addresses;             // patterns that a VaultConnection may name (core/server_address.hpp)
+    provider::Rules providers;       // what the installation allows to AIProviders
     std::string audience = "vault";  // of ServiceAccount tokens that log in to Vault
     std::size_t workers = 8;
     double requests_per_second = 1000;       // to one Vault
@@ -44,9 +46,5 @@ struct Options {
 // Works until SIGTERM or SIGINT, then ends what is under way, gives the Lease back and gives the exit code. A
 // second signal ends the process at once. An error means that it never worked.
 result<int> run(Options options);
-
-// Whether `address` is one that `pattern` allows: scheme, host and port, `*` for any run of characters
-// without a slash.
-bool allows(const std::string& pattern, const std::string& address);
 
 }  // namespace keyshepherd::controller

@@ -48,8 +48,8 @@ struct Provider {
 // ClusterAIProvider of one name never have the same: no provider's name has a dot.
 std::string published_secret(std::string_view kind, std::string_view provider);
 
-// Whether `text` is http:// or https:// with a host, and holds no user, query or fragment.
-bool is_vault_address(std::string_view text);
+// The name of the provider that every installation has.
+inline constexpr std::string_view built_in_provider = "holysheep";
 
 // Whether `text` is PEM certificates and nothing else: a CA is published in an annotation of every workload,
 // so that a private key beside it must not pass.
@@ -73,8 +73,12 @@ struct Declaration {
 // Every provider a workload can name. Any number of threads may read it while none changes it.
 class Catalog {
 public:
-    // The built-in provider `holysheep`, at `vault_address`.
-    static Catalog built_in(std::string vault_address, std::string vault_ca = {});
+    // The built-in provider, at `vault_address`, whose workloads' tokens are for `audience`. `may_shadow`: an
+    // AIProvider takes the place of a ClusterAIProvider or the built-in provider of its name. Otherwise its
+    // name is taken, and it is not used: the key of a workload does not depend on who may write AIProviders
+    // in its namespace.
+    static Catalog built_in(std::string vault_address, std::string vault_ca = {},
+                            std::string audience = "vault", bool may_shadow = false);
 
     // The Vault of providers that name none.
     const Connection& installation() const { return vault_; }
@@ -90,12 +94,16 @@ public:
     // Takes out what has that name; `workload_namespace` is empty for a ClusterAIProvider.
     void erase(std::string_view workload_namespace, std::string_view name);
 
-    // What the name means in that namespace: its own AIProvider, else a ClusterAIProvider, else the built-in;
-    // then the first of its overrides that matches. `labels` are the namespace's; null: only its name is
-    // known. Errc::not_found: nothing. Errc::invalid: its document has faults. Errc::unavailable: an override
-    // depends on labels that are not known.
+    // What the name means in that namespace: a ClusterAIProvider, else the built-in, else the namespace's own
+    // AIProvider, which comes first where it may shadow; then the first of its overrides that matches.
+    // `labels` are the namespace's; null: only its name is known. Errc::not_found: nothing. Errc::invalid:
+    // its document has faults. Errc::unavailable: an override depends on labels that are not known.
     result<const Provider*> find(std::string_view workload_namespace, std::string_view name,
                                  const Labels* labels = nullptr) const;
+    // Whether the namespace has an AIProvider of that name that is not used because the name is taken.
+    bool is_overruled(std::string_view workload_namespace, std::string_view name) const;
+    // Whether the name means the built-in provider, beside AIProviders.
+    bool is_built_in(std::string_view name) const;
     bool has(std::string_view name) const;                                      // in whatever namespace
     std::vector<std::string> names(std::string_view workload_namespace) const;  // sorted; none with faults
     std::size_t usable() const;                                                 // of the documents
@@ -107,7 +115,11 @@ private:
     ByName& among(const std::string& workload_namespace);
     const Declaration* entry(std::string_view workload_namespace, std::string_view name) const;
 
+    const Declaration* own(std::string_view workload_namespace, std::string_view name) const;
+    const Declaration* shared(std::string_view name) const;
+
     Connection vault_;  // the installation's own, for documents that name none
+    bool may_shadow_ = false;
     ByName built_in_;
     ByName cluster_;
     std::map<std::string, ByName, std::less<>> namespaced_;

@@ -30,8 +30,11 @@ struct Settings {
     long agent_group = 1000;
     std::string agent_log_level = "info";
     std::string default_provider = "holysheep";
-    std::vector<std::string>
-        allowed_vault_addresses;  // beside the providers' own; exact, or "https://*.example"
+    // Where an annotation may send a workload to log in, beside its providers' own address: patterns of
+    // core/server_address.hpp.
+    std::vector<std::string> allowed_vault_addresses;
+    // That a workload's token may be for. Never one of the API server's: its holder could use it there.
+    std::vector<std::string> allowed_token_audiences = {"vault"};
     std::vector<std::string> own_namespaces = {"kube-system", "keyshepherd"};  // never injected
 };
 

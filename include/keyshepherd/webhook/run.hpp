@@ -7,6 +7,7 @@
 #include <keyshepherd/inject/settings.hpp>
 #include <keyshepherd/kube/config.hpp>
 #include <keyshepherd/net/server.hpp>
+#include <keyshepherd/provider/provider.hpp>
 #include <keyshepherd/telemetry/log.hpp>
 
 #include <chrono>
@@ -25,6 +26,7 @@ struct Options {
     inject::Settings settings;
     // All providers; with `cluster` what the cluster's own providers come over.
     std::function<result<inject::Catalog>()> load_catalog;
+    provider::Rules provider_rules = {};       // for the cluster's own providers
     std::optional<kube::Config> cluster = {};  // where providers and namespaces are watched
     inject::Namespaces namespaces{};           // how it starts
     std::vector<std::string> catalog_files;    // a change of these calls load_catalog again

@@ -30,6 +30,13 @@ TEST(ProbeTarget, IsAnAllowedHostAndPortOnly) {
     EXPECT_FALSE(probe_target("https://api.holysheep.ai", {}));
 }
 
+TEST(ProbeTarget, MayBeAPartOfOneLabel) {
+    const std::vector<std::string> pattern = {"*.api.example"};
+    EXPECT_TRUE(probe_target("https://eu.api.example/v1", pattern));
+    for (const char* url : {"https://api.example", "https://a.eu.api.example", "https://eu.api.example:8443"})
+        EXPECT_FALSE(probe_target(url, pattern)) << url;
+}
+
 TEST(ProbeTarget, IsNothingElseThanAnHttpsAddress) {
     for (const char* url :
          {"", "http://api.holysheep.ai/v1", "https://", "https://a@api.holysheep.ai/",

@@ -127,16 +127,6 @@ TEST(Store, KeepsAnyShape) {
         EXPECT_NO_THROW(store.put(make_entry(Json::parse(shape)))) << shape;
 }
 
-TEST(AllowedAddresses, AStarStandsForPartOfAName) {
-    EXPECT_TRUE(allows("https://vault.vault.svc:8200", "https://vault.vault.svc:8200/"));
-    EXPECT_TRUE(allows("https://*.vault.svc:8200", "https://blue.vault.svc:8200"));
-    EXPECT_FALSE(allows("https://*.vault.svc:8200", "https://evil.example/.vault.svc:8200"));
-    EXPECT_FALSE(allows("https://*.vault.svc:8200", "http://blue.vault.svc:8200"));
-    EXPECT_FALSE(allows("https://vault:8200", "https://vault:82000"));
-    EXPECT_FALSE(allows("https://vault*:8200", "https://vault.evil.example:8200"));
-    EXPECT_FALSE(allows("", "https://vault:8200"));
-}
-
 TEST(Store, EverythingGoesWithItsNamespace) {
     Store store;
     store.put(make_entry(policy("one", "a", 1)));

@@ -56,9 +56,12 @@ TEST(Settings, EveryFaultNamesItsFlagAndWhatWouldBeRight) {
         {[](Settings& s) { s.lowest_kubelet = {1, 31}; }, "--min-kubelet-version is 1.31, more than 3 minors",
          "oldest node"},
         {[](Settings& s) { s.allowed_vault_addresses = {"vault:8200"}; }, "--allowed-vault-address is",
-         "https://vault.example:8200"},
-        {[](Settings& s) { s.allowed_vault_addresses = {"https://*.*.a"}; }, "--allowed-vault-address is",
-         "https://*.example:8200"},
+         "https://*.vault.example:8200"},
+        {[](Settings& s) { s.allowed_vault_addresses = {"https://vault:*"}; }, "--allowed-vault-address is",
+         "https://*.vault.example:8200"},
+        {[](Settings& s) { s.allowed_token_audiences = {"a b"}; }, "--allowed-token-audience is",
+         "such as vault"},
+        {[](Settings& s) { s.allowed_token_audiences = {}; }, "--allowed-token-audience is", "vault"},
     };
     for (const Row& row : rows)
         EXPECT_THAT(faults_with(row.change), ElementsAre(AllOf(StartsWith(row.flag), HasSubstr(row.right))));

@@ -55,10 +55,10 @@ TEST(Origin, IsASchemeAHostAndAPort) {
         EXPECT_EQ(origin->port, each.port);
         EXPECT_EQ(*Origin::parse(origin->text()), *origin);
     }
-    for (const char* bad :
-         {"", "vault:8200", "ftp://a", "https://", "https:///", "https://a/b", "https://a?b",
-          "https://u:secret@a", "https://a:", "https://a:0", "https://a:65536", "https://a:1x",
-          "https://[::1", "https://[a]", "https://[::1]x", "https://a b", "https://::1"}) {
+    for (const char* bad : {"", "vault:8200", "ftp://a", "https://", "https:///", "https://a/b",
+                            "https://a?b", "https://u:secret@a", "https://a:", "https://a:0",
+                            "https://a:65536", "https://a:1x", "https://[::1", "https://[a]",
+                            "https://[::1]x", "https://a b", "https://::1", "https://a.", "https://-a"}) {
         const auto origin = Origin::parse(bad);
         ASSERT_FALSE(origin) << bad;
         EXPECT_EQ(origin.error().code, Errc::invalid);

@@ -101,8 +101,8 @@ TEST(Provider, ApproleHasItsOwnMountByDefault) {
     EXPECT_EQ(found(c, "any", "other")->login.path, "auth/approle");
 }
 
-TEST(Provider, TheNamespacesOwnWinsAndOnlyThere) {
-    Catalog c = catalog();
+TEST(Provider, TheNamespacesOwnWinsWhereItMayAndOnlyThere) {
+    Catalog c = Catalog::built_in("https://vault.example:8200", "CA", "vault", true);
     ASSERT_TRUE(
         add(c, document(R"({"path":"kv/staging","variables":[{"name":"HOLYSHEEP_API_KEY","key":"k"}]})",
                         "AIProvider", R"({"name":"holysheep","namespace":"shop"})")));
@@ -110,6 +110,86 @@ TEST(Provider, TheNamespacesOwnWinsAndOnlyThere) {
     EXPECT_EQ(found(c, "blog", "holysheep")->path, "ai-apis/data/holysheep");
     EXPECT_EQ(found(c, "", "holysheep")->path, "ai-apis/data/holysheep");
     EXPECT_EQ(c.names("shop"), std::vector<std::string>{"holysheep"});
+}
+
+// ---- what the installation allows
+
+TEST(Rules, AnAIProviderTakesNobodysPlace) {
+    Catalog c = catalog();
+    const auto own = [&c](const char* name, const char* path) {
+        return add(c,
+                   document(std::string(R"({"path":")") + path + R"(","variables":[{"name":"A","key":"a"}]})",
+                            "AIProvider", std::string(R"({"namespace":"shop","name":")") + name + "\"}"));
+    };
+    ASSERT_TRUE(own("holysheep", "kv/mine"));
+    ASSERT_TRUE(own("acme", "kv/acme"));
+    EXPECT_EQ(found(c, "shop", "holysheep")->path, "ai-apis/data/holysheep") << "the built-in's";
+    EXPECT_TRUE(c.is_overruled("shop", "holysheep"));
+    EXPECT_TRUE(c.is_built_in("holysheep"));
+    EXPECT_FALSE(c.is_overruled("blog", "holysheep"));
+    EXPECT_EQ(found(c, "shop", "acme")->path, "kv/acme");
+    EXPECT_FALSE(c.is_overruled("shop", "acme"));
+    const char* faulty = R"({"path":"/kv"})";
+    EXPECT_FALSE(test::put_provider(c, document(faulty, "ClusterAIProvider", R"({"name":"acme"})")));
+    EXPECT_TRUE(c.is_overruled("shop", "acme"));
+    EXPECT_EQ(found(c, "shop", "acme"), nullptr) << "one with faults keeps its name, too";
+    c.erase("", "acme");
+    EXPECT_EQ(found(c, "shop", "acme")->path, "kv/acme");
+}
+
+TEST(Rules, BoundTheAddressOfEveryProviderAndOverride) {
+    const provider::Rules rules{
+        .vault_addresses = {"https://vault.example:8200", "https://*.vaults.example:8200"}};
+    for (const auto& [address, allowed] :
+         std::vector<std::pair<std::string, bool>>{{"https://vault.example:8200", true},
+                                                   {"https://VAULT.example:8200/", true},
+                                                   {"https://eu.vaults.example:8200", true},
+                                                   {"http://vault.example:8200", false},
+                                                   {"http://evil", false},
+                                                   {"https://vault.example", false},
+                                                   {"https://a.eu.vaults.example:8200", false},
+                                                   {"https://evil.example:8200", false}}) {
+        const std::string vault = R"("vault":{"address":")" + address + "\"}";
+        const std::string plain = R"("path":"kv/x","variables":[{"name":"A","key":"a"}])";
+        const std::string override_ =
+            R"("overrides":[{"namespaceSelector":{"matchLabels":{"a":"b"}},)" + vault + "}]";
+        for (const auto& [text, field] :
+             {std::pair{document("{" + plain + "," + vault + "}"), "spec.vault.address"},
+              std::pair{document("{" + plain + "," + vault + "}", "AIProvider",
+                                 R"({"name":"o","namespace":"shop"})"),
+                        "spec.vault.address"},
+              std::pair{document("{" + plain + "," + override_ + "}"), "spec.overrides[0].vault.address"}}) {
+            Catalog c = catalog();
+            const auto added = test::add_provider(c, text, rules);
+            EXPECT_EQ(added.has_value(), allowed) << text;
+            if (!added) {
+                EXPECT_NE(added.error().message.find(std::string(field) + " is none of the addresses"),
+                          std::string::npos)
+                    << added.error().message;
+            }
+        }
+    }
+}
+
+TEST(Rules, BoundTheAudience) {
+    const provider::Rules rules{.vault_addresses = {}, .token_audiences = {"bao"}};
+    const auto says = [&](const std::string& rest) {
+        Catalog c = catalog();
+        const auto added = test::add_provider(
+            c, document(R"({"path":"kv/x","variables":[{"name":"A","key":"a"}])" + rest + "}"), rules);
+        return added ? "taken" : added.error().message;
+    };
+    EXPECT_EQ(says(R"(,"auth":{"audience":"bao"})"), "taken");
+    EXPECT_NE(says("").find("spec.auth.audience vault is none of the audiences"), std::string::npos);
+    EXPECT_NE(says(R"(,"auth":{})").find("spec.auth.audience vault"), std::string::npos);
+    EXPECT_NE(says(R"(,"auth":{"audience":"https://kubernetes.default.svc.cluster.local"})")
+                  .find("spec.auth.audience"),
+              std::string::npos);
+    const std::string override_ =
+        R"(,"auth":{"audience":"bao"},"overrides":[{"namespaceSelector":{"matchLabels":{"a":"b"}},)";
+    EXPECT_EQ(says(override_ + R"("path":"kv/y"}])"), "taken") << "it keeps the provider's";
+    EXPECT_NE(says(override_ + R"("auth":{"audience":"k3s"}}])").find("spec.overrides[0].auth.audience k3s"),
+              std::string::npos);
 }
 
 TEST(Provider, ADocumentReplacesTheBuiltInOnceAndNeverAnother) {
@@ -358,6 +438,7 @@ TEST(Overrides, FaultsAreNamedByTheirPlace) {
 
 TEST(Put, TakesThePlaceOfWhatHadTheName) {
     Catalog c = catalog();
+    c = Catalog::built_in("https://vault.example:8200", "", "vault", true);
     const auto put = [&c](const std::string& text) { return test::put_provider(c, text); };
     const std::string own = R"({"name":"holysheep","namespace":"shop"})";
     ASSERT_TRUE(put(document(R"({"path":"kv/1","variables":[{"name":"A","key":"a"}]})", "ClusterAIProvider",
@@ -380,6 +461,7 @@ TEST(Put, TakesThePlaceOfWhatHadTheName) {
 TEST(Put, ADocumentWithFaultsStandsInItsPlaceAndIsNotUsed) {
     Catalog c = catalog();
     const auto put = [&c](const std::string& text) { return test::put_provider(c, text); };
+    c = Catalog::built_in("https://vault.example:8200", "", "vault", true);
     const std::string cluster = R"({"name":"holysheep"})", own = R"({"name":"holysheep","namespace":"shop"})";
     const auto refused = put(document(R"({"path":"/bad"})", "ClusterAIProvider", cluster));
     ASSERT_FALSE(refused);
