@@ -143,13 +143,17 @@ free_port() {
     echo "$port"
 }
 
+# Flags of its own for one API server stand in apiserver.flags, one a line.
 start_apiserver() {
+    local -a more=()
+    if [ -e apiserver.flags ]; then mapfile -t more <apiserver.flags; fi
     start apiserver "$tools/kube-apiserver" --etcd-servers="http://$(cat etcd.address)" --bind-address=127.0.0.1 \
         --secure-port="$(cat port)" --advertise-address=127.0.0.1 --endpoint-reconciler-type=none --cert-dir="$dir/pki" \
         --tls-cert-file="$dir/pki/apiserver.crt" --tls-private-key-file="$dir/pki/apiserver.key" \
         --client-ca-file="$dir/pki/ca.crt" --authorization-mode=Node,RBAC --allow-privileged=true \
         --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$dir/pki/service-accounts.pub" \
-        --service-account-signing-key-file="$dir/pki/service-accounts.key" --service-cluster-ip-range=10.96.0.0/16
+        --service-account-signing-key-file="$dir/pki/service-accounts.key" --service-cluster-ip-range=10.96.0.0/16 \
+        ${more[@]+"${more[@]}"}
 }
 
 start_apiserver_on_a_free_port() {

@@ -155,6 +155,11 @@ void add_webhook_command(CLI::App& app, int& exit_code) {
         ->required()
         ->group("Serving");
     add("tls-key-file", flags->options.key_file, "PEM file: its private key")->required()->group("Serving");
+    add("client-ca-file", flags->options.client_ca_file,
+        "PEM file: the CA of the API server's client certificate, without which no review is answered; "
+        "reloaded on "
+        "change; default: none is asked for")
+        ->group("Serving");
     add("reload-seconds", flags->poll_seconds,
         "How often the certificate and the providers file are looked at")
         ->check(positive)

@@ -5,11 +5,14 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <ctime>
 #include <fstream>
+#include <memory>
 #include <optional>
 
 namespace keyshepherd::net {
@@ -69,9 +72,38 @@ result<WallTime> not_after(SSL_CTX* context) {
     return WallTime(std::chrono::seconds(timegm(&time)));
 }
 
+// The verification of OpenSSL's server side takes only certificates whose extended key usage, if there is
+// one, has clientAuth.
+result<void> trust_clients_of(SSL_CTX* context, std::string_view client_ca) {
+    const std::unique_ptr<BIO, decltype(&BIO_free)> pem(
+        BIO_new_mem_buf(client_ca.data(), static_cast<int>(client_ca.size())), &BIO_free);
+    if (pem == nullptr) return fail(Errc::internal, "no memory for the client CA");
+    std::size_t certificates = 0;
+    for (;;) {
+        const std::unique_ptr<X509, decltype(&X509_free)> each(
+            PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr), &X509_free);
+        if (each == nullptr) break;
+        if (X509_check_ca(each.get()) == 0)
+            return fail(Errc::invalid, "the client CA has a certificate that is no CA's");
+        if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), each.get()) != 1 ||
+            SSL_CTX_add_client_CA(context, each.get()) != 1)
+            return fail(Errc::invalid, fmt::format("the client CA cannot be used: {}", openssl_error()));
+        ++certificates;
+    }
+    // The end of the file is the only error that is none.
+    const unsigned long last = ERR_peek_last_error();
+    const bool at_end = ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE;
+    ERR_clear_error();
+    if (certificates == 0 || !at_end)
+        return fail(Errc::invalid, "the client CA holds no certificate in PEM, or a damaged one");
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+    return {};
+}
+
 }  // namespace
 
-result<Certificate> make_certificate(std::string_view chain, std::string_view key) {
+result<Certificate> make_certificate(std::string_view chain, std::string_view key,
+                                     std::string_view client_ca) {
     ERR_clear_error();
     ssl::context context(ssl::context::tls_server);
     SSL_CTX* const handle = context.native_handle();
@@ -96,19 +128,29 @@ result<Certificate> make_certificate(std::string_view chain, std::string_view ke
     if (SSL_CTX_check_private_key(handle) != 1)
         return fail(Errc::invalid,
                     fmt::format("the private key is not the certificate's: {}", openssl_error()));
+    if (!client_ca.empty()) KEYSHEPHERD_TRY_CHECK(trust_clients_of(handle, client_ca));
     KEYSHEPHERD_TRY(const WallTime until, not_after(handle));
     return Certificate{std::move(context), until};
 }
 
-result<Certificate> load_certificate(const std::string& chain_file, const std::string& key_file) {
+result<Certificate> load_certificate(const std::string& chain_file, const std::string& key_file,
+                                     const std::string& client_ca_file) {
     const auto chain = read_file(chain_file);
     if (!chain) return fail(Errc::not_found, fmt::format("cannot read {}", chain_file));
     const auto key = read_file(key_file);
     if (!key) return fail(Errc::not_found, fmt::format("cannot read {}", key_file));
-    auto made = make_certificate(chain->text, key->text);
+    std::string client_ca;
+    if (!client_ca_file.empty()) {
+        const auto read = read_file(client_ca_file);
+        if (!read) return fail(Errc::not_found, fmt::format("cannot read {}", client_ca_file));
+        if (read->text.empty()) return fail(Errc::invalid, fmt::format("{} is empty", client_ca_file));
+        client_ca = read->text;
+    }
+    auto made = make_certificate(chain->text, key->text, client_ca);
     if (!made)
         return fail(made.error().code,
-                    fmt::format("{} with {}: {}", chain_file, key_file, made.error().message));
+                    fmt::format("{} with {}{}{}: {}", chain_file, key_file,
+                                client_ca_file.empty() ? "" : " and ", client_ca_file, made.error().message));
     return made;
 }
 

@@ -36,6 +36,7 @@ Awaitable<void> Session::run() {
             request.target = std::string_view(message.target().data(), message.target().size());
             request.content_type = std::string_view(content_type.data(), content_type.size());
             request.body = message.body().text;
+            request.client_is_verified = stream_.peer_is_verified();
             keep_alive = message.keep_alive();
             with_body = message.method() != http::verb::head;
             enter(Phase::answering);

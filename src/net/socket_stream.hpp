@@ -49,6 +49,11 @@ public:
 
     Socket& socket() { return socket_; }
     bool is_tls() const { return ssl_ != nullptr; }
+    // After the handshake. A peer whose certificate does not verify has had none.
+    bool peer_is_verified() const {
+        return ssl_ != nullptr && SSL_get0_peer_certificate(ssl_.get()) != nullptr &&
+               SSL_get_verify_result(ssl_.get()) == X509_V_OK;
+    }
     // Whether bytes have come that read() has not given out, as far as is known without asking the system.
     bool has_input() const { return ssl_ != nullptr && SSL_has_pending(ssl_.get()) == 1; }
 

@@ -64,16 +64,19 @@ bool is_json(std::string_view content_type) {
 }  // namespace
 
 Routes::Routes(const View& view, inject::Settings settings, net::WallTime certificate_not_after,
-               telemetry::Log& log, telemetry::Metrics& metrics)
+               telemetry::Log& log, telemetry::Metrics& metrics, bool verified_clients_only)
     : view_(view),
       settings_(std::move(settings)),
       not_after_(certificate_not_after),
+      verified_clients_only_(verified_clients_only),
       log_(log),
       metrics_(metrics) {}
 
 Response Routes::admission_port(const Request& request) {
     const std::string_view path = path_of(request.target);
     if (path == "/mutate") {
+        if (verified_clients_only_ && !request.client_is_verified)
+            return text(403, "this needs a client certificate of the webhook's --client-ca-file\n");
         if (request.method != "POST") return wrong_method(request.method, path, "POST");
         if (!is_json(request.content_type))
             return text(415, "the body of an AdmissionReview is application/json\n");

@@ -59,7 +59,8 @@ public:
           log_(std::move(log)),
           certificate_(std::move(certificate)),
           view_{.catalog = std::move(catalog), .namespaces = options_.namespaces, .unread = ""},
-          routes_(view_, options_.settings, certificate_.not_after, log_, metrics_),
+          routes_(view_, options_.settings, certificate_.not_after, log_, metrics_,
+                  !options_.client_ca_file.empty()),
           certificate_files_(std::move(certificate_files)),
           catalog_files_(std::move(catalog_files)),
           server_(
@@ -171,7 +172,8 @@ private:
     }
 
     void reload_certificate() {
-        auto loaded = net::load_certificate(options_.certificate_file, options_.key_file);
+        auto loaded =
+            net::load_certificate(options_.certificate_file, options_.key_file, options_.client_ca_file);
         if (loaded && loaded->not_after <= std::chrono::system_clock::now())
             loaded =
                 fail(Errc::invalid, fmt::format("it expired at {}", net::format_time(loaded->not_after)));
@@ -226,9 +228,12 @@ result<int> run(Options options) {
     telemetry::Log log(options.log_level, options.log_format);
     prepare_process(log);
     // Before the first load, so that a change in between is seen as one.
-    net::WatchedFiles certificate_files({options.certificate_file, options.key_file});
+    std::vector<std::string> files = {options.certificate_file, options.key_file};
+    if (!options.client_ca_file.empty()) files.push_back(options.client_ca_file);
+    net::WatchedFiles certificate_files(std::move(files));
     net::WatchedFiles catalog_files(options.catalog_files);
-    KEYSHEPHERD_TRY(auto certificate, net::load_certificate(options.certificate_file, options.key_file));
+    KEYSHEPHERD_TRY(auto certificate, net::load_certificate(options.certificate_file, options.key_file,
+                                                            options.client_ca_file));
     KEYSHEPHERD_TRY(auto catalog, options.load_catalog());
     Process process(std::move(options), std::move(log), std::move(certificate), std::move(catalog),
                     std::move(certificate_files), std::move(catalog_files));

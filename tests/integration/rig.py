@@ -168,11 +168,11 @@ class Certificates:
                                                  "subjectKeyIdentifier=hash"])
         self.cert, self.key = self.leaf("leaf")
 
-    def leaf(self, name, names=("IP:127.0.0.1", "DNS:localhost"), days=30):
-        """A server certificate of this CA: its two files."""
+    def leaf(self, name, names=("IP:127.0.0.1", "DNS:localhost"), days=30, usage="serverAuth"):
+        """A certificate of this CA, for a server if nothing else is said: its two files."""
         cert, key = self.folder / f"{name}.pem", self.folder / f"{name}-key.pem"
         self._make(cert, key, name, ["basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature",
-                                     "extendedKeyUsage=serverAuth", "authorityKeyIdentifier=keyid",
+                                     f"extendedKeyUsage={usage}", "authorityKeyIdentifier=keyid",
                                      "subjectAltName=" + ",".join(names)],
                    "-CA", self.ca, "-CAkey", self._ca_key, days=days)
         return cert, key

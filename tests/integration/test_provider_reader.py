@@ -47,6 +47,7 @@ def full(kind):
                     "keyProbe": {"enabled": True, "baseURL": "https://api.example/v1", "baseURLKey": "base_url", "interval": "10m"}}
     if kind == "ClusterAIProvider":
         selector = {"matchLabels": {"env": "prod"}, "matchExpressions": [{"key": "tier", "operator": "In", "values": ["a", "b"]}]}
+        spec["delivery"]["namespaceSelector"] = copy.deepcopy(selector)
         spec["overrides"] = [copy.deepcopy(parts) | {"namespaceSelector": selector}]
     return spec
 
@@ -117,7 +118,7 @@ def corpus():
         for path, of in fields(schema(kind)):
             name = ".".join(map(str, path))
             # What both kinds have, the table has once.
-            if kind == "ClusterAIProvider" and path[0] not in ("overrides", "connectionRef"):
+            if kind == "ClusterAIProvider" and path[0] not in ("overrides", "connectionRef", "delivery"):
                 continue
             if isinstance(path[-1], str):
                 yield kind, name, "absent", without(whole, path)

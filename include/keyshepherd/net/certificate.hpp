@@ -24,10 +24,13 @@ struct Certificate {
 
 // TLS 1.2 or newer, ALPN http/1.1, no renegotiation, no session cache. `chain`: PEM, leaf first.
 // Errc::invalid when one of them cannot be read, or the key is not the leaf's; the message holds nothing of
-// the key.
-result<Certificate> make_certificate(std::string_view chain, std::string_view key);
-// The same from files; the message names the file.
-result<Certificate> load_certificate(const std::string& chain_file, const std::string& key_file);
+// the key. `client_ca`: PEM of the CAs whose client certificates are asked for and verified; "": none is. A
+// client may come without one, which Request::client_is_verified tells; with a bad one its handshake fails.
+result<Certificate> make_certificate(std::string_view chain, std::string_view key,
+                                     std::string_view client_ca = {});
+// The same from files; the message names the file. `client_ca_file` may be "".
+result<Certificate> load_certificate(const std::string& chain_file, const std::string& key_file,
+                                     const std::string& client_ca_file = {});
 
 // "2026-11-24T06:39:00Z"
 std::string format_time(WallTime time);

@@ -15,7 +15,8 @@ struct Request {  // views into the session, good until the handler returns
     std::string_view target;  // as sent: path and query
     std::string_view content_type;
     std::string_view body;
-    bool last = false;  // there is no more waiting: the handler answers with what it knows
+    bool client_is_verified = false;  // it has a certificate of a client CA (Certificate)
+    bool last = false;                // there is no more waiting: the handler answers with what it knows
 };
 
 struct Response {

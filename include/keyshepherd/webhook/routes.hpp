@@ -20,9 +20,10 @@ namespace keyshepherd::webhook {
 
 class Routes {
 public:
-    // `view`, `log` and `metrics` outlive this.
+    // `view`, `log` and `metrics` outlive this. `verified_clients_only`: /mutate is for clients with a
+    // certificate of the client CA; the health paths are for everyone, since kubelet has none.
     Routes(const View& view, inject::Settings settings, net::WallTime certificate_not_after,
-           telemetry::Log& log, telemetry::Metrics& metrics);
+           telemetry::Log& log, telemetry::Metrics& metrics, bool verified_clients_only = false);
 
     net::Response admission_port(const net::Request& request);
     net::Response metrics_port(const net::Request& request);
@@ -37,6 +38,7 @@ private:
     const View& view_;
     inject::Settings settings_;
     net::WallTime not_after_;
+    bool verified_clients_only_;
     bool draining_ = false;
     telemetry::Log& log_;
     telemetry::Metrics& metrics_;

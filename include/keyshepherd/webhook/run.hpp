@@ -23,6 +23,7 @@ struct Options {
     std::string metrics_listen = "0.0.0.0:9402";
     std::string certificate_file;
     std::string key_file;
+    std::string client_ca_file;  // only its clients may ask for a review; "": every client may
     inject::Settings settings;
     // All providers; with `cluster` what the cluster's own providers come over.
     std::function<result<inject::Catalog>()> load_catalog;

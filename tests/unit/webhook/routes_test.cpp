@@ -82,6 +82,22 @@ TEST_F(RoutesTest, ServesMetricsOnTheirPortOnly) {
     EXPECT_EQ(routes_.metrics_port(request).status, 404);
 }
 
+TEST_F(RoutesTest, AnswersReviewsOfVerifiedClientsOnlyWhereItIsTold) {
+    Routes routes(view_, {}, {}, log_, metrics_, true);
+    const auto status = [&](std::string_view method, std::string_view path, bool verified) {
+        net::Request request;
+        request.method = method;
+        request.target = path;
+        request.content_type = "application/json";
+        request.client_is_verified = verified;
+        return routes.admission_port(request).status;
+    };
+    EXPECT_EQ(status("POST", "/mutate", false), 403);
+    EXPECT_EQ(status("POST", "/mutate?timeout=5s", false), 403);
+    EXPECT_EQ(status("POST", "/mutate", true), 400) << "an empty body";
+    for (const char* probe : {"/healthz", "/readyz"}) EXPECT_NE(status("GET", probe, false), 403) << probe;
+}
+
 TEST_F(RoutesTest, AnswersNothingBeforeProvidersWereRead) {
     view_.unread = "not read yet: namespaces";
     EXPECT_EQ(ask("GET", "/readyz").status, 503);
