@@ -35,7 +35,7 @@ Task<Again> ConnectionTurn::reconcile() {
     if (!health)
         usable = std::unexpected(health.error());
     else if (!health->usable())
-        usable = fail(Errc::unavailable, health->sealed ? "Vault is sealed" : "Vault is not initialized");
+        usable = std::unexpected(vault::unusable(*health));
     else if (auto reserved = co_await (*session)->reserved_policies(runtime_.soon()); !reserved)
         usable = std::unexpected(reserved.error());
     if (!usable && usable.error().code == Errc::cancelled) co_return std::nullopt;

@@ -11,7 +11,6 @@ namespace keyshepherd::kube {
 namespace {
 
 constexpr std::size_t longest_text = 512;
-constexpr std::string_view taken = "AlreadyExists";
 constexpr std::chrono::hours longest_wait{24};
 
 Errc code_of(int status) {
@@ -68,14 +67,12 @@ Error error_of(std::string_view subject, const net::Answer& answer, bool quote) 
     }
     Error error(code_of(answer.status), std::move(message));
     error.retry_after = retry_after_of(answer, parsed);
+    if (error.code == Errc::conflict && reason == "AlreadyExists") error.detail = Detail::already_exists;
     return error;
 }
 
 bool already_exists(const Error& error) {
-    if (error.code != Errc::conflict) return false;
-    // The reason comes right after the status; a text of someone else's cannot come before it.
-    const auto at = error.message.find(": 409 ");
-    return at != std::string::npos && std::string_view(error.message).substr(at + 6).starts_with(taken);
+    return error.detail == Detail::already_exists;
 }
 
 }  // namespace keyshepherd::kube

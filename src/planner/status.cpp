@@ -95,7 +95,7 @@ Finding finding_of(const Error& error) {
         case Errc::timeout:
         case Errc::protocol:
             finding.ready = Truth::unknown;
-            finding.reason = error.message.contains("sealed") ? "VaultSealed" : "VaultUnavailable";
+            finding.reason = error.detail == Detail::sealed ? "VaultSealed" : "VaultUnavailable";
             break;
         case Errc::throttled:
             finding.ready = Truth::unknown;

@@ -27,6 +27,7 @@ constexpr struct {
     {403, "invalid secret id accessor", Errc::not_found},
     {0, "failed to find accessor entry", Errc::not_found},
     {0, "invalid accessor", Errc::not_found},  // of a token
+    {400, "entity not found from id", Errc::not_found},
     {400, "\" does not exist", Errc::not_found},
     {500, "\" does not exist", Errc::not_found},
     {500, "is already registered", Errc::conflict},
@@ -37,6 +38,10 @@ constexpr struct {
     {500, "should be a subset of CIDR blocks", Errc::invalid},
     {500, "failed to verify subset relationship", Errc::invalid},
 };
+
+// What a sealed server answers to every request but those about its state.
+constexpr int sealed_status = 503;
+constexpr std::string_view sealed_text = "Vault is sealed";
 
 Errc code_of(int status, std::string_view text) {
     for (const auto& each : texts)
@@ -109,6 +114,7 @@ result<std::optional<json>> read_answer(Question question, int status, std::stri
                                       text.empty() && explanation(status, text).empty() ? "" : ": ", text,
                                       explanation(status, text)));
         error.retry_after = net::retry_after(retry_after, longest_wait).value_or(std::chrono::seconds(0));
+        if (status == sealed_status && text == sealed_text) error.detail = Detail::sealed;
         return std::unexpected(std::move(error));
     };
     json document = json::parse(body, keep, false);
@@ -173,6 +179,12 @@ result<Health> read_health(int status, std::string_view body) {
     health.version = text("version");
     health.cluster_id = text("cluster_id");
     return health;
+}
+
+Error unusable(const Health& health) {
+    Error error(Errc::unavailable, health.initialized ? "Vault is sealed" : "Vault is not initialized");
+    if (health.initialized) error.detail = Detail::sealed;
+    return error;
 }
 
 }  // namespace keyshepherd::vault

@@ -241,8 +241,8 @@ private:
     Counters counters_;
     Pace pace_;
     Breaker breaker_;
-    std::string last_fault_;
-    Backoff backoff_;  // of logins
+    Error last_fault_{Errc::unavailable, ""};  // why the breaker opened
+    Backoff backoff_;                          // of logins
     std::optional<Error> login_error_;
     int in_flight_ = 0;
     net::Signal freed_;
@@ -348,7 +348,11 @@ Task<result<net::Answer>> Client::State::send_paced(std::string_view operation, 
     }
     if (answer) {
         const bool away = answer->status == 502 || answer->status == 503 || answer->status == 504;
-        if (away) last_fault_ = fmt::format("it answered {}", answer->status);
+        if (away) {
+            const auto said = read_answer({kept.call.method, path}, answer->status, answer->body);
+            last_fault_ = Error(Errc::unavailable, fmt::format("it answered {}", answer->status));
+            if (!said) last_fault_.detail = said.error().detail;
+        }
         note(!away);
         if (answer->status == 429) {
             const auto asked =
@@ -359,7 +363,7 @@ Task<result<net::Answer>> Client::State::send_paced(std::string_view operation, 
             pace_.answered(SteadyClock::now());
         }
     } else if (answer.error().code == Errc::unavailable || answer.error().code == Errc::timeout) {
-        last_fault_ = answer.error().message;
+        last_fault_ = answer.error();
         note(false);
     }
     co_return answer;
@@ -373,11 +377,11 @@ Task<result<void>> Client::State::pass_breaker(Deadline deadline) {
         const auto state = co_await health(deadline);
         if (state && state->usable()) co_return result<void>();
         if (!state && state.error().code == Errc::cancelled) co_return std::unexpected(state.error());
-        last_fault_ = !state               ? state.error().message
-                      : state->initialized ? "it is sealed"
-                                           : "it is not initialized";
+        last_fault_ = state ? unusable(*state) : state.error();
     }
-    Error error(Errc::unavailable, fmt::format("{}: Vault is away: {}", http_.origin().text(), last_fault_));
+    Error error(Errc::unavailable,
+                fmt::format("{}: Vault is away: {}", http_.origin().text(), last_fault_.message));
+    error.detail = last_fault_.detail;
     error.retry_after =
         std::max(std::chrono::ceil<std::chrono::seconds>(breaker_.probe_at() - SteadyClock::now()),
                  std::chrono::seconds(1));

@@ -94,7 +94,8 @@ std::vector<MemberOf> members_of(const Node& map, Budget& budget, std::size_t de
         if (!own.insert(key).second)
             throw Fault{
                 Errc::invalid, entry.begin,
-                fmt::format("the key \"{}\" is repeated: kubectl would drop the one above", shown(key))};
+                fmt::format("the key \"{}\" is repeated: kubectl would drop the one above", shown(key)),
+                true};
         assign(std::move(key), entry.value);
     }
     return members;
@@ -194,7 +195,8 @@ void refuse_repeated_keys(const Node& node) {
         if (entry.key != nullptr && !keys.insert(entry.key->text).second)
             throw Fault{Errc::invalid, entry.begin,
                         fmt::format("the key \"{}\" is repeated: kubectl would drop the one above",
-                                    shown(entry.key->text))};
+                                    shown(entry.key->text)),
+                        true};
         refuse_repeated_keys(*entry.value);
     }
 }
@@ -349,7 +351,7 @@ std::vector<Document> read_json(std::string_view source) {
                                  .format = Format::json});
         }
     } catch (const Fault& fault) {
-        if (fault.code == Errc::too_large || fault.message.starts_with("the key ")) throw;
+        if (fault.code == Errc::too_large || fault.repeated_key) throw;
         return {};
     }
     if (!documents.empty()) documents.back().source += source.substr(at);

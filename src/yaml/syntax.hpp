@@ -22,6 +22,7 @@ struct Fault {
     Errc code;
     std::size_t offset;
     std::string message;
+    bool repeated_key = false;
 };
 
 enum class Kind { scalar, list, map, alias };

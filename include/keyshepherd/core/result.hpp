@@ -29,10 +29,19 @@ enum class Errc {
     internal,      // our own malfunction
 };
 
+// What the other side said beyond the code, for the few callers that have to tell it apart. A message is for
+// people: nothing is ever decided on its text.
+enum class Detail {
+    none,
+    already_exists,  // of a conflict: the object to create is there
+    sealed,          // of unavailable: Vault is sealed
+};
+
 struct Error {
     Errc code = Errc::internal;
     std::string message;
     std::chrono::seconds retry_after{0};  // what the other side asks to wait; 0: nothing was said
+    Detail detail = Detail::none;
 
     Error(Errc code_, std::string message_) : code(code_), message(std::move(message_)) {}
 };

@@ -25,8 +25,9 @@ struct Question {
 // Errors: invalid (400 and its like), unauthorized (no or a dead token, when the text says so), forbidden,
 // not_found (the mount, the role or the accessor does not exist, or what a write needs is absent), conflict
 // (check-and-set, or exists already), throttled and unavailable (with retry_after when the answer named one),
-// protocol (no JSON where it has to be). The message holds method and path, and what Vault said, shortened to
-// one line. `keep` sees each part as it is parsed, at its depth in the document, and says what stays in it.
+// protocol (no JSON where it has to be). Detail::sealed tells of a sealed Vault. The message holds method and
+// path, and what Vault said, shortened to one line. `keep` sees each part as it is parsed, at its depth in
+// the document, and says what stays in it.
 result<std::optional<nlohmann::json>> read_answer(Question question, int status, std::string_view body,
                                                   std::string_view retry_after = {},
                                                   const nlohmann::json::parser_callback_t& keep = nullptr);
@@ -43,6 +44,9 @@ struct Health {
 
     bool usable() const { return initialized && !sealed; }
 };
+
+// Why a server that is not usable() is not: Errc::unavailable, with Detail::sealed when it is sealed.
+Error unusable(const Health& health);
 
 // Of sys/health, which answers with its body under many a status. Errc::unavailable: an error of a proxy.
 result<Health> read_health(int status, std::string_view body);

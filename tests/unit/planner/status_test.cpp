@@ -18,6 +18,19 @@ const Finding equal{.ready = Truth::yes,
                     .synced = true,
                     .drifted = false};
 
+Error sealed_vault() {
+    Error error(Errc::unavailable, "GET sys/auth: Vault answers 503");
+    error.detail = Detail::sealed;
+    return error;
+}
+
+TEST(FindingOf, DecidesByCodeAndNeverByText) {
+    EXPECT_EQ(finding_of(sealed_vault()).reason, "VaultSealed");
+    // The path of a request is in the message, and a tenant chooses it.
+    EXPECT_EQ(finding_of(Error(Errc::unavailable, "GET kv/data/sealed: Vault answers 502")).reason,
+              "VaultUnavailable");
+}
+
 TEST(Status, SaysNothingNewTwice) {
     const Json first = status_after(nullptr, equal, 3, "2026-01-01T00:00:00Z");
     EXPECT_EQ(status_after(first, equal, 3, "2026-01-02T00:00:00Z"), first);
@@ -30,8 +43,7 @@ TEST(Status, ATransitionTimeMovesOnlyWithTheStatus) {
     const Json edited = status_after(first, equal, 2, "2026-01-02T00:00:00Z");
     EXPECT_EQ(condition(edited, "Ready")["observedGeneration"], 2);
     EXPECT_EQ(condition(edited, "Ready")["lastTransitionTime"], "2026-01-01T00:00:00Z");
-    const Json sealed = status_after(edited, finding_of(Error(Errc::unavailable, "Vault is sealed")), 2,
-                                     "2026-01-03T00:00:00Z");
+    const Json sealed = status_after(edited, finding_of(sealed_vault()), 2, "2026-01-03T00:00:00Z");
     EXPECT_EQ(condition(sealed, "Ready")["reason"], "VaultSealed");
     EXPECT_EQ(condition(sealed, "Ready")["status"], "Unknown");
     EXPECT_EQ(condition(sealed, "Ready")["lastTransitionTime"], "2026-01-03T00:00:00Z");

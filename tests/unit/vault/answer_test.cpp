@@ -94,6 +94,8 @@ const Row refused[] = {
      "exceeded"},
     {"GET", "a", 500, R"({"errors":["1 error occurred:\n\t* internal error\n\n"]})", Errc::unavailable,
      "500: internal error"},
+    {"POST", "identity/entity/id/none", 400, R"({"errors":["entity not found from id"]})", Errc::not_found,
+     "400: entity not found from id"},
     {"GET", "a", 503, R"({"errors":["Vault is sealed"]})", Errc::unavailable, "503: Vault is sealed"},
     {"GET", "a", 502, "<html>Bad Gateway</html>", Errc::unavailable, "Vault answers 502"},
     {"GET", "a", 504, "", Errc::unavailable, "Vault answers 504"},
@@ -112,6 +114,18 @@ TEST(Answer, TellsErrorsApart) {
         EXPECT_TRUE(read.error().message.ends_with(row.said)) << read.error().message;
         EXPECT_TRUE(read.error().message.starts_with(row.method + " ")) << read.error().message;
     }
+}
+
+TEST(Answer, TellsASealedVaultByItsOwnWordsAlone) {
+    const auto detail = [](int status, const char* body) {
+        return read_answer({"GET", "kv/data/Vault is sealed"}, status, body).error().detail;
+    };
+    EXPECT_EQ(detail(503, R"({"errors":["Vault is sealed"]})"), Detail::sealed);
+    EXPECT_EQ(detail(500, R"({"errors":["Vault is sealed"]})"), Detail::none);
+    EXPECT_EQ(detail(503, R"({"errors":["no leader; is Vault is sealed?"]})"), Detail::none);
+    EXPECT_EQ(detail(503, "Vault is sealed"), Detail::none);
+    EXPECT_EQ(unusable({.initialized = true, .sealed = true}).detail, Detail::sealed);
+    EXPECT_EQ(unusable({.initialized = false, .sealed = true}).detail, Detail::none);
 }
 
 TEST(Answer, KnowsWhatIsAbsent) {

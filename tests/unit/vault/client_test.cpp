@@ -404,7 +404,11 @@ TEST_F(VaultClient, SparesAVaultThatIsSealed) {
     }
     EXPECT_EQ(fake_->requests(), before);
     run_for(160ms);
-    for (int i = 0; i < 5; ++i) EXPECT_TRUE(read_now().error().message.ends_with("it is sealed"));
+    for (int i = 0; i < 5; ++i) {
+        const auto found = read_now();
+        EXPECT_TRUE(found.error().message.ends_with("Vault is sealed"));
+        EXPECT_EQ(found.error().detail, Detail::sealed);
+    }
     EXPECT_EQ(fake_->requests(), before + 1);
     EXPECT_EQ(fake_->count("GET sys/health"), 1);
     fake_->sealed = false;
