@@ -137,14 +137,15 @@ Answer review(std::string_view body, const inject::Catalog& catalog, const injec
     const bool apps = json::find_text(*parsed, {"request", "kind", "group"}) == "apps";
     json::value* object = json::find(*parsed, {"request", "object"});
     const Outcome outcome =
-        object == nullptr ? Outcome{.reason = "no-object", .warnings = {}, .faults = {}, .patch = {}}
-                          : inject::inject(*object,
-                                           {.kind = apps ? std::string_view(answer.kind) : std::string_view(),
-                                            .workload_namespace = answer.workload_namespace,
-                                            .old = json::find(*parsed, {"request", "oldObject"}),
-                                            .patch_only = true,
-                                            .namespaces = &namespaces},
-                                           catalog, settings);
+        object == nullptr
+            ? Outcome{.reason = text(SkipReason::no_object), .warnings = {}, .faults = {}, .patch = {}}
+            : inject::inject(*object,
+                             {.kind = apps ? std::string_view(answer.kind) : std::string_view(),
+                              .workload_namespace = answer.workload_namespace,
+                              .old = json::find(*parsed, {"request", "oldObject"}),
+                              .patch_only = true,
+                              .namespaces = &namespaces},
+                             catalog, settings);
     answer.outcome = label(outcome.verdict);
     answer.reason = outcome.reason;
     answer.arriving =

@@ -354,14 +354,14 @@ std::size_t bytes_of_annotations(const value& workload) {
     return bytes;
 }
 
-Outcome untouched(std::string_view reason, Outcome outcome = {}) {
+Outcome untouched(SkipReason reason, Outcome outcome = {}) {
     outcome.verdict = Verdict::untouched;
-    outcome.reason = reason;
+    outcome.reason = text(reason);
     return outcome;
 }
 
 Outcome settle(Verdict verdict, json::Editor&& edit, Outcome outcome) {
-    if (!edit.changed()) return untouched("unchanged", std::move(outcome));
+    if (!edit.changed()) return untouched(SkipReason::unchanged, std::move(outcome));
     outcome.verdict = verdict;
     outcome.patch = std::move(edit).take();
     return outcome;
@@ -386,10 +386,10 @@ void Outcome::refuse(std::string field, std::string message) {
 
 Outcome inject(json::value& workload, const Workload& about, const Catalog& catalog,
                const Settings& settings) {
-    if (about.kind != "Deployment") return untouched("kind");
+    if (about.kind != "Deployment") return untouched(SkipReason::kind);
     if (std::find(settings.own_namespaces.begin(), settings.own_namespaces.end(), about.workload_namespace) !=
         settings.own_namespaces.end())
-        return untouched("namespace");
+        return untouched(SkipReason::namespace_);
     const std::optional<Marker> own_marker = marker_of(workload);
     const std::optional<Marker> stored = about.old == nullptr ? std::nullopt : marker_of(*about.old);
     const std::optional<Marker>& marker =
@@ -400,29 +400,30 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     if (!outcome.faults.empty()) return deny(std::move(outcome));
     if (!source.values.contains("inject") && !marker && !has_unreadable_marker) {
         warn_of_the_unasked(source, outcome.warnings);
-        return untouched("not-asked", std::move(outcome));
+        return untouched(SkipReason::not_asked, std::move(outcome));
     }
     const value* pod = json::find(workload, {"spec", "template", "spec"});
     const array* containers = pod == nullptr ? nullptr : json::find_array(*pod, {"containers"});
     if (containers == nullptr || containers->empty())
-        return untouched("no-containers");  // the API server says why
+        return untouched(SkipReason::no_containers);  // the API server says why
 
     std::vector<AnnotationFault> annotation_faults;
     const Wishes wishes = read_annotations(source.values, annotation_faults);
     const bool inject_is_wrong = std::any_of(annotation_faults.begin(), annotation_faults.end(),
                                              [](const auto& f) { return f.name == "inject"; });
     const bool asked = wishes.asked || inject_is_wrong;
-    if (!asked && !marker && !has_unreadable_marker) return untouched("opted-out", std::move(outcome));
+    if (!asked && !marker && !has_unreadable_marker)
+        return untouched(SkipReason::opted_out, std::move(outcome));
     if (asked && is_windows(*pod)) {
         outcome.warnings.emplace_back(
             "this is a Windows pod, and there is no agent for it: nothing was injected");
-        return untouched("windows", std::move(outcome));
+        return untouched(SkipReason::windows, std::move(outcome));
     }
     const value& pod_template = *json::find(workload, {"spec", "template"});
     const value* old_template = about.old == nullptr ? nullptr : json::find(*about.old, {"spec", "template"});
     const bool same_wishes = old_template != nullptr && collect(*about.old).values == source.values;
     if ((asked || has_unreadable_marker) && same_wishes && json::equal(pod_template, *old_template))
-        return untouched("unchanged");
+        return untouched(SkipReason::unchanged);
     if (has_unreadable_marker) {
         outcome.faults.push_back({"spec.template.metadata.annotations[keyshepherd.dev/injected]",
                                   unreadable(marker_text(workload))});
@@ -434,7 +435,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     if (!asked) {
         json::Editor edit(workload);
         strip(edit, base, *marker);
-        if (!edit.changed()) return untouched("opted-out", std::move(outcome));
+        if (!edit.changed()) return untouched(SkipReason::opted_out, std::move(outcome));
         for (const auto& [list, by_container] : marker->env)
             for (const auto& [container, variables] : by_container)
                 for (const auto& [variable, original] : variables)
@@ -463,7 +464,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
         // A whole template of an earlier revision (kubectl rollout undo) is itself again, not a new one.
         if (own_marker && marker && holds(pod_template, *marker) &&
             marker->inputs == fingerprint_of(users_template(pod_template, *marker), source))
-            return untouched("unchanged");
+            return untouched(SkipReason::unchanged);
     }
 
     const std::optional<value> before = marker ? std::optional<value>(workload) : std::nullopt;
@@ -473,7 +474,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     const Plan plan = decide(*json::find(users, {"spec"}), wishes, source, about, catalog, settings, outcome);
     if (!outcome.faults.empty()) return deny(std::move(outcome));
     if (plan.containers.empty()) {
-        if (!marker) return untouched("nothing-to-wire", std::move(outcome));
+        if (!marker) return untouched(SkipReason::nothing_to_wire, std::move(outcome));
         return settle(Verdict::removed, std::move(edit), std::move(outcome));
     }
     if (json::find_text(users, {"metadata", "annotations", "vault.hashicorp.com/agent-inject"}) == "true")
@@ -514,7 +515,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
                          bytes_of_annotations(workload), annotation_bytes, annotation_prefix)});
         return deny(std::move(outcome));
     }
-    if (before && json::equal(*before, workload)) return untouched("unchanged", std::move(outcome));
+    if (before && json::equal(*before, workload)) return untouched(SkipReason::unchanged, std::move(outcome));
     return settle(Verdict::injected, std::move(edit), std::move(outcome));
 }
 

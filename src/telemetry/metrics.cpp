@@ -1,4 +1,5 @@
 #include <keyshepherd/core/build.hpp>
+#include <keyshepherd/core/skip_reason.hpp>
 #include <keyshepherd/telemetry/metrics.hpp>
 
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <array>
 #include <sstream>
 #include <stdexcept>
@@ -56,22 +58,20 @@ struct AdmissionLabels {
     std::string_view reason;
 };
 
-// The last of each list takes what is not in it.
-constexpr std::array admission_labels = {
-    AdmissionLabels{"injected", ""},
-    AdmissionLabels{"removed", ""},
-    AdmissionLabels{"denied", ""},
-    AdmissionLabels{"denied", "namespace-unknown"},
-    AdmissionLabels{"malformed", ""},
-    AdmissionLabels{"untouched", "kind"},
-    AdmissionLabels{"untouched", "namespace"},
-    AdmissionLabels{"untouched", "not-asked"},
-    AdmissionLabels{"untouched", "opted-out"},
-    AdmissionLabels{"untouched", "unchanged"},
-    AdmissionLabels{"untouched", "no-object"},
-    AdmissionLabels{"failed", ""},
-    AdmissionLabels{"other", "other"},
+constexpr std::array decided_labels = {
+    AdmissionLabels{"injected", ""},  AdmissionLabels{"removed", ""},
+    AdmissionLabels{"denied", ""},    AdmissionLabels{"denied", "namespace-unknown"},
+    AdmissionLabels{"malformed", ""}, AdmissionLabels{"failed", ""},
 };
+
+// The last of each list takes what is not in it.
+constexpr auto admission_labels = [] {
+    std::array<AdmissionLabels, decided_labels.size() + skip_reasons.size() + 1> labels{};
+    auto at = std::ranges::copy(decided_labels, labels.begin()).out;
+    for (const SkipReason reason : skip_reasons) *at++ = {"untouched", keyshepherd::text(reason)};
+    *at = {"other", "other"};
+    return labels;
+}();
 constexpr std::array<int, 15> codes = {200, 400, 404, 405, 408, 411, 413, 414,
                                        415, 417, 431, 500, 501, 503, 0};
 constexpr std::array<std::string_view, 9> close_reasons = {

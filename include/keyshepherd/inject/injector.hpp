@@ -7,6 +7,7 @@
 //     settings);
 #pragma once
 
+#include <keyshepherd/core/skip_reason.hpp>
 #include <keyshepherd/inject/namespaces.hpp>
 #include <keyshepherd/inject/provider.hpp>
 #include <keyshepherd/inject/settings.hpp>
@@ -42,9 +43,7 @@ enum class Verdict {
 
 struct Outcome {
     Verdict verdict = Verdict::untouched;
-    // Of `untouched`, a closed set: kind, namespace, not-asked, opted-out, unchanged, no-containers, windows,
-    // nothing-to-wire.
-    std::string_view reason = "";
+    std::string_view reason = "";  // of `untouched`: the text of a SkipReason
     std::vector<std::string> warnings;
     std::vector<Fault> faults;
     std::size_t unnamed_faults = 0;  // beside `faults`, which are no more than an answer can hold

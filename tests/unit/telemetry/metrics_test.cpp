@@ -1,3 +1,4 @@
+#include <keyshepherd/core/skip_reason.hpp>
 #include <keyshepherd/telemetry/metrics.hpp>
 
 #include <gtest/gtest.h>
@@ -44,6 +45,18 @@ TEST(Metrics, CountsByClosedLabels) {
     EXPECT_TRUE(has(metrics, R"(keyshepherd_http_requests_total{code="200"} 1)"));
     EXPECT_TRUE(has(metrics, "keyshepherd_sessions 1"));
     EXPECT_TRUE(has(metrics, R"(keyshepherd_sessions_closed_total{reason="peer"} 1)"));
+}
+
+TEST(Metrics, CountsEachReasonForWhichAWorkloadIsLeftAlone) {
+    for (const SkipReason reason : skip_reasons) {
+        Metrics metrics;
+        metrics.admission("untouched", text(reason), false, 0);
+        EXPECT_TRUE(has(metrics,
+                        "keyshepherd_admission_requests_total{dry_run=\"false\",outcome=\"untouched\","
+                        "reason=\"" +
+                            std::string(text(reason)) + "\"} 1"))
+            << text(reason);
+    }
 }
 
 TEST(Metrics, WhatIsOutsideASetMakesNoSeries) {
