@@ -15,12 +15,12 @@ Task<Again> ConnectionTurn::reconcile() {
     if (deleting()) {
         if (!resource().finalized) co_return std::nullopt;
         if (const auto users = in_use(); !users.empty()) {
-            co_await report(
+            co_return co_await report(
                 {.ready = Truth::no,
                  .reason = "InUse",
                  .message = fmt::format("goes when what uses it has left Vault in order, as {} {}/{}",
-                                        users.front().kind->name, users.front().ns, users.front().name)});
-            co_return std::nullopt;
+                                        users.front().kind->name, users.front().ns, users.front().name)},
+                std::nullopt);
         }
         if (!co_await runtime_.remove_finalizer(key_, entry_)) co_return runtime_.retry_in(key_);
         co_return std::nullopt;
@@ -54,7 +54,7 @@ Task<Again> ConnectionTurn::reconcile() {
     }
     tell_of_ungranted(finding);
     const bool recovered = usable && planner::ready_reason(entry_->status) != "Connected";
-    co_await report(finding);
+    const Again next = co_await report(finding, again);
     if (usable && revokes_tokens() && SteadyClock::now() - (*session)->tokens.refreshed_at() > 50s) {
         // So that a revocation has only the newest to look up. Every deletion wakes us: that is too often.
         const auto known = co_await (*session)->tokens.refresh((*session)->vault, SteadyClock::now() + 60s);
@@ -66,7 +66,7 @@ Task<Again> ConnectionTurn::reconcile() {
     if (recovered)
         for (const Key& dependent : runtime_.store.dependents(key_))
             runtime_.wake(dependent, milliseconds(static_cast<long>(2000 * kube::random_unit())));
-    co_return again;
+    co_return next;
 }
 
 void ConnectionTurn::tell_of_ungranted(Finding& finding) {

@@ -73,20 +73,20 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& j
         Finding finding{
             .ready = Truth::unknown, .reason = "CutOffEnds", .message = "it is put in order again"};
         finding.gone = {"cutOffEntity"};
-        if (!co_await runtime_.report(key_, entry_, std::move(finding))) co_return runtime_.retry_in(key_);
+        const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(finding));
+        if (!status.written) co_return status.retry;
         event(kube::Event::Type::normal, "CutOffEnds", "Enable",
               fmt::format("{}: logins are possible again", vault_path_));
         for (const Key& dependent : runtime_.store.dependents(key_)) runtime_.wake(dependent);
         co_return milliseconds(0);
     }
     if (!judgement.rights.revoke_tokens || !owner) {
-        co_await refuse(
+        co_return co_await refuse(
             "NotGranted",
             owner ? fmt::format("{}: {} grants namespace {} no right revokeTokens",
                                 resources::cut_off_annotation, way.connection->resource.text(), key_.ns)
                   : fmt::format("{}: {} was neither made nor adopted by this resource",
                                 resources::cut_off_annotation, vault_path_));
-        co_return std::nullopt;
     }
     const auto entity = co_await disable_entity(way.session->vault);
     if (!entity) co_return co_await failed(way.connection, entity.error());
@@ -98,7 +98,8 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& j
         .message = "no login succeeds and no token is good, until keyshepherd.dev/cut-off is taken away"};
     finding.changed = before.empty();
     finding.facts = {{"cutOffEntity", entity->empty() ? (before.empty() ? "none" : before) : *entity}};
-    if (!co_await runtime_.report(key_, entry_, std::move(finding))) co_return runtime_.retry_in(key_);
+    const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(finding));
+    if (!status.written) co_return status.retry;
     const auto swept = co_await sweep(way);
     if (!swept) co_return co_await failed(way.connection, swept.error());
     if (swept->secret_ids + swept->tokens > 0 || before.empty()) {

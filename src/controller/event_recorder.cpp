@@ -9,6 +9,22 @@ using net::Deadline;
 using net::SteadyClock;
 
 constexpr std::size_t most_waiting = 1000;
+constexpr unsigned most_attempts = 6;
+constexpr std::chrono::milliseconds first_wait = 500ms;  // doubles: 15.5 s in all
+
+bool is_transient(const Error& error) {
+    switch (error.code) {
+        case Errc::unavailable:
+        case Errc::timeout:
+        case Errc::throttled:
+        case Errc::conflict:
+        case Errc::protocol:
+        case Errc::unauthorized:  // the token is replaced meanwhile
+            return true;
+        default:
+            return false;
+    }
+}
 
 }  // namespace
 
@@ -39,11 +55,25 @@ kube::Task<void> EventRecorder::run(std::function<bool()> busy, std::chrono::mil
         if (co_await net::is_cancelled()) break;
         auto [regarding, made] = std::move(waiting_.front());
         waiting_.pop_front();
-        const auto sent = co_await kube::report(kube_, std::move(regarding), std::move(made), reporter_,
-                                                SteadyClock::now() + call_);
-        if (!sent && sent.error().code != Errc::cancelled)
-            log_.debug("event not made", {{"error", sent.error().message}});
+        const std::string reason = made.reason;
+        const auto sent = co_await send(std::move(regarding), std::move(made));
+        if (sent || sent.error().code == Errc::cancelled) continue;
+        if (is_transient(sent.error()))
+            log_.warn("event not made", {{"error", sent.error().message}, {"reason", reason}});
+        else  // in a namespace that is being deleted the API server refuses every event
+            log_.debug("event not made", {{"error", sent.error().message}, {"reason", reason}});
     }
+}
+
+kube::Task<result<void>> EventRecorder::send(kube::Json regarding, kube::Event made) {
+    result<void> sent;
+    for (unsigned attempt = 0; attempt < most_attempts; ++attempt) {
+        if (attempt > 0 && !co_await net::sleep_until(SteadyClock::now() + first_wait * (1 << (attempt - 1))))
+            co_return fail(Errc::cancelled, "told to stop");
+        sent = co_await kube::report(kube_, regarding, made, reporter_, SteadyClock::now() + call_);
+        if (sent || !is_transient(sent.error())) break;
+    }
+    co_return sent;
 }
 
 }  // namespace keyshepherd::controller

@@ -1,4 +1,5 @@
-// Events, sent in the background: nothing depends on them, and the log has it all.
+// Events, sent in the background in the order in which they were recorded: nothing depends on them, and the
+// log has it all.
 #pragma once
 
 #include <keyshepherd/kube/client.hpp>
@@ -33,6 +34,9 @@ public:
     kube::Task<void> run(std::function<bool()> busy, std::chrono::milliseconds patience);
 
 private:
+    // Tries again, with a wait that doubles, what another attempt may bring about.
+    kube::Task<result<void>> send(kube::Json regarding, kube::Event made);
+
     kube::Client& kube_;
     telemetry::Log& log_;
     kube::Reporter reporter_;

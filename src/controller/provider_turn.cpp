@@ -46,13 +46,12 @@ Json reference_to(const Workload& workload) {
 Task<Again> ProviderTurn::reconcile() {
     if (deleting()) co_return std::nullopt;
     if (resource().paused) {
-        co_await report(
-            {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"});
-        co_return std::nullopt;
+        co_return co_await report(
+            {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"},
+            std::nullopt);
     }
     if (!entry_->faults.empty()) {
-        co_await refuse_all("InvalidSpec", joined(entry_->faults));
-        co_return std::nullopt;
+        co_return co_await refuse_all("InvalidSpec", joined(entry_->faults));
     }
     if (const auto faults = provider::disallowed(resource(), runtime_.options.providers); !faults.empty()) {
         co_await refuse_all("NotAllowed", joined(faults));
@@ -83,8 +82,8 @@ Task<Again> ProviderTurn::reconcile() {
                                                   "the operator sees no key"});
         else
             declared.gone.insert("SecretPublished");
-        co_await report(std::move(declared));
-        co_return deliver_again_ ? Again(runtime_.retry_in(key_)) : std::nullopt;
+        co_return co_await report(std::move(declared),
+                                  deliver_again_ ? Again(runtime_.retry_in(key_)) : std::nullopt);
     }
     // Before any request for a key: it is the operator's token that would read it. Where the answer depends
     // on what is mounted, that is asked first.
@@ -92,9 +91,9 @@ Task<Again> ProviderTurn::reconcile() {
         connection != nullptr && connection->faults.empty() && !planner::needs_mounts(resource()))
         if (const auto judgement = planner::judge(resource(), connection->resource, {});
             !judgement.faults.empty()) {
-            co_await refuse_all("NotGranted", joined(judgement.faults));
             // The connection's next state wakes us.
-            co_return deliver_again_ ? Again(runtime_.retry_in(key_)) : std::nullopt;
+            const Again next = co_await refuse_all("NotGranted", joined(judgement.faults));
+            co_return deliver_again_ ? sooner(next, runtime_.retry_in(key_)) : next;
         }
     const auto reached = co_await way(through);
     if (!reached)
@@ -137,7 +136,7 @@ Task<Again> ProviderTurn::reconcile() {
     } else if (const auto tried = co_await probe(*reached)) {
         found.others.push_back(*tried);
     }
-    co_await report(std::move(found));
+    const Again next_write = co_await report(std::move(found), std::nullopt);
     milliseconds again = resync();
     const auto not_later_than = [&](Deadline at) {
         again = std::clamp(std::chrono::ceil<milliseconds>(at - SteadyClock::now()), 10ms, again);
@@ -147,7 +146,7 @@ Task<Again> ProviderTurn::reconcile() {
     if (probes()) not_later_than(memory.next_probe);
     if (next_removal_) again = std::min(again, *next_removal_);
     if (deliver_again_) again = std::min(again, runtime_.retry_in(key_));
-    co_return again;
+    co_return sooner(again, next_write);
 }
 
 Task<result<void>> ProviderTurn::look(const Way& way) {
@@ -393,7 +392,7 @@ Task<planner::Condition> ProviderTurn::probe_now(const Way& way) {
         SteadyClock::now() + std::min<milliseconds>(runtime_.options.call, probe_time));
 }
 
-Task<void> ProviderTurn::refuse_all(std::string reason, std::string message) {
+Task<Again> ProviderTurn::refuse_all(std::string reason, std::string message) {
     outcome = "refused";
     runtime_.metrics.forget_key(key_.name, key_.ns);
     runtime_.providers.erase(key_);
@@ -406,7 +405,7 @@ Task<void> ProviderTurn::refuse_all(std::string reason, std::string message) {
                                   .truth = Truth::no,
                                   .reason = refused.reason,
                                   .message = "what was published stays as it is"});
-    co_await report(std::move(refused));
+    co_return co_await report(std::move(refused), std::nullopt);
 }
 
 }  // namespace keyshepherd::controller

@@ -84,11 +84,25 @@ void Runtime::rest(const Key& key, milliseconds in) {
     changed.notify_one();
 }
 
+namespace {
+
+// Doubles from a second to half a minute, less a random part of up to a half.
+milliseconds backoff(unsigned attempt, double unit) {
+    return milliseconds(static_cast<long>((1000 << std::min(attempt, 5U)) * (0.5 + unit / 2)));
+}
+
+}  // namespace
+
+Again sooner(Again one, Again other) {
+    if (!one || !other) return one ? one : other;
+    return std::min(*one, *other);
+}
+
 milliseconds Runtime::retry_in(const Key& key) {
     const double unit = kube::random_unit();
-    const unsigned attempt = std::min(queue.failures(key), 5U);
+    const unsigned attempt = queue.failures(key);
     queue.retry(key, SteadyClock::now() + 24h, unit);  // counts; the wait is ours
-    return milliseconds(static_cast<long>((1000 << attempt) * (0.5 + unit / 2)));
+    return backoff(attempt, unit);
 }
 
 bool Runtime::behind() const {
@@ -124,6 +138,7 @@ void Runtime::start_over() {
     queue.clear();
     later_.clear();
     later_order_.clear();
+    unwritten_.clear();
     sweeps.start_over(std::time(nullptr), options.orphan_grace);
     providers.clear();
     for (const Key& key : store.keys()) wake(key);
@@ -133,6 +148,7 @@ void Runtime::forget(const Key& key) {
     store.erase(key);
     later_.erase(key);
     woken_.erase(key);
+    unwritten_.erase(key);
     queue.forget(key);
     secrets.forget(key);
     sweeps.forget(key);
@@ -249,12 +265,17 @@ bool Runtime::taken(const Key& key, const result<Json>& patched) {
     return true;
 }
 
-Task<bool> Runtime::report(Key key, EntryPtr entry, Finding finding) {
+Task<StatusWrite> Runtime::report(Key key, EntryPtr entry, Finding finding) {
     const EntryPtr latest = store.find(key);
-    if (latest == nullptr) co_return true;
+    if (latest == nullptr) co_return StatusWrite();
+    if (const auto before = unwritten_.find(key); before != unwritten_.end())
+        finding.changed = finding.changed || before->second.changed;
     const Json after = planner::status_after(latest->status, finding, entry->resource.generation,
                                              rfc3339(std::time(nullptr)));
-    if (after == latest->status) co_return true;
+    if (after == latest->status) {
+        unwritten_.erase(key);
+        co_return StatusWrite();
+    }
     const std::string before = planner::ready_reason(latest->status);
     Json body = after;  // a merge takes away only what it names
     for (const auto& [name, value] : latest->status.items())
@@ -262,17 +283,25 @@ Task<bool> Runtime::report(Key key, EntryPtr entry, Finding finding) {
     auto patched = co_await kube.patch(
         ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = {{"status", std::move(body)}}},
         soon());
-    if (!patched && patched.error().code == Errc::not_found) co_return true;
-    if (!taken(key, patched)) co_return false;
+    if (!patched && patched.error().code == Errc::not_found) {
+        unwritten_.erase(key);
+        co_return StatusWrite();
+    }
+    if (!taken(key, patched)) {
+        Unwritten& unwritten = unwritten_[key];
+        unwritten.changed = finding.changed;
+        co_return StatusWrite{.written = false, .retry = backoff(unwritten.attempts++, kube::random_unit())};
+    }
+    unwritten_.erase(key);
     if (before == finding.reason || (finding.ready == Truth::yes && !finding.drifted.value_or(false)))
-        co_return true;
+        co_return StatusWrite();
     log.warn("not as it should be", {{"kind", key.kind->name},
                                      {"namespace", key.ns},
                                      {"name", key.name},
                                      {"reason", finding.reason},
                                      {"message", finding.message}});
     events.record(latest->metadata, kube::Event::Type::warning, finding.reason, "Reconcile", finding.message);
-    co_return true;
+    co_return StatusWrite();
 }
 
 }  // namespace keyshepherd::controller

@@ -35,6 +35,21 @@ kube::ObjectRef ref_of(const Key& key, std::string subresource = {});
 // The Vault that a connection leads to, as claims name it.
 std::string vault_of(const resources::Resource& connection);
 
+// When to look at a resource again; nullopt: not before something changes. It must be handed on: what a
+// status write or a failure asks for would be lost otherwise.
+struct [[nodiscard]] Again : std::optional<milliseconds> {
+    using std::optional<milliseconds>::optional;
+};
+// The one that comes first.
+Again sooner(Again one, Again other);
+
+// What became of a status write. One that failed has to be tried again, `retry` says when: nothing else may
+// ever happen to the resource that would have its status written.
+struct [[nodiscard]] StatusWrite {
+    bool written = true;
+    Again retry = std::nullopt;
+};
+
 // For one thread, that of `context`; outlives every coroutine that it is given to.
 class Runtime {
 public:
@@ -108,9 +123,11 @@ public:
     Task<bool> remove_finalizer(Key key, EntryPtr entry);
     // What a patch gave back is newer than what the watch has told so far.
     bool taken(const Key& key, const result<Json>& patched);
-    // Writes the status when it says something new, and an event when the reason is another. True also when
-    // there is nothing new.
-    Task<bool> report(Key key, EntryPtr entry, Finding finding);
+    // Writes the status when it says something new, and an event when the reason is another. Succeeds also
+    // when there is nothing new, and when the resource is gone. The wait for a retry doubles with each
+    // failure in a row, up to half a minute; that Vault was changed is remembered for the status that is
+    // written then.
+    Task<StatusWrite> report(Key key, EntryPtr entry, Finding finding);
 
     static constexpr std::chrono::seconds longest_later{10};
 
@@ -135,6 +152,11 @@ public:
 private:
     std::size_t taking_ = 0;
     std::set<Key> woken_;  // of those that wait; at rest it is empty
+    struct Unwritten {
+        unsigned attempts = 0;
+        bool changed = false;  // a finding among those that could not be written said so
+    };
+    std::map<Key, Unwritten> unwritten_;  // statuses whose last write failed
     std::map<Key, Later> later_;
     std::deque<std::pair<Deadline, Key>> later_order_;
     std::map<Key, std::map<std::string, Deadline>> told_;

@@ -72,9 +72,9 @@ Task<Again> SecretIdTurn::reconcile() {
         co_return co_await remove();
     }
     if (resource().paused) {
-        co_await report(
-            {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"});
-        co_return std::nullopt;
+        co_return co_await report(
+            {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"},
+            std::nullopt);
     }
     if (!entry_->faults.empty()) co_return co_await invalid();
 
@@ -82,16 +82,15 @@ Task<Again> SecretIdTurn::reconcile() {
     const EntryPtr role = runtime_.store.find(role_key);
     const std::string which = fmt::format("VaultAppRole {}/{}", role_key.ns, role_key.name);
     if (role == nullptr || !role->faults.empty() || !role->resource.deletion_time.empty()) {
-        co_await refuse("RoleNotFound", which + (role == nullptr         ? " is not there"
-                                                 : !role->faults.empty() ? " has faults of its own"
-                                                                         : " is being deleted"));
-        co_return std::nullopt;  // its next state wakes us
+        // Its next state wakes us.
+        co_return co_await refuse("RoleNotFound", which + (role == nullptr         ? " is not there"
+                                                           : !role->faults.empty() ? " has faults of its own"
+                                                                                   : " is being deleted"));
     }
     if (role->status.contains("cutOffEntity")) {
-        co_await refuse("CutOff", which +
-                                      " is cut off: nothing is issued until its annotation "
-                                      "keyshepherd.dev/cut-off is taken away");
-        co_return std::nullopt;
+        co_return co_await refuse("CutOff", which +
+                                                " is cut off: nothing is issued until its annotation "
+                                                "keyshepherd.dev/cut-off is taken away");
     }
     const Key through = connection_of(role->resource);
     const auto reached = co_await way(through);
@@ -104,8 +103,7 @@ Task<Again> SecretIdTurn::reconcile() {
         if (const std::string accessor = planner::secret_id_record(entry_->status).accessor;
             !accessor.empty())
             left = planner::ungranted_secret_id(resource(), accessor);
-        co_await refuse_ungranted(which + ": " + joined(judgement.faults), std::move(left));
-        co_return std::nullopt;
+        co_return co_await refuse_ungranted(which + ": " + joined(judgement.faults), std::move(left));
     }
     role_ = planner::claim(role->resource);
     revoke_tokens_ = role->resource.spec.value("revokeTokens", false);
@@ -114,8 +112,8 @@ Task<Again> SecretIdTurn::reconcile() {
     session_ = reached->session;
     role_id_ = role->resource.role_id;
     if (!runtime_.owns(role->resource, vault_of(connection->resource) + " " + role_)) {
-        co_await refuse("RoleNotReady", which + " is not in Vault yet");
-        co_return std::nullopt;  // it wakes us when it is
+        // It wakes us when it is.
+        co_return co_await refuse("RoleNotReady", which + " is not in Vault yet");
     }
     if (role_id_.empty()) {
         const auto answer = co_await session_->vault.read(role_ + "/role-id", runtime_.soon());
@@ -123,16 +121,15 @@ Task<Again> SecretIdTurn::reconcile() {
             co_return co_await failed(connection, answer.error());
         if (answer && *answer) role_id_ = (*answer)->value("role_id", "");
         if (role_id_.empty()) {
-            co_await refuse("RoleNotReady", which + " is not in Vault yet");
-            co_return 2s;
+            co_return co_await refuse("RoleNotReady", which + " is not in Vault yet", 2s);
         }
     }
     if (const EntryPtr other = rival()) {
-        co_await refuse("Conflict",
-                        fmt::format("Secret {}/{} is {}'s; give another spec.secretName in a new resource",
-                                    key_.ns, secret_name_, other->resource.text()),
-                        false);
-        co_return resync();
+        co_return co_await refuse(
+            "Conflict",
+            fmt::format("Secret {}/{} is {}'s; give another spec.secretName in a new resource", key_.ns,
+                        secret_name_, other->resource.text()),
+            resync(), false);
     }
     if (moved()) {
         const auto before = co_await way(connection_of(resource()));
@@ -166,17 +163,17 @@ Task<Again> SecretIdTurn::reconcile() {
         const planner::SecretIdStep step =
             planner::next_step(resource(), owner_, record_, view_, runtime_.options.orphan_grace);
         if (step.what == What::refuse) {
-            co_await refuse("Conflict",
-                            fmt::format("Secret {}/{} is somebody else's; remove it, or give another "
-                                        "spec.secretName in a new resource",
-                                        key_.ns, view_.pending_foreign ? pending_name_ : secret_name_),
-                            false);
-            co_return resync();
+            co_return co_await refuse(
+                "Conflict",
+                fmt::format("Secret {}/{} is somebody else's; remove it, or give another "
+                            "spec.secretName in a new resource",
+                            key_.ns, view_.pending_foreign ? pending_name_ : secret_name_),
+                resync(), false);
         }
         if (step.what == What::rest) {
-            runtime_.queue.forget(key_);
             done = co_await tell(record_);
             if (!done) break;
+            runtime_.queue.forget(key_);
             if (step.at == 0) co_return resync();
             const auto left = std::chrono::seconds(std::max<std::int64_t>(step.at - view_.now, 0));
             co_return std::min<milliseconds>(resync(), std::max<milliseconds>(left, 200ms));
@@ -203,9 +200,10 @@ Task<Again> SecretIdTurn::reconcile() {
         co_return runtime_.retry_in(key_);  // what we looked at has changed meanwhile
     }
     if (done.error().code == Errc::not_found) {  // the role, or its mount
-        co_await refuse("RoleNotReady", fmt::format("{} is not in Vault: {}", which, done.error().message));
         runtime_.wake(role_key);
-        co_return std::max<milliseconds>(runtime_.retry_in(key_), 2s);
+        co_return co_await refuse("RoleNotReady",
+                                  fmt::format("{} is not in Vault: {}", which, done.error().message),
+                                  std::max<milliseconds>(runtime_.retry_in(key_), 2s));
     }
     co_return co_await failed(connection, done.error());
 }
@@ -613,8 +611,9 @@ Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
     for (const auto& [name, value] : finding.facts)
         if (value.empty()) finding.gone.insert(name);
     finding.gone.insert(std::string(planner::still_in_vault));
-    if (!co_await runtime_.report(key_, entry_, std::move(finding)))
-        co_return fail(Errc::conflict, "the status could not be written");
+    const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(finding));
+    // As a conflict it is tried again, with the wait of this resource's other failures.
+    if (!status.written) co_return fail(Errc::conflict, "the status could not be written");
     if (planner::is_still_in_vault(entry_->status)) tell_connection();
     record_ = std::move(record);
     co_return result<void>();

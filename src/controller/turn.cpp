@@ -29,9 +29,11 @@ Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
         const std::string which = fmt::format("VaultConnection {}/{}", through.ns, through.name);
         if (deleting())
             co_return std::unexpected(NoWay{co_await wait_or_orphan(nullptr, which + " is not there")});
-        co_await refuse("ConnectionNotFound",
-                        which + (connection == nullptr ? " is not there" : " has faults of its own"));
-        co_return std::unexpected(NoWay{});  // its arrival wakes us
+        // Its arrival wakes us.
+        const Again next =
+            co_await refuse("ConnectionNotFound",
+                            which + (connection == nullptr ? " is not there" : " has faults of its own"));
+        co_return std::unexpected(NoWay{next});
     }
     auto session = co_await runtime_.sessions.open(through, connection->resource, runtime_.soon());
     auto reserved = session ? co_await (*session)->reserved_policies(runtime_.soon())
@@ -55,17 +57,20 @@ milliseconds Turn::resync() const {
     return std::chrono::floor<milliseconds>(fsm::next_look(period(), kube::random_unit()));
 }
 
-Task<void> Turn::report(Finding finding) {
-    co_await runtime_.report(key_, entry_, std::move(finding));
+Task<Again> Turn::report(Finding finding, Again next) {
+    const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(finding));
+    if (!status.written) outcome = "error";
+    co_return sooner(next, status.retry);
 }
 
-Task<void> Turn::refuse(std::string reason, std::string message, std::optional<bool> synced) {
+Task<Again> Turn::refuse(std::string reason, std::string message, Again next, std::optional<bool> synced) {
     outcome = "refused";
-    co_await report(
-        {.ready = Truth::no, .reason = std::move(reason), .message = std::move(message), .synced = synced});
+    co_return co_await report(
+        {.ready = Truth::no, .reason = std::move(reason), .message = std::move(message), .synced = synced},
+        next);
 }
 
-Task<void> Turn::refuse_ungranted(std::string message, std::optional<planner::Condition> left) {
+Task<Again> Turn::refuse_ungranted(std::string message, std::optional<planner::Condition> left, Again next) {
     outcome = "refused";
     const bool is_left = left.has_value();
     Finding finding{.ready = Truth::no, .reason = "NotGranted", .message = std::move(message)};
@@ -73,8 +78,9 @@ Task<void> Turn::refuse_ungranted(std::string message, std::optional<planner::Co
         finding.others.push_back(*std::move(left));
     else
         finding.gone.insert(std::string(planner::still_in_vault));
-    co_await report(std::move(finding));
+    const Again again = co_await report(std::move(finding), next);
     if (is_left != planner::is_still_in_vault(entry_->status)) tell_connection();
+    co_return again;
 }
 
 void Turn::tell_connection() {
@@ -89,8 +95,7 @@ void Turn::event(kube::Event::Type type, std::string reason, std::string action,
 }
 
 Task<Again> Turn::invalid() {
-    co_await refuse("InvalidSpec", joined(entry_->faults));
-    co_return std::nullopt;
+    co_return co_await refuse("InvalidSpec", joined(entry_->faults));
 }
 
 std::string Turn::joined(const std::vector<resources::Fault>& faults) {
@@ -113,10 +118,9 @@ Task<Again> Turn::failed(EntryPtr connection, Error error) {
     if (deleting() && finding.reason == "MountNotFound")  // with the mount went what was in it
         co_return co_await let_go();
     if (!away) finding.synced = false;
-    co_await report(finding);
     const auto wait = runtime_.retry_in(key_);
     // What only a person can mend is not asked for again and again.
-    co_return away ? wait : std::max<milliseconds>(wait, 2s);
+    co_return co_await report(finding, away ? wait : std::max<milliseconds>(wait, 2s));
 }
 
 Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
@@ -127,8 +131,9 @@ Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
                   .value_or(300);
     const auto left = seconds_since_epoch(resource().deletion_time) + timeout - std::time(nullptr);
     if (left > 0) {
-        co_await report({.ready = Truth::no, .reason = "DeletionBlocked", .message = why});
-        co_return std::min<milliseconds>(runtime_.retry_in(key_), std::chrono::seconds(left));
+        co_return co_await report(
+            {.ready = Truth::no, .reason = "DeletionBlocked", .message = why},
+            std::min<milliseconds>(runtime_.retry_in(key_), std::chrono::seconds(left)));
     }
     const auto gone = co_await runtime_.remove_finalizer(key_, entry_);
     if (!gone) co_return runtime_.retry_in(key_);

@@ -20,9 +20,6 @@
 
 namespace keyshepherd::controller {
 
-// When to look again; nullopt: not before something changes.
-using Again = std::optional<milliseconds>;
-
 // What all kinds do alike.
 class Turn {
 public:
@@ -49,11 +46,15 @@ protected:
     const resources::Resource& resource() const { return entry_->resource; }
     milliseconds period() const;  // resyncPeriod
     milliseconds resync() const;
-    Task<void> report(Finding finding);
-    Task<void> refuse(std::string reason, std::string message, std::optional<bool> synced = std::nullopt);
+    // Writes the status. Gives `next`, or the time to try again, when that is sooner, if it was not written.
+    Task<Again> report(Finding finding, Again next);
+    // Likewise, of what is not done: Ready is False for this reason.
+    Task<Again> refuse(std::string reason, std::string message, Again next = std::nullopt,
+                       std::optional<bool> synced = std::nullopt);
     // Not granted, and before any request. `left`: what the resource has in Vault all the same; none:
     // nothing.
-    Task<void> refuse_ungranted(std::string message, std::optional<planner::Condition> left);
+    Task<Again> refuse_ungranted(std::string message, std::optional<planner::Condition> left,
+                                 Again next = std::nullopt);
     // The connection's status has to tell of what is not granted and in Vault all the same.
     void tell_connection();
     void event(kube::Event::Type type, std::string reason, std::string action, std::string note);
@@ -205,7 +206,7 @@ private:
     // Tries the key of the provider's own path, when it is time to.
     Task<std::optional<planner::Condition>> probe(const Way& way);
     Task<planner::Condition> probe_now(const Way& way);
-    Task<void> refuse_all(std::string reason, std::string message);
+    Task<Again> refuse_all(std::string reason, std::string message);
 
     struct Stale {
         planner::Workload workload;

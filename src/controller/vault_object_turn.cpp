@@ -25,14 +25,13 @@ Task<Again> VaultObjectTurn::reconcile() {
     if (deleting() && !resource().finalized) co_return std::nullopt;
     // The emergency brake goes before a pause.
     if (resource().paused && !resource().cut_off && !deleting()) {
-        co_await report(
-            {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"});
-        co_return std::nullopt;
+        co_return co_await report(
+            {.ready = Truth::unknown, .reason = "Paused", .message = "keyshepherd.dev/paused is true"},
+            std::nullopt);
     }
     if (!entry_->faults.empty() && !deleting()) co_return co_await invalid();
     if (later && !deleting() && later->generation == resource().generation) {
-        co_await report(later->finding);
-        co_return later->woken ? milliseconds(0) : rest();
+        co_return co_await report(later->finding, later->woken ? milliseconds(0) : rest());
     }
 
     const auto reached = co_await way(connection_of(resource()));
@@ -48,16 +47,16 @@ Task<Again> VaultObjectTurn::reconcile() {
     if (!judgement.faults.empty()) {
         std::optional<planner::Condition> left;
         if (runtime_.owns(resource(), claim)) left = planner::ungranted_object(resource(), vault_path_);
-        co_await refuse_ungranted(joined(judgement.faults), std::move(left));
         // A mount that is made by hand wakes nobody.
-        if (planner::needs_mounts(resource())) co_return rest();
-        co_return std::nullopt;
+        const Again next = planner::needs_mounts(resource()) ? rest() : std::nullopt;
+        co_return co_await refuse_ungranted(joined(judgement.faults), std::move(left), next);
     }
     const EntryPtr owned_by = deleting() ? nullptr : co_await owner(vault);
     if (owned_by != nullptr) {
-        co_await refuse("Conflict", fmt::format("{} belongs to {}", vault_path_, owned_by->resource.text()),
-                        false);
-        co_return std::nullopt;  // woken when that one goes
+        // Woken when that one goes.
+        co_return co_await refuse("Conflict",
+                                  fmt::format("{} belongs to {}", vault_path_, owned_by->resource.text()),
+                                  std::nullopt, false);
     }
     const planner::Standing standing{.owner = runtime_.owns(resource(), claim),
                                      .may_adopt = judgement.rights.adopt,
@@ -108,8 +107,7 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
     vault::Client& vault = way.session->vault;
     const planner::Plan plan = planner::plan(resource(), observed, standing);
     if (plan.verdict == Verdict::refused) {
-        co_await refuse(plan.reason, plan.message, false);
-        co_return rest();
+        co_return co_await refuse(plan.reason, plan.message, rest(), false);
     }
     const bool same_generation =
         entry_->status.value("observedGeneration", std::int64_t{0}) == resource().generation;
@@ -117,13 +115,13 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
     if (drift && resource().spec.value("driftPolicy", "") == "Report") {
         if (planner::ready_reason(entry_->status) != "DriftDetected")
             runtime_.metrics.drift(key_.kind->name, false);
-        co_await report({.ready = Truth::yes,
-                         .reason = "DriftDetected",
-                         .message = difference(plan),
-                         .synced = false,
-                         .drifted = true,
-                         .gone = {std::string(planner::still_in_vault)}});
-        co_return rest();
+        co_return co_await report({.ready = Truth::yes,
+                                   .reason = "DriftDetected",
+                                   .message = difference(plan),
+                                   .synced = false,
+                                   .drifted = true,
+                                   .gone = {std::string(planner::still_in_vault)}},
+                                  rest());
     }
     std::optional<Runtime::Taking> taking;
     if (!standing.owner || !resource().finalized) {
@@ -186,9 +184,8 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
     if (!standing.owner || finding.changed)  // whoever waits for it, or has lost what was issued by it
         for (const Key& dependent : runtime_.store.dependents(key_)) runtime_.wake(dependent);
     if (finding.changed && runtime_.tell_later(key_, finding, resource().generation)) co_return std::nullopt;
-    co_await report(finding);
     if (planner::is_still_in_vault(entry_->status)) tell_connection();
-    co_return rest();
+    co_return co_await report(finding, rest());
 }
 
 // What was refused may have waited for this mount.

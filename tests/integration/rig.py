@@ -17,6 +17,7 @@ import itertools
 import json
 import os
 import random
+import select
 import shlex
 import signal
 import socket
@@ -645,13 +646,14 @@ def install_operator(cluster):
     install(cluster, "keyshepherd-operator", "rbac.yaml")
 
 
-def account_kubeconfig(cluster, file, account, server=None):
-    """A kubeconfig with a token of a ServiceAccount of ours, and nothing more. `server` is another URL of the API server."""
+def account_kubeconfig(cluster, file, account, server=None, ca=None):
+    """A kubeconfig with a token of a ServiceAccount of ours, and nothing more. `server` is another URL of the API server, `ca`
+    what its certificate is signed by."""
     token = cluster.token("keyshepherd", account, audience=None, seconds=24 * 3600)
     file.write_text(json.dumps({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "keyshepherd"}}],
-        "clusters": [{"name": "c", "cluster": {"server": server or cluster.url, "certificate-authority": str(cluster.ca)}}],
+        "clusters": [{"name": "c", "cluster": {"server": server or cluster.url, "certificate-authority": str(ca or cluster.ca)}}],
         "users": [{"name": "u", "user": {"token": token}}]}))
     return file
 
@@ -662,12 +664,12 @@ class Operator:
 
     LEASE = "/apis/coordination.k8s.io/v1/namespaces/keyshepherd/leases/keyshepherd-operator"
 
-    def __init__(self, folder, cluster, bao, flags=None, server=None, environment=None, start=True):
+    def __init__(self, folder, cluster, bao, flags=None, server=None, environment=None, start=True, ca=None):
         self.folder, self.cluster, self.environment, self.process = Path(folder), cluster, environment or {}, None
         self.folder.mkdir(parents=True, exist_ok=True)
         self._flags = {"vault-address": bao.address, "namespace": "keyshepherd", "log-format": "json", "lease-seconds": 6,
                        "renew-seconds": 5, "retry-seconds": 1, "call-seconds": 5} | (flags or {})
-        self.kubeconfig = account_kubeconfig(cluster, self.folder / "kubeconfig", "keyshepherd-operator", server)
+        self.kubeconfig = account_kubeconfig(cluster, self.folder / "kubeconfig", "keyshepherd-operator", server, ca)
         if start:
             retry_on_lost_port(self._start)
 
@@ -780,6 +782,53 @@ class Proxy:
         for pair in self._pairs:
             for end in pair:
                 end.close()
+
+
+class RefusingProxy:
+    """TLS between a client, which trusts `certificates`, and `target`, whose certificate `ca` signed. `refuse(request)` may give an
+    answer, which the client gets instead of the server's, or b"", which drops the connection; `refused` counts both."""
+
+    def __init__(self, target, certificates, ca):
+        self.target, self.refuse, self.refused = target, None, 0
+        self._server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._server_side.load_cert_chain(certificates.cert, certificates.key)
+        self._client_side = ssl.create_default_context(cafile=ca)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._connect, args=(self._listener.accept()[0],), daemon=True).start()
+
+    def _connect(self, client):
+        with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", self.target)) as server:
+            self._relay(self._server_side.wrap_socket(client, server_side=True),
+                        self._client_side.wrap_socket(server, server_hostname="127.0.0.1"))
+
+    # In one thread: a TLS connection is nothing that two may use at once.
+    def _relay(self, client, server):
+        while True:
+            for source, sink in ((client, server), (server, client)):
+                source.settimeout(0)
+                try:
+                    data = source.recv(65536)
+                except (ssl.SSLWantReadError, BlockingIOError):
+                    continue
+                finally:
+                    source.settimeout(30)
+                answer = self.refuse(data) if data and self.refuse and source is client else None
+                self.refused += answer is not None
+                if not data or answer == b"":
+                    return
+                (sink if answer is None else client).sendall(data if answer is None else answer)
+                break
+            else:
+                select.select([client, server], [], [])
+
+    def close(self):
+        self._listener.close()
 
 
 # ---- Agent ---------------------------------------------------------------------------------------------------------------

@@ -561,6 +561,55 @@ def test_nobody_without_a_grant_holds_up_an_owner(team, installed, bao):
                           auth={"token": {"secretName": "none"}}))
     squatter.wait_reason("VaultConnection", "later", "AuthFailed")
     team.apply(team.policy(path="ai-apis/data/narrower"))
+def answer(status, reason):
+    body = rig.json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": status})
+    return (f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}").encode()
+
+
+@pytest.mark.parametrize("refusal", [answer(409, "Conflict"), answer(500, "InternalError"), b""], ids=["409", "500", "dropped"])
+def test_a_status_that_could_not_be_written_is_written_as_soon_as_it_can_be(own, installed, certificates, tmp_path, refusal):
+    """Refusals and pauses wait for a change, which never comes: each status has to be tried again for its own sake."""
+    team, bao, first = own
+    first.stop()
+    proxy = rig.RefusingProxy(int(installed.url.rsplit(":", 1)[1]), certificates, installed.ca)
+
+    def refuse(request):
+        line = request.split(b"\r\n", 1)[0]
+        ours = f"/namespaces/{team.ns}/".encode() in line  # others' resources may be left over
+        return refusal if ours and line.startswith(b"PATCH ") and b"/status" in line else None
+
+    one = rig.Operator(tmp_path / "one", installed, bao, server=f"https://127.0.0.1:{proxy.port}", ca=certificates.ca)
+    wait_until(lambda: one.leading, 15, "leading")
+    proxy.refuse = refuse
+    paused = {"keyshepherd.dev/paused": "true"}
+    resources = [
+        (team.policy("granted", resyncPeriod="1h"), "Reconciled"),
+        (team.policy("refused", path="elsewhere/x", resyncPeriod="1h"), "NotGranted"),
+        (team.policy("paused", resyncPeriod="1h") | {"paused": True}, "Paused"),
+        (team.policy("lost", resyncPeriod="1h", connectionRef={"name": "none"}), "ConnectionNotFound"),
+        (custom("VaultSecretID", team.ns, "s", appRoleRef={"name": "none"}, resyncPeriod="1h"), "RoleNotFound"),
+        (custom("AIProvider", team.ns, "acme", path="elsewhere/data/x", resyncPeriod="1h",
+                variables=[{"name": "A", "key": "api_key"}]), "NotGranted"),
+        (custom("VaultConnection", team.ns, "far", address="https://elsewhere:8200", auth={"token": {"secretName": "t"}}),
+         "AddressNotAllowed"),
+    ]
+    for made, _ in resources:
+        if made.pop("paused", False):
+            made["metadata"]["annotations"] = paused
+        team.apply(made)
+    wait_until(lambda: proxy.refused >= 3 * len(resources), 30, "each was refused several times")
+    assert all(team.condition(made["kind"], made["metadata"]["name"]) == {} for made, _ in resources)
+    proxy.refuse = None
+    for made, reason in resources:
+        team.wait_reason(made["kind"], made["metadata"]["name"], reason, 40)
+    before = proxy.refused
+    proxy.refuse = refuse
+    time.sleep(2)
+    assert proxy.refused == before, f"what was written is written again: {one.log[-2000:]}"
+    assert one.stop() == 0
+    proxy.close()
+
+
     wait_until(lambda: "narrower" in team.vault_policy(), 10)
     assert team.condition("VaultPolicy", "p")["reason"] == "Reconciled"
     installed.kubectl("delete", "namespace", squatter.ns, "--wait=false")

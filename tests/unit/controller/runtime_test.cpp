@@ -1,5 +1,8 @@
 #include "runtime.hpp"
 
+#include "turn.hpp"
+
+#include <boost/asio/co_spawn.hpp>
 #include <gtest/gtest.h>
 
 namespace keyshepherd::controller {
@@ -11,6 +14,7 @@ class RuntimeTest : public testing::Test {
 protected:
     static Options options() {
         Options options;
+        options.call = 300ms;
         options.kubernetes.origin = {.tls = false, .host = "127.0.0.1", .port = "1"};
         return options;
     }
@@ -58,6 +62,86 @@ TEST_F(RuntimeTest, TellsLaterWhileOthersAreTaken) {
     EXPECT_TRUE(runtime_.queue_later(SteadyClock::now()));
     EXPECT_TRUE(is_due());
     EXPECT_FALSE(tell_later("three"));
+}
+
+// ---- statuses, to an API server that nobody can reach
+
+class StatusTest : public RuntimeTest {
+protected:
+    template <class T>
+    T run(net::Task<T> task) {
+        std::optional<T> got;
+        boost::asio::co_spawn(context_, std::move(task), [&got](const std::exception_ptr& e, T value) {
+            if (e) std::rethrow_exception(e);
+            got.emplace(std::move(value));
+        });
+        context_.restart();
+        while (!got && context_.run_one() > 0) {
+        }
+        return *std::move(got);
+    }
+    EntryPtr put(const char* kind, kube::Json spec, kube::Json annotations = kube::Json::object()) {
+        const EntryPtr entry = make_entry({{"apiVersion", "keyshepherd.dev/v1alpha1"},
+                                           {"kind", kind},
+                                           {"metadata",
+                                            {{"name", "one"},
+                                             {"namespace", "shop"},
+                                             {"uid", "u"},
+                                             {"resourceVersion", "1"},
+                                             {"generation", 1},
+                                             {"annotations", std::move(annotations)}}},
+                                           {"spec", std::move(spec)}});
+        runtime_.store.put(entry);
+        return entry;
+    }
+    template <class Kind>
+    Again look(const EntryPtr& entry) {
+        Kind turn(runtime_, key_of(*entry), entry);
+        const Again again = run(turn.reconcile());
+        EXPECT_STREQ(turn.outcome, "error");
+        return again;
+    }
+};
+
+const kube::Json policy_spec = {{"connectionRef", {{"name", "main"}}},
+                                {"name", "shop.p"},
+                                {"rules", {{{"path", "kv/a"}, {"capabilities", {"read"}}}}}};
+const kube::Json paused = {{"keyshepherd.dev/paused", "true"}};
+
+TEST_F(StatusTest, AnUnwrittenOneIsTriedAgainAfterAWaitThatDoubles) {
+    const EntryPtr entry = put("VaultPolicy", policy_spec);
+    const Finding finding{.ready = planner::Truth::no, .reason = "NotGranted"};
+    for (const milliseconds longest : {1000ms, 2000ms, 4000ms, 8000ms, 16000ms, 32000ms, 32000ms}) {
+        const StatusWrite status = run(runtime_.report(key_of(*entry), entry, finding));
+        ASSERT_FALSE(status.written);
+        EXPECT_GE(status.retry.value(), longest / 2);
+        EXPECT_LE(status.retry.value(), longest);
+    }
+    runtime_.forget(key_of(*entry));
+    EXPECT_TRUE(run(runtime_.report(key_of(*entry), entry, finding)).written)
+        << "there is nothing to write to";
+}
+
+TEST_F(StatusTest, EveryKindLooksAgainWhenARefusalOrAPauseWasNotWritten) {
+    EXPECT_TRUE(look<VaultObjectTurn>(put("VaultPolicy", policy_spec, paused)));
+    EXPECT_TRUE(look<VaultObjectTurn>(put("VaultPolicy", policy_spec))) << "there is no connection";
+    EXPECT_TRUE(look<VaultObjectTurn>(put("VaultPolicy", {{"name", "without rules"}})));
+    const kube::Json secret_id = {{"appRoleRef", {{"name", "r"}}}};
+    EXPECT_TRUE(look<SecretIdTurn>(put("VaultSecretID", secret_id, paused)));
+    EXPECT_TRUE(look<SecretIdTurn>(put("VaultSecretID", secret_id))) << "there is no role";
+    EXPECT_TRUE(look<SecretIdTurn>(put("VaultSecretID", kube::Json::object())));
+    EXPECT_TRUE(look<ConnectionTurn>(put("VaultConnection", kube::Json::object())));
+    const kube::Json provider = {{"path", "kv/data/a"}, {"variables", {{{"name", "A"}, {"key", "a"}}}}};
+    EXPECT_TRUE(look<ProviderTurn>(put("AIProvider", provider, paused)));
+    EXPECT_TRUE(look<ProviderTurn>(put("AIProvider", provider))) << "it is only declared";
+    EXPECT_TRUE(look<ProviderTurn>(put("AIProvider", kube::Json::object())));
+}
+
+TEST(Again, IsTheSooner) {
+    EXPECT_EQ(sooner(5ms, 3ms).value(), 3ms);
+    EXPECT_EQ(sooner(std::nullopt, 3ms).value(), 3ms);
+    EXPECT_EQ(sooner(5ms, std::nullopt).value(), 5ms);
+    EXPECT_FALSE(sooner(std::nullopt, std::nullopt));
 }
 
 }  // namespace
