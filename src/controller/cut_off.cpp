@@ -4,6 +4,7 @@
 // (https://openbao.org/docs/concepts/identity/).
 #include "turn.hpp"
 
+#include <keyshepherd/planner/cut_off.hpp>
 #include <keyshepherd/reconcile/failpoint.hpp>
 #include <keyshepherd/reconcile/secret_id.hpp>
 
@@ -29,11 +30,14 @@ Task<result<std::string>> VaultObjectTurn::disable_entity(vault::Client& vault) 
     KEYSHEPHERD_CO_TRY(const auto found,
                        co_await vault.write("identity/lookup/entity", alias, runtime_.soon()));
     if (!found.data.is_object()) co_return std::string();
-    const std::string id = found.data.value("id", "");
-    if (id.empty()) co_return std::string();
+    const planner::RoleEntity entity = planner::role_entity(found.data, role_id);
+    if (entity.shared)
+        runtime_.log.warn("the identity entity belongs to another role and is not disabled",
+                          {{"namespace", key_.ns}, {"name", key_.name}, {"vaultPath", vault_path_}});
+    if (entity.id.empty() || entity.shared) co_return std::string();
     const Json disabled = {{"disabled", true}};
-    KEYSHEPHERD_CO_CHECK(co_await vault.write("identity/entity/id/" + id, disabled, runtime_.soon()));
-    co_return id;
+    KEYSHEPHERD_CO_CHECK(co_await vault.write("identity/entity/id/" + entity.id, disabled, runtime_.soon()));
+    co_return entity.id;
 }
 
 // Destroys every secret-id of the role and revokes every token. Gives how many of each.
@@ -53,23 +57,42 @@ Task<result<VaultObjectTurn::Swept>> VaultObjectTurn::sweep(const Way& way) {
     co_return swept;
 }
 
-// What was disabled is good again, and nothing of what was cut off with it.
-Task<result<void>> VaultObjectTurn::end_cut_off(const Way& way) {
+// Enables the entity again, after everything that the role issued is destroyed. A token that was not revoked
+// would be good again with its entity: so the entity stays disabled when the list of tokens was not complete
+// (an error), or when the role may have issued batch tokens, which no list names (false).
+Task<result<bool>> VaultObjectTurn::end_cut_off(const Way& way) {
     const std::string entity = entry_->status.value("cutOffEntity", "");
+    vault::Client& vault = way.session->vault;
     KEYSHEPHERD_CO_CHECK(co_await sweep(way));
-    if (entity.empty() || entity == "none") co_return result<void>();
-    const Json enabled = {{"disabled", false}};
-    const auto done =
-        co_await way.session->vault.write("identity/entity/id/" + entity, enabled, runtime_.soon());
+    if (entity.empty() || entity == "none") co_return true;
+    KEYSHEPHERD_CO_TRY(const auto mounts, co_await vault.read("sys/auth", runtime_.soon()));
+    const auto role = co_await vault.read(vault_path_, runtime_.soon());
+    if (!role && role.error().code != Errc::not_found) co_return std::unexpected(role.error());
+    const std::string mount = resource().spec.at("mount").get<std::string>() + "/";
+    const Json of_mount = mounts ? mounts->value(mount, Json()) : Json();
+    const Json of_role =
+        role && *role ? **role : Json({{"token_type", resource().spec.value("tokenType", "")}});
+    const Json change = {{"disabled", planner::may_issue_batch_tokens(of_role, of_mount)}};
+    const auto done = co_await vault.write("identity/entity/id/" + entity, change, runtime_.soon());
+    if (!done && done.error().code == Errc::not_found) co_return true;  // a person has deleted it
     if (!done) co_return std::unexpected(done.error());
-    co_return result<void>();
+    co_return !change.at("disabled").get<bool>();
 }
 
 Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& judgement, bool owner) {
     const std::string before = entry_->status.value("cutOffEntity", "");
     if (!resource().cut_off) {
-        if (const auto done = co_await end_cut_off(way); !done)
-            co_return co_await failed(way.connection, done.error());
+        const auto ended = co_await end_cut_off(way);
+        if (!ended) co_return co_await failed(way.connection, ended.error());
+        if (!*ended) {
+            co_return co_await refuse(
+                "CutOff",
+                fmt::format("{} may have issued batch tokens, which Vault neither lists nor revokes: the "
+                            "identity entity {} stays disabled, since they would be valid again with it. "
+                            "Delete the entity in Vault; the next login makes a new one",
+                            vault_path_, before),
+                resync());
+        }
         Finding finding{
             .ready = Truth::unknown, .reason = "CutOffEnds", .message = "it is put in order again"};
         finding.gone = {"cutOffEntity"};

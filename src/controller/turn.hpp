@@ -114,7 +114,7 @@ private:
     };
     Task<Again> cut_off(const Way& way, const planner::Judgement& judgement, bool owner);
     Task<result<Swept>> sweep(const Way& way);
-    Task<result<void>> end_cut_off(const Way& way);
+    Task<result<bool>> end_cut_off(const Way& way);
     Task<result<std::string>> disable_entity(vault::Client& vault);
 };
 

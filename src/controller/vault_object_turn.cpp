@@ -201,8 +201,13 @@ Task<Again> VaultObjectTurn::remove(const Way& way, const planner::Observation& 
     const planner::Plan plan = planner::plan_removal(resource(), observed, standing);
     if (standing.owner && entry_->status.contains("cutOffEntity")) {
         // The entity stays when the role goes: whoever makes that role again would find it disabled.
-        if (const auto done = co_await end_cut_off(way); !done)
-            co_return co_await failed(way.connection, done.error());
+        const auto ended = co_await end_cut_off(way);
+        if (!ended) co_return co_await failed(way.connection, ended.error());
+        if (!*ended)
+            event(kube::Event::Type::warning, "EntityDisabled", "Delete",
+                  fmt::format("identity entity {} stays disabled: {} may have issued batch tokens, which "
+                              "would be valid again with it; delete the entity in Vault",
+                              entry_->status.value("cutOffEntity", ""), vault_path_));
     }
     if (auto done = co_await reconcile::act(way.session->vault, plan, runtime_.soon()); !done)
         co_return co_await failed(way.connection, done.error());

@@ -1,5 +1,6 @@
 #include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/planner/plan.hpp>
+#include <keyshepherd/planner/vault_names.hpp>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -36,20 +37,14 @@ std::vector<std::string> texts(const Json& object, const char* field) {
     return list;
 }
 
-std::string lower(std::string text) {
-    std::ranges::transform(text, text.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return text;
-}
-
 bool matches(const std::string& glob, const std::string& name) {
     return glob.ends_with('*') ? name.starts_with(glob.substr(0, glob.size() - 1)) : glob == name;
 }
 
 // Names of policies and roles are in lower case in Vault, paths of mounts as they were given.
 bool any_name(const std::vector<std::string>& globs, const std::string& name) {
-    return std::ranges::any_of(globs,
-                               [&](const std::string& glob) { return matches(lower(glob), lower(name)); });
+    return std::ranges::any_of(
+        globs, [&](const std::string& glob) { return matches(stored_name(glob), stored_name(name)); });
 }
 
 std::vector<Grant> grants_for(const std::string& ns, const Resource& connection) {
@@ -227,8 +222,8 @@ private:
         return std::ranges::any_of(std::array{"kubernetes", "jwt"}, [&](const char* method) {
             const auto login = auth.find(method);
             return login != auth.end() && login->at("mount") == resource_.spec.at("mount") &&
-                   lower(login->at("role").get<std::string>()) ==
-                       lower(resource_.spec.at("name").get<std::string>());
+                   stored_name(login->at("role").get<std::string>()) ==
+                       stored_name(resource_.spec.at("name").get<std::string>());
         });
     }
 
@@ -242,8 +237,8 @@ private:
         for (std::size_t i = 0; i < policies.size() && !is_full(); ++i) {
             const auto policy = policies[i].get<std::string>();
             const std::string place = fmt::format("spec.tokenPolicies[{}]", i);
-            if (carries_power(lower(policy), reserved_)) continue;
-            if (lower(policy) != "default" && !any_name(grant_.policies, policy))
+            if (carries_power(stored_name(policy), reserved_)) continue;
+            if (stored_name(policy) != "default" && !any_name(grant_.policies, policy))
                 not_granted(place, "policy " + policy, grant_.policies);
         }
     }
@@ -364,7 +359,7 @@ std::vector<resources::Fault> reserved_faults(const Resource& resource,
                               fmt::format("{} is a mount of Vault itself; give another path", mount)});
     }
     if (kind == "VaultPolicy") {
-        const std::string name = lower(resource.spec.at("name").get<std::string>());
+        const std::string name = stored_name(resource.spec.at("name").get<std::string>());
         if (name == "default" || carries_power(name, reserved))
             faults.push_back(
                 {"spec.name", fmt::format("{} is reserved: it is a policy of Vault itself, or of "
@@ -375,7 +370,7 @@ std::vector<resources::Fault> reserved_faults(const Resource& resource,
         const Json& policies = resource.spec.at("tokenPolicies");
         for (std::size_t i = 0; i < policies.size(); ++i)
             if (const auto& policy = policies[i].get_ref<const std::string&>();
-                carries_power(lower(policy), reserved))
+                carries_power(stored_name(policy), reserved))
                 faults.push_back(
                     {fmt::format("spec.tokenPolicies[{}]", i),
                      fmt::format("{} is reserved: it is a policy of Vault itself, or of the login "

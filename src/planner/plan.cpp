@@ -1,6 +1,7 @@
 #include "same.hpp"
 
 #include <keyshepherd/planner/plan.hpp>
+#include <keyshepherd/planner/vault_names.hpp>
 
 #include <fmt/format.h>
 
@@ -27,12 +28,6 @@ What what(const Resource& resource) {
 std::string text_of(const Json& spec, const char* field) {
     const auto at = spec.find(field);
     return at != spec.end() && at->is_string() ? at->get<std::string>() : std::string();
-}
-
-std::string lower(std::string text) {
-    std::ranges::transform(text, text.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return text;
 }
 
 std::string mounts_of(const Resource& mount) {
@@ -279,10 +274,10 @@ std::string claim(const Resource& resource) {
         case What::mount:
             return fmt::format("{}/{}", mounts_of(resource), text_of(spec, "path"));
         case What::policy:
-            return "sys/policies/acl/" + lower(text_of(spec, "name"));
+            return "sys/policies/acl/" + stored_name(text_of(spec, "name"));
         case What::approle:
         case What::kubernetes_role:
-            return fmt::format("auth/{}/role/{}", text_of(spec, "mount"), lower(text_of(spec, "name")));
+            return role_path(text_of(spec, "mount"), text_of(spec, "name"));
         case What::other:
             return {};
     }

@@ -1,5 +1,7 @@
 #include "same.hpp"
 
+#include <keyshepherd/planner/vault_names.hpp>
+
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
@@ -13,12 +15,6 @@ namespace {
 
 using resources::Type;
 
-std::string lower(std::string text) {
-    std::ranges::transform(text, text.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return text;
-}
-
 // "10.0.0.1/24" and "10.0.0.0/24" are one network, "10.0.0.1/32" is an address. What is none stays as it is.
 std::string network(const std::string& text) {
     const std::size_t slash = text.find('/');
@@ -27,15 +23,14 @@ std::string network(const std::string& text) {
     int family = AF_INET;
     if (inet_pton(AF_INET, address.c_str(), bytes.data()) != 1) {
         family = AF_INET6;
-        if (inet_pton(AF_INET6, address.c_str(), bytes.data()) != 1) return lower(text);
+        if (inet_pton(AF_INET6, address.c_str(), bytes.data()) != 1) return text;
     }
     const unsigned width = family == AF_INET ? 32 : 128;
     unsigned prefix = width;
     if (slash != std::string::npos) {
         const std::string_view digits = std::string_view(text).substr(slash + 1);
         const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), prefix);
-        if (error != std::errc{} || end != digits.data() + digits.size() || prefix > width)
-            return lower(text);
+        if (error != std::errc{} || end != digits.data() + digits.size() || prefix > width) return text;
     }
     for (unsigned bit = prefix; bit < width; ++bit)
         bytes[bit / 8] = static_cast<unsigned char>(bytes[bit / 8] & ~(0x80U >> (bit % 8)));
@@ -68,7 +63,7 @@ Json canonical(const Field& field, const Json& value) {
         case Type::text_set:
             return set_of(value, [](const std::string& text) { return text; });
         case Type::name_set:
-            return set_of(value, [](const std::string& text) { return lower(text); });
+            return set_of(value, [](const std::string& text) { return stored_name(text); });
         case Type::cidr_set:
             return set_of(value, network);
         case Type::integer:

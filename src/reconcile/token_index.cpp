@@ -1,8 +1,11 @@
 #include "for_each.hpp"
 
+#include <keyshepherd/planner/vault_names.hpp>
 #include <keyshepherd/reconcile/token_index.hpp>
 
-#include <algorithm>
+#include <fmt/format.h>
+
+#include <string_view>
 
 namespace keyshepherd::reconcile {
 
@@ -25,12 +28,14 @@ std::uint64_t digest(std::string_view text) {
 TokenOrigin token_origin(const json& data) {
     const std::string path = text_at(data, "path");
     const auto meta = data.find("meta");
-    if (!path.starts_with("auth/") || !path.ends_with("/login") || meta == data.end()) return {};
+    constexpr std::size_t shortest = std::string_view("auth/m/login").size();
+    if (path.size() < shortest || !path.starts_with("auth/") || !path.ends_with("/login") ||
+        meta == data.end())
+        return {};
     const std::string name = text_at(*meta, "role_name");
     if (name.empty()) return {};
-    TokenOrigin origin{.role = path.substr(0, path.size() - 5) + "role/" + name, .owner = {}, .issue = {}};
-    std::ranges::transform(origin.role, origin.role.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const std::string_view mount = std::string_view(path).substr(5, path.size() - 11);
+    TokenOrigin origin{.role = planner::role_path(mount, name), .owner = {}, .issue = {}};
     if (text_at(*meta, "managed-by") == "keyshepherd") {
         origin.owner = text_at(*meta, "owner");
         origin.issue = text_at(*meta, "issue");
@@ -38,23 +43,39 @@ TokenOrigin token_origin(const json& data) {
     return origin;
 }
 
+result<std::vector<std::string>> listed_accessors(const std::optional<json>& data) {
+    const auto incomplete = [](std::string_view why) {
+        return fail(Errc::protocol,
+                    fmt::format("LIST auth/token/accessors: {}, so that tokens may be missing in it", why));
+    };
+    if (!data) return std::vector<std::string>();
+    const auto keys = data->is_object() ? data->find("keys") : data->end();
+    if (!data->is_object() || keys == data->end() || !keys->is_array())
+        return incomplete("the answer holds no keys");
+    std::vector<std::string> accessors;
+    accessors.reserve(keys->size());
+    for (const json& key : *keys) {
+        if (!key.is_string()) return incomplete("one of the keys is not a string");
+        accessors.push_back(key.get<std::string>());
+    }
+    return accessors;
+}
+
 Task<result<void>> TokenIndex::refresh(vault::Client& vault, Deadline deadline) {
     const std::uint64_t number = ++lists_;
-    KEYSHEPHERD_CO_TRY(auto listed, co_await vault.list("auth/token/accessors", deadline));
+    KEYSHEPHERD_CO_TRY(const auto listed, co_await vault.list("auth/token/accessors", deadline));
+    KEYSHEPHERD_CO_TRY(std::vector<std::string> accessors, listed_accessors(listed));
     std::unordered_set<std::uint64_t> there;
     std::map<std::string, TokenOrigin> still;
     std::vector<std::string> fresh;
-    if (listed)
-        for (const json& key : listed->value("keys", json::array())) {
-            if (!key.is_string()) continue;
-            const auto& accessor = key.get_ref<const std::string&>();
-            if (const auto at = ours_.find(accessor); at != ours_.end())
-                still.insert(ours_.extract(at));
-            else if (others_.contains(digest(accessor)))
-                there.insert(digest(accessor));
-            else
-                fresh.push_back(accessor);
-        }
+    for (std::string& accessor : accessors) {
+        if (const auto at = ours_.find(accessor); at != ours_.end())
+            still.insert(ours_.extract(at));
+        else if (others_.contains(digest(accessor)))
+            there.insert(digest(accessor));
+        else
+            fresh.push_back(std::move(accessor));
+    }
     others_ = std::move(there);
     // What another call has looked up meanwhile may be younger than this list.
     std::erase_if(ours_, [number](const auto& each) { return each.second.seen < number; });

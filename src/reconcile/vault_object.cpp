@@ -1,3 +1,4 @@
+#include <keyshepherd/planner/vault_names.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
 #include <algorithm>
@@ -65,7 +66,9 @@ std::string vault_name(const std::string& address, const std::string& vault_name
     std::string name = origin ? origin->text() : address;
     std::ranges::transform(name, name.begin(),
                            [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return vault_namespace.empty() ? name : name + " " + vault_namespace;
+    // A host's name has no case (RFC 4343), a namespace has.
+    const std::string stored = planner::stored_namespace(vault_namespace);
+    return stored.empty() ? name : name + " " + stored;
 }
 
 }  // namespace keyshepherd::reconcile

@@ -45,8 +45,8 @@ def good(bao, token):
         return False
 
 
-def token_of(pair, values=None):
-    return pair.login(values)["auth"]["client_token"]
+def token_of(pair, values=None, mount="approle"):
+    return pair.login(values, mount)["auth"]["client_token"]
 
 
 def test_a_deleted_secret_id_takes_its_tokens_with_it_and_no_others(pair, team, bao):
@@ -131,3 +131,112 @@ def test_a_role_that_goes_while_it_is_cut_off_can_be_made_again(team, bao):
     team.apply(team.role(**role))
     team.wait_reason("VaultAppRole", "r", "Reconciled")
     assert pair.login(pair.rotated(values, 20)) and not good(bao, token)
+
+
+# Vault folds the name of a role to lower case, and never the path of a mount.
+CAPITALS = "AppRole-Prod"
+
+
+@pytest.fixture(scope="module")
+def capitals(bao):
+    """The mount AppRole-Prod, and approle-prod beside it, which is another mount."""
+    for path in (CAPITALS, CAPITALS.lower()):
+        bao.root.sys.enable_auth_method("approle", path=path)
+        bao.root.write_data(f"sys/auth/{path}/tune", data={"user_lockout_config": {"lockout_disable": True}})
+    yield CAPITALS
+    for path in (CAPITALS, CAPITALS.lower()):
+        bao.root.sys.disable_auth_method(path)
+
+
+def with_mounts(team, *mounts):
+    spec = team.stored("VaultConnection", "main")["spec"]
+    spec["grants"][0]["mounts"] = list(mounts)
+    team.apply(custom("VaultConnection", team.ns, "main", **spec))
+
+
+def test_on_a_mount_with_capital_letters_a_deleted_secret_id_takes_its_tokens_with_it(team, bao, capitals):
+    with_mounts(team, capitals)
+    pair = Pair(team)
+    pair.apply(role={"name": f"{team.ns}-R", "mount": capitals, "revokeTokens": True, "tokenType": "service"})
+    values = pair.published()
+    token = token_of(pair, values, capitals)
+    team.delete("VaultSecretID", "s")
+    wait_until(lambda: team.stored("VaultSecretID", "s") is None, 10)
+    assert not pair.login(values, capitals) and not good(bao, token)
+
+
+def test_on_a_mount_with_capital_letters_a_cut_off_revokes_the_tokens_before_it_ends(team, bao, capitals):
+    with_mounts(team, capitals)
+    pair = Pair(team)
+    pair.apply(role={"name": f"{team.ns}-R", "mount": capitals, "revokeTokens": True, "tokenType": "service"})
+    values = pair.published()
+    token = token_of(pair, values, capitals)
+    team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off=true")
+    team.wait_reason("VaultAppRole", "r", "CutOff")
+    wait_until(lambda: any("1 tokens revoked" in e["note"] for e in team.events("CutOff")), 10)
+    assert not good(bao, token)
+    team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off-")
+    team.wait_reason("VaultAppRole", "r", "Reconciled")
+    assert pair.login(pair.rotated(values, 20), capitals) and not good(bao, token)
+
+
+def test_a_role_of_the_same_name_on_a_mount_that_differs_in_case_keeps_its_tokens(team, bao, capitals):
+    with_mounts(team, capitals, capitals.lower())
+    pair, other = Pair(team), f"{team.ns}-r"
+    pair.apply(role={"mount": capitals, "revokeTokens": True, "tokenType": "service"})
+    values = pair.published()
+    bao.root.auth.approle.create_or_update_approle(other, token_policies=["default"], mount_point=capitals.lower())
+    theirs = bao.client().auth.approle.login(
+        bao.root.auth.approle.read_role_id(other, mount_point=capitals.lower())["data"]["role_id"],
+        bao.root.auth.approle.generate_secret_id(other, mount_point=capitals.lower())["data"]["secret_id"],
+        mount_point=capitals.lower())["auth"]["client_token"]
+    token = token_of(pair, values, capitals)
+    team.delete("VaultSecretID", "s")
+    wait_until(lambda: not good(bao, token), 10)
+    assert good(bao, theirs)
+
+
+def test_batch_tokens_are_not_made_valid_again_when_a_cut_off_ends(team, bao):
+    pair = Pair(team)
+    pair.apply(role={"tokenType": "batch"})
+    values = pair.published()
+    token = token_of(pair, values)
+    assert good(bao, token)
+    team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off=true")
+    team.wait_reason("VaultAppRole", "r", "CutOff")
+    assert not good(bao, token)
+    entity = team.stored("VaultAppRole", "r")["status"]["cutOffEntity"]
+    team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off-")
+    wait_until(lambda: "batch tokens" in team.condition("VaultAppRole", "r").get("message", ""), 10)
+    assert not good(bao, token)
+    bao.root.secrets.identity.delete_entity(entity)
+    team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/reconcile-at=1")
+    team.wait_reason("VaultAppRole", "r", "Reconciled")
+    assert pair.login(pair.rotated(values, 20)) and not good(bao, token)
+
+
+def test_a_tokens_list_that_is_not_given_keeps_the_entity_disabled(team, bao):
+    """With `revokeTokens` granted and `auth/token/accessors` denied, nothing says that no token is left."""
+    pair = Pair(team)
+    pair.apply(role={"tokenType": "service"})
+    values = pair.published()
+    token = token_of(pair, values)
+    policies = bao.root.auth.kubernetes.read_role("keyshepherd-operator")["token_policies"]
+    bao.root.sys.create_or_update_policy("no-accessors", 'path "auth/token/accessors" { capabilities = ["deny"] }')
+    bao.root.write_data("auth/kubernetes/role/keyshepherd-operator", data={"token_policies": [*policies, "no-accessors"]})
+    try:
+        spec = team.stored("VaultConnection", "main")["spec"]
+        team.apply(custom("VaultConnection", team.ns, "main", **spec | {"deletionTimeout": "2m"}))  # logs in anew
+        team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off=true")
+        wait_until(lambda: not good(bao, token), 10)
+        team.wait_reason("VaultAppRole", "r", "PermissionDenied")
+        team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off-")
+        team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/reconcile-at=1")
+        time.sleep(3)  # several attempts
+        assert team.condition("VaultAppRole", "r")["reason"] == "PermissionDenied" and not good(bao, token)
+    finally:
+        bao.root.write_data("auth/kubernetes/role/keyshepherd-operator", data={"token_policies": policies})
+        bao.root.sys.delete_policy("no-accessors")
+    team.apply(custom("VaultConnection", team.ns, "main", **spec))
+    team.wait_reason("VaultAppRole", "r", "Reconciled", 30)
+    assert not good(bao, token)

@@ -121,11 +121,11 @@ class Pair:
             Pair.seen.add(values["secret_id"])
         return values
 
-    def login(self, values=None):
+    def login(self, values=None, mount="approle"):
         values = values or self.values()
         client = self.team.bao.client()
         try:
-            return client.auth.approle.login(values["role_id"], values["secret_id"])
+            return client.auth.approle.login(values["role_id"], values["secret_id"], mount_point=mount)
         except hvac.exceptions.InvalidRequest:
             return None
 

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -21,7 +22,7 @@ using net::Deadline;
 using net::Task;
 
 struct TokenOrigin {
-    std::string role;        // API path of the role: "auth/approle/role/app", in lower case
+    std::string role;        // as planner::role_path() gives it: "auth/AppRole-Prod/role/app"
     std::string owner;       // out of the secret-id's metadata; "" of a secret-id that is not of ours
     std::string issue;       // likewise: tells the secret-ids of one owner apart
     std::uint64_t seen = 0;  // the latest list that was asked for when it was looked up
@@ -29,10 +30,16 @@ struct TokenOrigin {
 // Of the data of auth/token/lookup-accessor. An empty role: not of an AppRole.
 TokenOrigin token_origin(const nlohmann::json& data);
 
+// The accessors in the data of LIST auth/token/accessors; nullopt: Vault answers 404 without an error, which
+// means that the namespace has no token. Errc::protocol when the answer may lack an accessor: an answer that
+// cannot be read must never count as "no tokens".
+result<std::vector<std::string>> listed_accessors(const std::optional<nlohmann::json>& data);
+
 // For one thread.
 class TokenIndex {
 public:
     // Lists all accessors and looks up those that are new. What was looked up before an error stays known.
+    // Succeeds only when the list was complete and each of its tokens was looked up, or was gone meanwhile.
     Task<result<void>> refresh(vault::Client& vault, Deadline deadline);
     // Accessors of tokens that `role` issued; `owner` and `issue` "": whoever's.
     std::vector<std::string> of(std::string_view role, std::string_view owner, std::string_view issue) const;

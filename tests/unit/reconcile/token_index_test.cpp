@@ -1,4 +1,5 @@
 #include <keyshepherd/reconcile/token_index.hpp>
+#include <keyshepherd/reconcile/vault_object.hpp>
 
 #include <gtest/gtest.h>
 
@@ -20,6 +21,24 @@ TEST(TokenOrigin, IsTheRoleAndTheSecretIdOfAnAppRoleLogin) {
     EXPECT_EQ(origin.issue, "0a");
 }
 
+// Seen on OpenBao 2.7.2: the role is stored as "myapp", and a mount beside it as "approle-prod".
+TEST(TokenOrigin, KeepsTheCaseOfTheMount) {
+    EXPECT_EQ(token_origin(token("auth/AppRole-Prod/login", {{"role_name", "MyApp"}})).role,
+              "auth/AppRole-Prod/role/myapp");
+    EXPECT_NE(token_origin(token("auth/AppRole-Prod/login", {{"role_name", "app"}})).role,
+              token_origin(token("auth/approle-prod/login", {{"role_name", "app"}})).role);
+}
+
+TEST(ListedAccessors, IsCompleteOrAnError) {
+    EXPECT_EQ(listed_accessors(json{{"keys", {"a", "b"}}}).value(), (std::vector<std::string>{"a", "b"}));
+    EXPECT_TRUE(listed_accessors(std::nullopt).value().empty());
+    for (const json& other : {json::object(), json{{"keys", nullptr}}, json{{"keys", {"a", 1}}}, json()}) {
+        const auto listed = listed_accessors(other);
+        ASSERT_FALSE(listed) << other;
+        EXPECT_EQ(listed.error().code, Errc::protocol);
+    }
+}
+
 TEST(TokenOrigin, OwnsNothingThatIsNotMarked) {
     const TokenOrigin origin =
         token_origin(token("auth/approle/login", {{"role_name", "app"}, {"owner", "uid"}, {"issue", "0a"}}));
@@ -31,10 +50,18 @@ TEST(TokenOrigin, OwnsNothingThatIsNotMarked) {
 TEST(TokenOrigin, IsNoAppRolesForAnythingElse) {
     for (const json& other :
          {token("auth/token/create", {{"role_name", "app"}}), token("auth/approle/login", nullptr),
-          token("auth/approle/login", {{"username", "x"}}),
+          token("auth/approle/login", {{"username", "x"}}), token("auth/login", {{"role_name", "app"}}),
           token("sys/approle/login", {{"role_name", "app"}}), json{{"path", "auth/token/root"}},
           json::object()})
         EXPECT_EQ(token_origin(other).role, "") << other;
+}
+
+// As OpenBao reads X-Vault-Namespace.
+TEST(VaultName, FoldsTheHostAndNeverTheNamespace) {
+    EXPECT_EQ(vault_name("https://Vault.Example:443/", ""), "https://vault.example");
+    EXPECT_EQ(vault_name("https://vault.example", "root"), "https://vault.example");
+    EXPECT_EQ(vault_name("https://vault.example", "/Team/"), "https://vault.example Team");
+    EXPECT_NE(vault_name("https://vault.example", "Team"), vault_name("https://vault.example", "team"));
 }
 
 }  // namespace
