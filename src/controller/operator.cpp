@@ -256,6 +256,8 @@ private:
     Task<Again> reconcile(Key key) {
         const EntryPtr entry = runtime_.store.find(key);
         if (entry == nullptr) {
+            // A look that was under way when the resource went may have left something.
+            runtime_.forget(key);
             if (key.kind == connection_kind) runtime_.sessions.close(key);
             if (is_provider(key)) {
                 runtime_.providers.erase(key);

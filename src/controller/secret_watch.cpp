@@ -52,8 +52,14 @@ std::set<std::string> SecretWatch::namespaces_with(const std::string& name) cons
 
 void SecretWatch::release(const std::string& ns, const std::string& name, const Key& owner) {
     const std::string key = kube::key(ns, name);
-    if (const auto at = of_.find(owner); at != of_.end()) at->second.erase(key);
-    if (const auto at = expected_.find(key); at != expected_.end()) at->second.erase(owner);
+    if (const auto at = of_.find(owner); at != of_.end()) {
+        at->second.erase(key);
+        if (at->second.empty()) of_.erase(at);
+    }
+    if (const auto at = expected_.find(key); at != expected_.end()) {
+        at->second.erase(owner);
+        if (at->second.empty()) expected_.erase(at);
+    }
 }
 
 void SecretWatch::forget(const Key& owner) {

@@ -47,6 +47,8 @@ public:
     // It is nothing to `owner` any more.
     void release(const std::string& ns, const std::string& name, const Key& owner);
     void forget(const Key& owner);
+    // How many Secrets and owners are remembered: none when nobody expects anything.
+    std::size_t remembered() const { return expected_.size() + of_.size(); }
 
     bool synced() const { return synced_; }
 

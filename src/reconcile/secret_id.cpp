@@ -96,7 +96,23 @@ Task<result<void>> destroy_secret_id(vault::Client& vault, std::string role, std
 Task<result<std::vector<SecretIdFacts>>> SecretIdIndex::of(vault::Client& vault, std::string role,
                                                            std::string owner, Deadline not_before,
                                                            Deadline deadline) {
-    Role& known = roles_[role];  // stays where it is
+    // Stays where it is as long as somebody refers to it.
+    struct Use {
+        SecretIdIndex& index;
+        const std::string& role;
+        Role& known;
+        Use(SecretIdIndex& index_, const std::string& role_)
+            : index(index_), role(role_), known(index.roles_[role]) {
+            ++known.callers;
+        }
+        Use(const Use&) = delete;
+        Use& operator=(const Use&) = delete;
+        ~Use() {
+            if (--known.callers == 0 && known.ours.empty() && known.others.empty()) index.roles_.erase(role);
+        }
+    };
+    const Use use(*this, role);
+    Role& known = use.known;
     while (known.listed < not_before) {
         if (!known.listing) {
             known.listing = true;

@@ -56,6 +56,8 @@ public:
                                                          Deadline deadline);
     // It was destroyed.
     void forget(const std::string& role, const std::string& accessor);
+    // How many roles something is remembered of: a role without secret-ids is forgotten.
+    std::size_t remembered() const { return roles_.size(); }
 
 private:
     struct Role {
@@ -63,6 +65,7 @@ private:
         std::unordered_set<std::uint64_t> others;            // hashes
         Deadline listed{};
         bool listing = false;
+        std::size_t callers = 0;  // of of(), which refer to it
     };
     Task<result<void>> refresh(vault::Client& vault, std::string role, Deadline deadline);
 

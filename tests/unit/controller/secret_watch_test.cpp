@@ -65,5 +65,18 @@ TEST_F(SecretWatchTest, WaitsForTheAnswerToAWriteOfOurOwn) {
     EXPECT_EQ(woken(), 1);
 }
 
+TEST_F(SecretWatchTest, RemembersNothingOfWhatNobodyExpects) {
+    for (int i = 0; i < 100; ++i) {
+        const std::string name = std::to_string(i);
+        watch_.claim("shop", name, owner_);
+        watch_.expect("shop", name, owner_, "1");
+        watch_.release("shop", name, owner_);
+    }
+    EXPECT_EQ(watch_.remembered(), 0U);
+    watch_.claim("shop", "s", owner_);
+    watch_.forget(owner_);
+    EXPECT_EQ(watch_.remembered(), 0U);
+}
+
 }  // namespace
 }  // namespace keyshepherd::controller
