@@ -146,7 +146,7 @@ public:
     NamespaceWatch namespaces;
     std::map<Key, ProviderMemory> providers;  // since we lead
     std::set<Key> ungranted;  // connections under which something may be in Vault that is not granted
-    fsm::WorkQueue<Key> queue;
+    fsm::WorkQueue<Key, NamespaceOf> queue;
     net::Signal changed;  // something may be due
 
 private:

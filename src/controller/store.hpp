@@ -25,6 +25,11 @@ struct Key {
     auto operator<=>(const Key&) const = default;
 };
 
+// Whose turn it is in the queue: namespaces take turns.
+struct NamespaceOf {
+    const std::string& operator()(const Key& key) const { return key.ns; }
+};
+
 struct Entry {
     resources::Resource resource;
     std::vector<resources::Fault> faults;

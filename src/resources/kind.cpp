@@ -68,12 +68,14 @@ constexpr Field drift_field = {.name = "driftPolicy",
                                .doc = "Whether a difference in Vault is repaired, or only reported.",
                                .fallback = R"("Repair")",
                                .values = drift};
+// Seconds. A thousand resources that are looked at more often would be most of an operator's work.
+constexpr long shortest_resync = 10;
 constexpr Field resync_field = {.name = "resyncPeriod",
                                 .type = duration,
-                                .doc = "How often Vault is compared, 1s or more; spread by 20 percent.",
+                                .doc = "How often Vault is compared, 10s or more; spread by 20 percent.",
                                 .fallback = R"("5m")",
                                 .pattern = duration_text,
-                                .min = 1};
+                                .min = shortest_resync};
 
 constexpr Field deletion_field(std::string_view fallback, std::string_view doc) {
     return {.name = "deletionPolicy",
@@ -871,11 +873,11 @@ constexpr std::array<Field, 2> cluster_connection_ref = {{
 constexpr Field provider_resync = {.name = "resyncPeriod",
                                    .type = duration,
                                    .doc =
-                                       "How often the key's version is looked at, 1s or more; spread by 20 "
-                                       "percent.",
+                                       "How often the key's version is looked at, 10s or more; spread by "
+                                       "20 percent.",
                                    .fallback = R"("1m")",
                                    .pattern = duration_text,
-                                   .min = 1};
+                                   .min = shortest_resync};
 
 constexpr std::array<Field, 8> provider_spec = {{
     provider_path(true),

@@ -175,7 +175,7 @@ def test_each_connection_has_its_policy(run):
 
 def provider(name, path, kind="AIProvider", ns="ai", ref=None, **spec):
     """With no `ref` it refers to no connection."""
-    made = custom(kind, ns, name, path=path, variables=[{"name": "A", "key": "api_key"}], resyncPeriod="1s", **spec)
+    made = custom(kind, ns, name, path=path, variables=[{"name": "A", "key": "api_key"}], resyncPeriod="10s", **spec)
     del made["spec"]["connectionRef"]
     if ref:
         made["spec"]["connectionRef"] = ref
@@ -269,6 +269,9 @@ class Providers:
     def wait(self, version, **different):
         wanted = {"acme": (version, "KeySeen", "KeyAccepted"), "own": (version, "KeySeen", "Published"),
                   "other": (version, "KeySeen", None), "declared": (None, "Declared", None)} | different
+        now = f"{rig.PREFIX}reconcile-at={time.time_ns()}"  # nobody waits for the resync period
+        self.cluster.kubectl("annotate", "--overwrite", "-n", self.ns, "aiproviders", "--all", now)
+        self.cluster.kubectl("annotate", "--overwrite", "clusteraiproviders", "--all", now)
         try:
             wait_until(lambda: self.state() == wanted, 20, every=0.2)
         except TimeoutError:

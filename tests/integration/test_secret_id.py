@@ -100,7 +100,7 @@ class Pair:
 
     def resource(self, **spec):
         return custom("VaultSecretID", self.team.ns, self.name, **{
-            "appRoleRef": {"name": "r"}, "overlap": "2s", "resyncPeriod": "5s"} | spec)
+            "appRoleRef": {"name": "r"}, "overlap": "2s", "resyncPeriod": "10s"} | spec)
 
     def apply(self, role=None, **spec):
         self.team.apply(self.team.role(**(role or {})), self.resource(**spec))
@@ -461,7 +461,7 @@ def test_somebody_elses_pending_secret_is_a_conflict_and_not_touched(pair, team)
 
 
 def test_a_pending_secret_of_somebody_else_holds_up_only_while_it_is_there(pair, team):
-    pair.apply(resyncPeriod="2s")
+    pair.apply()
     first = pair.published()
     team.cluster.core.create_namespaced_secret(team.ns, {"metadata": {"name": "s-pending"}, "stringData": {"secret_id": "mine"}})
     pair.annotate(rotate_now="1")
@@ -728,10 +728,11 @@ def test_a_retained_role_keeps_no_secret_id_of_a_namespace_that_went(pair, team,
 
 
 def test_a_finalizer_that_a_replace_dropped_comes_back(pair, team):
-    pair.apply(resyncPeriod="1s")
+    pair.apply()
     values = pair.published()
     path = f"/apis/{rig.GROUP}/namespaces/{team.ns}/vaultsecretids/s"
     team.cluster.request("PATCH", path, {"metadata": {"finalizers": None}}, MERGE)
+    pair.look()
     wait_until(lambda: pair.stored()["metadata"].get("finalizers"), 5, "the finalizer again")
     team.delete("VaultSecretID", "s")
     wait_until(lambda: pair.stored() is None, 10)
@@ -800,7 +801,7 @@ def test_a_restarted_operator_writes_nothing(alone, installed, bao):
     team = alone.team()
     pairs = [Pair(team, f"s{i}") for i in range(4)]
     operator = alone()
-    team.apply(team.role(), *[pair.resource(resyncPeriod="1s") for pair in pairs])
+    team.apply(team.role(), *[pair.resource() for pair in pairs])
     before = [pair.published() for pair in pairs]
     wait_until(lambda: all(p.secret(p.name + "-pending") is None for p in pairs), 5)
     assert operator.stop() == 0
@@ -846,7 +847,7 @@ def test_killed_between_any_two_effects_it_converges(alone, installed, bao):
                     handed_out[pair.name] = values
                     assert pair.login(values), f"killed at {point}, {pair.name} does not log in"
 
-    spec = {"overlap": "1s", "maxOverlap": "2s", "resyncPeriod": "2s", "rolloutRestartTargets": target("app")}
+    spec = {"overlap": "1s", "maxOverlap": "2s", "resyncPeriod": "10s", "rolloutRestartTargets": target("app")}
     began = time.monotonic()
     team.apply(team.role(resyncPeriod="5m"))
     for point in AT_BIRTH:

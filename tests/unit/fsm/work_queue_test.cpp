@@ -173,5 +173,66 @@ TEST(WorkQueue, DoesWhatPlainListsDoOverRandomSchedules) {
     }
 }
 
+// ---- lanes
+
+struct NamespaceOf {
+    std::string operator()(const std::string& key) const { return key.substr(0, key.find('/')); }
+};
+using FairQueue = WorkQueue<std::string, NamespaceOf>;
+
+TEST(WorkQueue, LanesTakeTurnsAndEachKeepsItsOrder) {
+    FairQueue queue;
+    for (const char* key : {"a/1", "a/2", "a/3", "b/1", "c/1", "c/2"}) queue.add(key, start);
+    std::vector<std::string> order;
+    while (const auto key = queue.pop(start, 9)) order.push_back(*key);
+    EXPECT_EQ(order, (std::vector<std::string>{"a/1", "b/1", "c/1", "a/2", "c/2", "a/3"}));
+    EXPECT_EQ(queue.waiting(), 0U);
+}
+
+TEST(WorkQueue, ALaneThatWasEmptyJoinsBehindTheOthers) {
+    FairQueue queue;
+    for (const char* key : {"a/1", "a/2", "b/1", "b/2"}) queue.add(key, start);
+    EXPECT_EQ(queue.pop(start, 9), "a/1");
+    queue.add("c/1", start);
+    EXPECT_EQ(queue.pop(start, 9), "b/1");
+    EXPECT_EQ(queue.pop(start, 9), "a/2");
+    EXPECT_EQ(queue.pop(start, 9), "c/1");
+    EXPECT_EQ(queue.pop(start, 9), "b/2");
+}
+
+// A thousand resources at the shortest period ask for a hundred looks a second, twice of what two workers do
+TEST(WorkQueue, AThousandResourcesDoNotStarveANeighboursOne) {
+    constexpr std::size_t workers = 2;
+    constexpr std::size_t lanes = 2;
+    constexpr Duration period = 10s;
+    constexpr Duration look = 40ms;
+    FairQueue queue;
+    for (int i = 0; i < 1000; ++i) queue.add("busy/" + std::to_string(i), start);
+    queue.add("calm/0", start + period);
+    Instant now = start;
+    std::size_t passed = 0;  // keys that were handed out since the neighbour's was due
+    std::size_t longest = 0;
+    std::size_t looks = 0;
+    for (int round = 0; round < 5000; ++round, now += look) {
+        std::vector<std::string> at_work;
+        while (const auto key = queue.pop(now, workers)) {
+            at_work.push_back(*key);
+            if (*key == "calm/0") {
+                longest = std::max(longest, passed);
+                passed = 0;
+                ++looks;
+            } else if (period * (looks + 1) <= now - start) {
+                ++passed;
+            }
+        }
+        for (const std::string& key : at_work) {
+            queue.add(key, key == "calm/0" ? Instant(start + period * (looks + 1)) : Instant(now + period));
+            queue.done(key);
+        }
+    }
+    EXPECT_EQ(looks, 19U) << "each of its periods";
+    EXPECT_LE(longest, lanes + workers);
+}
+
 }  // namespace
 }  // namespace keyshepherd::fsm

@@ -292,14 +292,15 @@ TEST(Reading, TakesAUserLockoutOnlyForMethodsThatHaveOne) {
               std::vector<std::string>{"spec.config.userLockoutConfig.threshold"});
 }
 
-TEST(Reading, WantsAResyncPeriodThatIsOne) {
+TEST(Reading, WantsAResyncPeriodOfTenSecondsOrMore) {
     const auto faults = [](Json period) {
         return fields(
             read(policy({{"name", "p"}, {"hcl", "x"}, {"resyncPeriod", std::move(period)}}), "ai").faults);
     };
-    for (const Json& none : {Json("0"), Json("0s"), Json("0h0m"), Json(0)})
+    for (const Json& none :
+         {Json("0"), Json("0s"), Json("0h0m"), Json(0), Json("9"), Json("9s"), Json("250ms"), Json(9)})
         EXPECT_EQ(faults(none), std::vector<std::string>{"spec.resyncPeriod"}) << none;
-    for (const Json& some : {Json("1"), Json("1s"), Json("250ms"), Json("10m"), Json(1), Json(300)})
+    for (const Json& some : {Json("10"), Json("10s"), Json("1m"), Json("1d"), Json(10), Json(300)})
         EXPECT_EQ(faults(some), std::vector<std::string>()) << some;
 }
 
