@@ -29,7 +29,7 @@ std::string left_out_text(const resources::Resource& resource, const resources::
 OperatorPolicyText operator_policy_text(const GivenResources& given) {
     OperatorPolicyText made;
     std::map<ConnectionName, std::vector<resources::Resource>> asked;
-    for (const auto& [name, connection] : given.connections) asked[name];
+    for (const auto& [name, connection] : given.connections) asked[name].push_back(connection);
     std::set<const resources::Resource*> left_out;
     // A VaultSecretID comes behind its role, whose connection is its own.
     for (const FileResource& file : given.resources) {

@@ -36,8 +36,8 @@ Task<Again> ConnectionTurn::reconcile() {
         usable = std::unexpected(health.error());
     else if (!health->usable())
         usable = std::unexpected(vault::unusable(*health));
-    else if (auto reserved = co_await (*session)->reserved_policies(runtime_.soon()); !reserved)
-        usable = std::unexpected(reserved.error());
+    else
+        usable = co_await runtime_.refresh_reserved(key_, entry_, *session);
     if (!usable && usable.error().code == Errc::cancelled) co_return std::nullopt;
     if (usable) {
         runtime_.queue.forget(key_);

@@ -145,6 +145,7 @@ private:
         const Key key{&kind, ns, own};
         const EntryPtr entry = runtime_.store.find(key);
         runtime_.forget(key);
+        if (key.kind == connection_kind) runtime_.release_reserved(key);
         runtime_.wake(key);
         provider_changed(key);
         if (entry == nullptr) return;

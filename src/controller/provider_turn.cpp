@@ -54,16 +54,14 @@ Task<Again> ProviderTurn::reconcile() {
         co_return co_await refuse_all("InvalidSpec", joined(entry_->faults));
     }
     if (const auto faults = provider::disallowed(resource(), runtime_.options.providers); !faults.empty()) {
-        co_await refuse_all("NotAllowed", joined(faults));
-        co_return std::nullopt;
+        co_return co_await refuse_all("NotAllowed", joined(faults));
     }
     if (const std::string taken = name_taken_by(); !taken.empty()) {
-        co_await refuse_all(
+        co_return co_await refuse_all(
             "NameTaken",
             fmt::format("it is not used: {} has its name, and the operator lets no AIProvider take "
                         "its place (--allow-provider-shadowing); give it another name",
                         taken));
-        co_return std::nullopt;
     }
     if (!planner::delivers(resource()))
         if (const auto withdrawn = co_await withdraw({}, 0s); !withdrawn) co_return std::nullopt;
@@ -102,10 +100,10 @@ Task<Again> ProviderTurn::reconcile() {
     if (planner::needs_mounts(resource())) {
         const planner::Mounts mounts = co_await mounts_for(resource(), reached->session);
         if (const auto judgement =
-                planner::judge(resource(), reached->connection->resource, reached->reserved, mounts);
+                judge(resource(), reached->connection->resource, reached->reserved, mounts);
             !judgement.faults.empty()) {
-            co_await refuse_all("NotGranted", joined(judgement.faults));
-            co_return resync();
+            const Again next = co_await refuse_all("NotGranted", joined(judgement.faults));
+            co_return sooner(next, resync());
         }
     }
     if (!runtime_.workloads.synced() || (!key_.kind->namespaced && !runtime_.namespaces.synced()))

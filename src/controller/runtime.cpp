@@ -176,6 +176,43 @@ bool Runtime::first_in_a_while(const Key& key, const std::string& what) {
     return told.try_emplace(what, now).second;
 }
 
+Task<result<reconcile::OwnNames>> Runtime::reserved(Key through, EntryPtr connection, SessionPtr session) {
+    const std::string vault = vault_of(connection->resource);
+    if (!reserved_names.has(through, vault))
+        KEYSHEPHERD_CO_CHECK(co_await refresh_reserved(through, connection, session));
+    for (const Key& key : store.keys(through.kind)) {
+        const EntryPtr other = store.find(key);
+        if (other == nullptr || !other->faults.empty() || vault_of(other->resource) != vault ||
+            reserved_names.has(key, vault))
+            continue;
+        const auto opened = co_await sessions.open(key, other->resource, soon());
+        const auto read = opened ? co_await refresh_reserved(key, other, *opened)
+                                 : result<void>(std::unexpected(opened.error()));
+        if (!read && read.error().code == Errc::cancelled) co_return std::unexpected(read.error());
+        if (!read) reserved_names.put(key, vault, {});
+    }
+    co_return reserved_names.of(vault);
+}
+
+Task<result<void>> Runtime::refresh_reserved(Key key, EntryPtr connection, SessionPtr session) {
+    KEYSHEPHERD_CO_TRY(reconcile::OwnNames names,
+                       co_await reconcile::own_names(session->vault, soon(), &session->may_read_role));
+    const std::string vault = vault_of(connection->resource);
+    if (store.contains(key) && reserved_names.put(key, vault, std::move(names))) wake_users_of(vault);
+    co_return result<void>();
+}
+
+void Runtime::release_reserved(const Key& connection) {
+    const std::string vault = reserved_names.vault(connection);
+    if (reserved_names.erase(connection)) wake_users_of(vault);
+}
+
+void Runtime::wake_users_of(const std::string& vault) {
+    for (const Key& connection : reserved_names.connections(vault))
+        for (const Key& user : store.dependents(connection))
+            wake(user, milliseconds(static_cast<long>(2000 * kube::random_unit())));
+}
+
 bool Runtime::owns(const resources::Resource& resource, const std::string& claim) const {
     return resource.claim == claim || seal.made(resource.mark, resource.uid, claim);
 }

@@ -4,6 +4,7 @@
 #include "event_recorder.hpp"
 #include "namespace_watch.hpp"
 #include "provider_memory.hpp"
+#include "reserved_names.hpp"
 #include "seal.hpp"
 #include "secret_watch.hpp"
 #include "store.hpp"
@@ -115,6 +116,16 @@ public:
     // is. The status says so too, once it is written. Without a key for marks the status says so at once.
     Task<bool> own(Key key, EntryPtr entry, EntryPtr connection, std::string claim);
 
+    // The names that no resource may touch in the Vault of `connection`: those of every connection to it. Of
+    // a connection that was never asked they are asked for now; one that cannot log in holds up nobody. An
+    // error is that of `session`, the connection's own.
+    Task<result<reconcile::OwnNames>> reserved(Key through, EntryPtr connection, SessionPtr session);
+    // Asks for the names of the connection again. Where they have changed, all resources of that Vault are
+    // looked at again.
+    Task<result<void>> refresh_reserved(Key key, EntryPtr connection, SessionPtr session);
+    // The connection is gone.
+    void release_reserved(const Key& connection);
+
     // ---- what is told to the API server; false when it could not be
 
     // The finalizer of a connection, which many resources want at once.
@@ -147,9 +158,12 @@ public:
     std::map<Key, ProviderMemory> providers;  // since we lead
     std::set<Key> ungranted;  // connections under which something may be in Vault that is not granted
     fsm::WorkQueue<Key, NamespaceOf> queue;
+    ReservedNames reserved_names;
     net::Signal changed;  // something may be due
 
 private:
+    void wake_users_of(const std::string& vault);
+
     std::size_t taking_ = 0;
     std::set<Key> woken_;  // of those that wait; at rest it is empty
     struct Unwritten {

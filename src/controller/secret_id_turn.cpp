@@ -96,8 +96,7 @@ Task<Again> SecretIdTurn::reconcile() {
     const auto reached = co_await way(through);
     if (!reached) co_return reached.error().again;
     const EntryPtr connection = reached->connection;
-    const planner::Judgement judgement =
-        planner::judge(role->resource, connection->resource, reached->reserved);
+    const planner::Judgement judgement = judge(role->resource, connection->resource, reached->reserved);
     if (!judgement.faults.empty()) {
         std::optional<planner::Condition> left;
         if (const std::string accessor = planner::secret_id_record(entry_->status).accessor;

@@ -210,6 +210,13 @@ std::vector<Key> Store::named(const resources::Kind& kind, const std::string& na
     return found;
 }
 
+std::vector<Key> Store::keys(const resources::Kind* kind) const {
+    std::vector<Key> all;
+    for (auto at = entries_.lower_bound({kind, "", ""}); at != entries_.end() && at->first.kind == kind; ++at)
+        all.push_back(at->first);
+    return all;
+}
+
 std::vector<Key> Store::keys() const {
     std::vector<Key> all;
     all.reserve(entries_.size());

@@ -68,6 +68,7 @@ public:
     std::vector<Key> keys() const;
     // Those of a kind that have a name, in whichever namespace.
     std::vector<Key> named(const resources::Kind& kind, const std::string& name) const;
+    std::vector<Key> keys(const resources::Kind* kind) const;
     std::size_t size() const { return entries_.size(); }
 
 private:

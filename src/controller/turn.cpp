@@ -36,8 +36,8 @@ Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
         co_return std::unexpected(NoWay{next});
     }
     auto session = co_await runtime_.sessions.open(through, connection->resource, runtime_.soon());
-    auto reserved = session ? co_await (*session)->reserved_policies(runtime_.soon())
-                            : result<std::set<std::string>>(std::unexpected(session.error()));
+    auto reserved = session ? co_await runtime_.reserved(through, connection, *session)
+                            : result<reconcile::OwnNames>(std::unexpected(session.error()));
     if (!reserved) co_return std::unexpected(NoWay{co_await failed(connection, reserved.error())});
     co_return Way{connection, *session, *std::move(reserved)};
 }

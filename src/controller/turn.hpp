@@ -32,7 +32,7 @@ protected:
     struct Way {
         EntryPtr connection;
         SessionPtr session;
-        std::set<std::string> reserved;  // policies that nobody may touch
+        reconcile::OwnNames reserved;  // what no resource may touch
     };
     // Vault is not reached, which is reported: what the turn comes to.
     struct NoWay {

@@ -40,7 +40,7 @@ Task<Again> VaultObjectTurn::reconcile() {
     planner::Judgement judgement;
     if (!deleting()) {
         const planner::Mounts mounts = co_await mounts_for(resource(), reached->session);
-        judgement = planner::judge(resource(), reached->connection->resource, reached->reserved, mounts);
+        judgement = judge(resource(), reached->connection->resource, reached->reserved, mounts);
     }
     const std::string vault = vault_of(reached->connection->resource);
     const std::string claim = vault + " " + vault_path_;
@@ -257,10 +257,9 @@ Task<EntryPtr> VaultObjectTurn::owner(std::string vault) {
         if (connection == nullptr) continue;
         auto session = co_await runtime_.sessions.open(through, connection->resource, runtime_.soon());
         if (!session) continue;  // who cannot reach Vault holds up nobody
-        auto reserved = co_await (*session)->reserved_policies(runtime_.soon());
+        const auto reserved = co_await runtime_.reserved(through, connection, *session);
         const planner::Mounts mounts = co_await mounts_for(other->resource, *session);
-        if (reserved &&
-            planner::judge(other->resource, connection->resource, *reserved, mounts).faults.empty())
+        if (reserved && judge(other->resource, connection->resource, *reserved, mounts).faults.empty())
             co_return other;
     }
     co_return nullptr;

@@ -10,14 +10,6 @@
 
 namespace keyshepherd::controller {
 
-Task<result<std::set<std::string>>> Session::reserved_policies(Deadline deadline) {
-    if (!reserved_) {
-        KEYSHEPHERD_CO_TRY(const auto policies, co_await reconcile::own_policies(vault, deadline));
-        reserved_.emplace(policies.begin(), policies.end());
-    }
-    co_return *reserved_;
-}
-
 Task<planner::Mounts> Session::mounts(Deadline deadline) {
     constexpr std::chrono::seconds oldest{10};
     if (!mounts_at_ || net::SteadyClock::now() - *mounts_at_ > oldest) {

@@ -38,8 +38,6 @@ struct Session {
           snapshots(context.get_executor(), vault),
           secret_ids(context.get_executor()) {}
 
-    // The policies of our own token, asked for once.
-    Task<result<std::set<std::string>>> reserved_policies(Deadline deadline);
     // The secrets engines that are mounted, asked for again after 10 seconds or once a mount has changed.
     Task<planner::Mounts> mounts(Deadline deadline);
     void mounts_changed() { mounts_at_.reset(); }
@@ -51,9 +49,9 @@ struct Session {
     reconcile::SecretIdIndex secret_ids;
     std::string uid;  // of the VaultConnection as it was read
     std::int64_t generation = 0;
+    bool may_read_role = true;  // as far as it is known: the role that it logged in by
 
 private:
-    std::optional<std::set<std::string>> reserved_;
     planner::Mounts mounts_;
     std::optional<Deadline> mounts_at_;  // when they were read; none: they have to be read
 };

@@ -2,6 +2,7 @@
 #include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/planner/operator_policy.hpp>
 #include <keyshepherd/planner/plan.hpp>
+#include <keyshepherd/planner/vault_names.hpp>
 
 #include <algorithm>
 #include <array>
@@ -31,6 +32,16 @@ void add_own_token(Needs& needs) {
 // for an update at all times (https://developer.hashicorp.com/vault/docs/concepts/policies#create).
 bool is_told_from_an_update(const std::string& path, const Resource& resource) {
     return path.starts_with("auth/") && path == claim(resource);
+}
+
+// The role that a connection logs in by, whose policies the operator keeps resources from touching
+// (reconcile/vault_object.hpp). No resource names the role of an AppRole login.
+void add_login_role(const Resource& connection, Needs& needs) {
+    const Json& auth = connection.spec.at("auth");
+    for (const char* method : {"kubernetes", "jwt"})
+        if (const auto login = auth.find(method); login != auth.end())
+            needs[role_path(login->value("mount", method), login->at("role").get<std::string>())].insert(
+                "read");
 }
 
 void add(const Resource& resource, Needs& needs) {
@@ -121,6 +132,10 @@ std::string operator_policy(std::span<const Resource> resources) {
         if (needs_mounts(resource)) needs["sys/mounts"].insert("read");
         if (!resource.kind->in_vault) {
             add_provider(resource, needs);
+            continue;
+        }
+        if (resource.kind->name == "VaultConnection") {
+            add_login_role(resource, needs);
             continue;
         }
         add(resource, needs);

@@ -35,14 +35,63 @@ Task<result<std::vector<std::string>>> act(vault::Client& vault, const planner::
     co_return warnings;
 }
 
-Task<result<std::vector<std::string>>> own_policies(vault::Client& vault, Deadline deadline) {
+namespace {
+
+void add_policies(const nlohmann::json& object, std::initializer_list<const char*> lists,
+                  std::set<std::string>& policies) {
+    for (const char* name : lists) {
+        const auto list = object.is_object() ? object.find(name) : object.end();
+        if (!object.is_object() || list == object.end() || !list->is_array()) continue;
+        for (const auto& policy : *list)
+            if (policy.is_string()) policies.insert(planner::stored_name(policy.get<std::string>()));
+    }
+    policies.erase("default");
+}
+
+std::string text_at(const nlohmann::json& object, const char* name) {
+    const auto at = object.is_object() ? object.find(name) : object.end();
+    return object.is_object() && at != object.end() && at->is_string() ? at->get<std::string>()
+                                                                       : std::string();
+}
+
+}  // namespace
+
+OwnNames own_names_of(const nlohmann::json& token) {
+    OwnNames names;
+    add_policies(token, {"policies", "identity_policies"}, names.policies);
+    constexpr std::string_view before = "auth/";
+    constexpr std::string_view behind = "/login";
+    const std::string path = text_at(token, "path");
+    if (path.size() <= before.size() + behind.size() || !path.starts_with(before) || !path.ends_with(behind))
+        return names;
+    const auto meta = token.find("meta");
+    if (meta == token.end()) return names;
+    // The auth methods kubernetes and jwt call it role, AppRole role_name.
+    std::string role = text_at(*meta, "role");
+    if (role.empty()) role = text_at(*meta, "role_name");
+    if (role.empty()) return names;
+    names.roles.insert(planner::role_path(
+        std::string_view(path).substr(before.size(), path.size() - before.size() - behind.size()), role));
+    return names;
+}
+
+Task<result<OwnNames>> own_names(vault::Client& vault, Deadline deadline, bool* may_read_role) {
     KEYSHEPHERD_CO_TRY(const auto token, co_await vault.read("auth/token/lookup-self", deadline));
-    std::vector<std::string> policies;
-    if (token)
-        for (const char* list : {"policies", "identity_policies"})
-            for (const auto& policy : token->value(list, nlohmann::json::array()))
-                if (policy.is_string() && policy != "default") policies.push_back(policy.get<std::string>());
-    co_return policies;
+    OwnNames names = own_names_of(token.value_or(nlohmann::json()));
+    if (may_read_role != nullptr && !*may_read_role) co_return names;
+    for (const std::string& path : names.roles) {
+        const auto role = co_await vault.read(path, deadline);
+        if (role && *role) add_policies(**role, {"token_policies", "policies"}, names.policies);
+        if (role || role.error().code == Errc::not_found || role.error().code == Errc::invalid) continue;
+        if (role.error().code != Errc::forbidden) co_return std::unexpected(role.error());
+        if (may_read_role != nullptr) *may_read_role = false;
+    }
+    co_return names;
+}
+
+Task<result<std::vector<std::string>>> own_policies(vault::Client& vault, Deadline deadline) {
+    KEYSHEPHERD_CO_TRY(const OwnNames names, co_await own_names(vault, deadline));
+    co_return std::vector<std::string>(names.policies.begin(), names.policies.end());
 }
 
 Task<planner::Mounts> secret_mounts(vault::Client& vault, Deadline deadline) {

@@ -225,6 +225,36 @@ def test_what_is_not_granted_reaches_no_vault(team, bao):
     assert [r for r in requests(bao, since) if team.ns in r[1] or not "team-" in r[1]] == []
 
 
+def test_the_names_of_every_login_to_the_vault_are_reserved_also_those_that_come_later(team, installed, bao):
+    """Of another connection's login, and of its role in Vault: whatever the grants of our own connection say."""
+    other = Team(installed, bao, auth={"kubernetes": {"role": "Other-Operator", "serviceAccountName": "keyshepherd-vault"}})
+    role = {"bound_service_account_names": ["keyshepherd-vault"], "bound_service_account_namespaces": [other.ns],
+            "audience": "vault", "token_policies": [f"{other.ns}-power"]}
+    bao.root.sys.create_or_update_policy(f"{other.ns}-power", 'path "auth/kubernetes/role/*" { capabilities = ["read"] }')
+    bao.root.write_data("auth/kubernetes/role/other-operator", data=role)
+    other.wait_reason("VaultConnection", "main", "Connected", 30)
+    spec = team.stored("VaultConnection", "main")["spec"]
+    spec["grants"][0] |= {"names": ["*"], "policies": ["*"]}
+    team.apply(custom("VaultConnection", team.ns, "main", **spec))
+
+    team.apply(team.policy("theirs", name=f"{other.ns}-power", resyncPeriod="1h"),
+               team.policy("later", name=f"{other.ns}-later", resyncPeriod="1h"),
+               team.role("r", name=f"{team.ns}-r", tokenPolicies=[f"{other.ns}-power"], resyncPeriod="1h"),
+               custom("VaultKubernetesRole", team.ns, "k", name="other-operator", mount="kubernetes", resyncPeriod="1h",
+                      boundServiceAccountNames=["mine"], boundServiceAccountNamespaces=[team.ns]))
+    for kind, name in (("VaultPolicy", "theirs"), ("VaultAppRole", "r"), ("VaultKubernetesRole", "k")):
+        assert "never" in team.wait_reason(kind, name, "NotGranted")["message"]
+    team.wait_reason("VaultPolicy", "later", "Reconciled")
+    bao.root.write_data("auth/kubernetes/role/other-operator", data=role | {
+        "token_policies": [f"{other.ns}-power", f"{other.ns.upper()}-Later"]})
+    other.look("VaultConnection", "main")
+    team.wait_reason("VaultPolicy", "later", "NotGranted")
+    assert bao.root.auth.kubernetes.read_role("other-operator")["bound_service_account_names"] == ["keyshepherd-vault"]
+    other.delete("VaultConnection", "main")  # what is nobody's login is not reserved
+    team.wait_reason("VaultPolicy", "theirs", "AdoptionRefused")
+    installed.kubectl("delete", "namespace", other.ns, "--wait=false")
+
+
 def test_another_namespace_may_use_a_connection_only_with_a_grant(team, installed, bao):
     guest = Team(installed, bao)
     ref = {"name": "main", "namespace": team.ns}
@@ -238,7 +268,7 @@ def test_another_namespace_may_use_a_connection_only_with_a_grant(team, installe
 def test_a_user_lockout_is_set_compared_and_repaired(team, bao):
     """Vault takes it from /tune alone: where the mount is made it is ignored."""
     path = f"{team.ns}-users"
-    team.apply(custom("VaultMount", team.ns, "users", path=path, engine="Auth", type="userpass", deletionPolicy="Delete", resyncPeriod="1s",
+    team.apply(custom("VaultMount", team.ns, "users", path=path, engine="Auth", type="userpass", deletionPolicy="Delete", resyncPeriod="10s",
                       config={"userLockoutConfig": {"threshold": 2, "duration": "10m", "counterReset": 300}}))
     team.wait_reason("VaultMount", "users", "Reconciled")
 
@@ -257,6 +287,7 @@ def test_a_user_lockout_is_set_compared_and_repaired(team, bao):
     time.sleep(3)
     assert team.stored("VaultMount", "users")["metadata"]["resourceVersion"] == version, "in sync, it writes nothing"
     bao.root.write_data(f"sys/auth/{path}/tune", data={"user_lockout_config": {"lockout_disable": True}})
+    team.look("VaultMount", "users")
     wait_until(lambda: held() == wanted, 10, "repaired")
 
 
@@ -737,7 +768,9 @@ def test_the_operator_lives_under_exactly_the_policy_that_plan_prints(own, tmp_p
     assert operator.stop() == 0
 
     asked = [e for e in bao.audit()[since:] if e["type"] == "response" and "root" not in e.get("auth", {}).get("policies", [])
-             and "/login" not in e["request"]["path"] and e["request"]["path"] != "sys/health"]
+             and "/login" not in e["request"]["path"] and e["request"]["path"] != "sys/health"
+             # Which policies that gives is looked at where it is allowed; no resource names the role of an AppRole login.
+             and e["request"]["path"] != "auth/approle/role/operator"]
     assert not good(bao, token)
     # To destroy what is gone already is an error of Vault's too.
     assert [e["request"]["path"] for e in asked if e.get("error") and "failed to find accessor" not in e["error"]] == []

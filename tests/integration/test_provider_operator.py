@@ -832,7 +832,7 @@ def cluster_provider(world, team, **delivery):
     time.sleep(1.1)
     world.cluster.kubectl("apply", "--server-side", "-f", "-", input={
         "apiVersion": rig.GROUP, "kind": "ClusterAIProvider", "metadata": {"name": name}, "spec": {
-            "path": f"ai-apis/data/{name}/all", "resyncPeriod": "1s", "connectionRef": {"name": "main", "namespace": team.ns},
+            "path": f"ai-apis/data/{name}/all", "resyncPeriod": "10s", "connectionRef": {"name": "main", "namespace": team.ns},
             "variables": [{"name": "ACME_API_KEY", "key": "api_key"}], "delivery": {"secret": True} | delivery}})
     return name, f"keyshepherd-{name}.cluster"
 

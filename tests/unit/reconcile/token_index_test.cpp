@@ -56,6 +56,25 @@ TEST(TokenOrigin, IsNoAppRolesForAnythingElse) {
         EXPECT_EQ(token_origin(other).role, "") << other;
 }
 
+TEST(OwnNames, AreThePoliciesOfTokenAndIdentityAndTheRoleOfTheLogin) {
+    const OwnNames by_account = own_names_of({{"path", "auth/Kube-Prod/login"},
+                                              {"policies", {"default", "Operator"}},
+                                              {"identity_policies", {"group-op"}},
+                                              {"meta", {{"role", "KeyShepherd"}}}});
+    EXPECT_EQ(by_account.policies, (std::set<std::string>{"group-op", "operator"}));
+    EXPECT_EQ(by_account.roles, std::set<std::string>{"auth/Kube-Prod/role/keyshepherd"});
+    const OwnNames by_approle =
+        own_names_of({{"path", "auth/approle/login"}, {"meta", {{"role_name", "op"}}}});
+    EXPECT_EQ(by_approle.roles, std::set<std::string>{"auth/approle/role/op"});
+    const OwnNames by_token = own_names_of({{"path", "auth/token/create"},
+                                            {"policies", {"op"}},
+                                            {"identity_policies", nullptr},
+                                            {"meta", nullptr}});
+    EXPECT_EQ(by_token.policies, std::set<std::string>{"op"});
+    EXPECT_TRUE(by_token.roles.empty());
+    EXPECT_EQ(own_names_of(nullptr), OwnNames());
+}
+
 // As OpenBao reads X-Vault-Namespace.
 TEST(VaultName, FoldsTheHostAndNeverTheNamespace) {
     EXPECT_EQ(vault_name("https://Vault.Example:443/", ""), "https://vault.example");
