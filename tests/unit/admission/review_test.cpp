@@ -1,4 +1,5 @@
 // One AdmissionReview in, one answer out: everything that facts of the field say a webhook is sent.
+#include "support/providers.hpp"
 #include "support/settings.hpp"
 #include "support/workload_generator.hpp"
 
@@ -687,11 +688,10 @@ TEST(Review, TheSameBytesForTheSameReview) {
 
 TEST(Review, WithoutTheLabelsThatItNeedsIsDeniedForTheMoment) {
     inject::Catalog stages = catalog;
-    const auto added = stages.add(
-        json::parse(
-            R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"holysheep"},"spec":{
-        "path":"kv/dev","variables":[{"name":"A","key":"a"}],"overrides":[{"namespaceSelector":{"matchLabels":{"env":"prod"}},"path":"kv/prod"}]}})")
-            .value());
+    const auto added = test::add_provider(
+        stages,
+        R"({"apiVersion":"keyshepherd.dev/v1alpha1","kind":"ClusterAIProvider","metadata":{"name":"holysheep"},"spec":{
+        "path":"kv/dev","variables":[{"name":"A","key":"a"}],"overrides":[{"namespaceSelector":{"matchLabels":{"env":"prod"}},"path":"kv/prod"}]}})");
     ASSERT_TRUE(added) << added.error().message;
     const std::string body = review_of(deployment()).dump();
     inject::Namespaces arriving("try again", true);
