@@ -19,6 +19,7 @@
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <regex>
 
 namespace keyshepherd::app {
 
@@ -44,6 +45,20 @@ std::string identity() {
     std::string uuid;
     std::getline(std::ifstream("/proc/sys/kernel/random/uuid"), uuid);
     return fmt::format("{}_{}", name.data(), uuid);
+}
+
+// As Kubernetes checks namespaces (RFC 1123 labels) and ServiceAccounts (RFC 1123 subdomains)
+// (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/).
+CLI::Validator name_check(bool dots, std::size_t most, std::string what) {
+    const std::string pattern = dots ? "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+                                     : "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+    return CLI::Validator(
+        [dots, most, what, expression = std::regex(pattern)](std::string& name) -> std::string {
+            if (name.size() <= most && std::regex_match(name, expression)) return {};
+            return fmt::format("the name of a {} is lower-case letters, digits and hyphens{}, at most {}",
+                               what, dots ? ", with dots between" : "", most);
+        },
+        what);
 }
 
 result<int> work(const OperatorFlags& flags) {
@@ -99,6 +114,12 @@ void add_operator_command(CLI::App& app, int& exit_code) {
     add("namespace", flags->options.own_namespace,
         "Namespace of the Lease; default: that of the kubeconfig or the pod");
     add("watch-namespace", flags->options.watch_namespace, "The one namespace to watch; default: every one");
+    add("secret-namespaces", flags->options.secret_namespaces,
+        "Namespaces whose Secrets the operator may use, comma-separated, as `generate rbac --namespaces` has "
+        "them; "
+        "default: every namespace")
+        ->delimiter(',')
+        ->check(name_check(false, 63, "namespace"));
     add("vault-address", flags->options.vault_addresses,
         "Address that a VaultConnection may name, and where workloads may log in; a * stands for a part of "
         "one "
@@ -150,18 +171,36 @@ void add_operator_command(CLI::App& app, int& exit_code) {
 }
 
 void add_generate_command(CLI::App& app, int& exit_code) {
-    auto what = std::make_shared<std::string>();
+    struct Flags {
+        std::string what;
+        resources::OperatorRbac rbac;
+    };
+    auto flags = std::make_shared<Flags>();
     CLI::App* command = app.add_subcommand("generate",
                                            "Print the CustomResourceDefinitions, the RBAC of the operator or "
                                            "the webhook, or the reference page");
-    command->add_option("what", *what, "crds, rbac, webhook-rbac or reference")
+    command->add_option("what", flags->what, "crds, rbac, webhook-rbac or reference")
         ->required()
         ->check(CLI::IsMember({"crds", "rbac", "webhook-rbac", "reference"}));
-    command->callback([what, &exit_code] {
-        std::cout << (*what == "crds"           ? resources::definitions()
-                      : *what == "rbac"         ? resources::operator_roles()
-                      : *what == "webhook-rbac" ? resources::webhook_roles()
-                                                : resources::reference())
+    command
+        ->add_option(
+            "--service-account", flags->rbac.service_accounts,
+            "rbac: name of a ServiceAccount that VaultConnections log in as; comma-separated or repeated")
+        ->delimiter(',')
+        ->check(name_check(true, 253, "ServiceAccount"))
+        ->capture_default_str();
+    command
+        ->add_option("--namespaces", flags->rbac.secret_namespaces,
+                     "rbac: namespaces whose Secrets the operator may use, comma-separated; give the same to "
+                     "`operator --secret-namespaces`; default: every namespace")
+        ->delimiter(',')
+        ->check(name_check(false, 63, "namespace"));
+    command->callback([flags, &exit_code] {
+        const std::string& what = flags->what;
+        std::cout << (what == "crds"           ? resources::definitions()
+                      : what == "rbac"         ? resources::operator_roles(flags->rbac)
+                      : what == "webhook-rbac" ? resources::webhook_roles()
+                                               : resources::reference())
                   << std::flush;
         exit_code = std::cout ? 0 : 1;
     });

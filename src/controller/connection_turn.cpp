@@ -28,7 +28,10 @@ Task<Again> ConnectionTurn::reconcile() {
     if (!entry_->faults.empty()) co_return co_await invalid();
     Finding finding;
     milliseconds again = 60s;
-    auto session = co_await runtime_.sessions.open(key_, resource(), runtime_.soon());
+    // A label that was taken away ends the session, not only the next login.
+    const auto allowed = co_await runtime_.sessions.check_login(key_, resource(), runtime_.soon());
+    auto session = allowed ? co_await runtime_.sessions.open(key_, resource(), runtime_.soon())
+                           : result<SessionPtr>(std::unexpected(allowed.error()));
     auto health = session ? co_await (*session)->vault.health(runtime_.soon())
                           : result<vault::Health>(std::unexpected(session.error()));
     result<void> usable;

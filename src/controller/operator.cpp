@@ -43,6 +43,8 @@ public:
           runtime_(context_, options_, log_),
           metrics_server_(context_, [this](const net::Request& request) { return serve(request); },
                           {.limits = port_limits(), .log = &log_}) {
+        if (options_.secret_namespaces.empty()) secret_sinks_.emplace_back(*this, options_.watch_namespace);
+        for (const std::string& ns : options_.secret_namespaces) secret_sinks_.emplace_back(*this, ns);
         for (const resources::Kind& kind : resources::kinds())
             if (kind.namespaced || options_.watch_namespace.empty()) sinks_.emplace_back(*this, kind);
     }
@@ -63,8 +65,9 @@ public:
         for (KindSink& sink : sinks_)
             spawn(kube::reflect(runtime_.kube, resource_of(sink.kind), options_.watch_namespace, sink,
                                 {.early = true}));
-        spawn(kube::reflect(runtime_.kube, kube::secrets, options_.watch_namespace, runtime_.secrets,
-                            {.label_selector = SecretWatch::selector, .early = true}));
+        for (SecretSink& sink : secret_sinks_)
+            spawn(kube::reflect(runtime_.kube, kube::secrets, sink.ns, sink,
+                                {.label_selector = SecretWatch::selector, .early = true}));
         for (WorkloadWatch::Collection& each : runtime_.workloads.collections())
             spawn(
                 kube::reflect(runtime_.kube, each.resource, options_.watch_namespace, each, {.early = true}));
@@ -109,13 +112,41 @@ private:
         bool synced = false;
     };
 
+    // The Secrets of one namespace, or of all (`ns` is ""). A named namespace that the operator has no right
+    // to counts as read: it may be gone, and must not hold up the others.
+    struct SecretSink final : kube::Sink {
+        SecretSink(Operator& owner_, std::string ns_) : owner(owner_), ns(std::move(ns_)) {}
+        void replaced(std::vector<Json> objects, const std::vector<std::string>& gone) override {
+            owner.runtime_.secrets.replaced(std::move(objects), gone);
+            be_synced();
+        }
+        void applied(Json object) override { owner.runtime_.secrets.applied(std::move(object)); }
+        void removed(const std::string& key, Json last_state) override {
+            owner.runtime_.secrets.removed(key, std::move(last_state));
+        }
+        void failed(const Error& error, std::chrono::milliseconds wait) override {
+            owner.runtime_.metrics.watch_failed();
+            owner.log_.warn(
+                "cannot watch",
+                {{"kind", "Secret"}, {"namespace", ns}, {"error", error.message}, {"waitMs", wait.count()}});
+            if (!owner.options_.secret_namespaces.empty() && error.code == Errc::forbidden) be_synced();
+        }
+        void be_synced() {
+            synced = true;
+            if (owner.synced()) owner.runtime_.changed.notify_all();
+        }
+        Operator& owner;
+        const std::string ns;
+        bool synced = false;
+    };
+
     static Key key_of_object(const resources::Kind& kind, const Json& object) {
         const kube::Metadata metadata = kube::metadata(object);
         return {&kind, metadata.ns, metadata.name};
     }
 
     bool synced() const {
-        return runtime_.secrets.synced() &&
+        return std::ranges::all_of(secret_sinks_, &SecretSink::synced) &&
                (!options_.watch_namespace.empty() || runtime_.namespaces.synced()) &&
                std::ranges::all_of(sinks_, [](const KindSink& sink) { return sink.synced; });
     }
@@ -355,6 +386,7 @@ private:
     Runtime runtime_;
     net::Server metrics_server_;
     std::list<KindSink> sinks_;
+    std::list<SecretSink> secret_sinks_;
     net::Signal ended_{context_.get_executor()};
     std::list<asio::cancellation_signal> stops_;
     std::size_t spawned_ = 0;

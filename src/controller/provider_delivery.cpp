@@ -73,6 +73,10 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
                                             std::map<std::string, KeyData>& data) {
     const std::string name = planner::delivered_secret(resource());
     planner::Delivered& outcome_here = delivered_[ns];
+    if (!runtime_.may_use_secrets(ns)) {
+        outcome_here = {"SecretsNotAllowed", Runtime::no_secrets(ns)};
+        co_return result<void>();
+    }
     const KeyView& view = views_.at(place.path);
     if (!view.version) {
         outcome_here = {planner::delivery_reason(view.reason), view.message};
@@ -190,8 +194,7 @@ Task<result<void>> ProviderTurn::read_data(const KeyPlace& place, const Way& way
     auto answer = co_await way.session->vault.read(encoded, runtime_.soon());
     if (!answer) {
         const Finding what = planner::finding_of(answer.error());
-        if (what.ready == planner::Truth::unknown || what.reason == "AuthFailed" ||
-            answer.error().code == Errc::cancelled)
+        if (planner::concerns_connection(answer.error()) || answer.error().code == Errc::cancelled)
             co_return std::unexpected(answer.error());
         into.fault = {planner::delivery_reason(what.reason), what.message};
         co_return result<void>();

@@ -167,8 +167,7 @@ Task<result<void>> ProviderTurn::look(const Way& way) {
             continue;
         }
         const Finding what = planner::finding_of(answer.error());
-        if (what.ready == Truth::unknown || what.reason == "AuthFailed" ||
-            answer.error().code == Errc::cancelled)
+        if (planner::concerns_connection(answer.error()) || answer.error().code == Errc::cancelled)
             co_return std::unexpected(answer.error());
         views_[place.path] = {.version = {}, .reason = what.reason, .message = what.message};
     }

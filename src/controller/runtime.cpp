@@ -44,7 +44,7 @@ Runtime::Runtime(boost::asio::io_context& context_, const Options& options_, tel
                 .call = options.call},
                metrics),
       events(context, kube, log, options.identity, options.call),
-      secrets([this](const Key& key) { wake(key); }, metrics, log),
+      secrets([this](const Key& key) { wake(key); }),
       workloads(
           options.default_provider,
           [this](const std::string& ns, const std::string& provider) { users_changed(ns, provider); },
@@ -211,6 +211,18 @@ void Runtime::wake_users_of(const std::string& vault) {
     for (const Key& connection : reserved_names.connections(vault))
         for (const Key& user : store.dependents(connection))
             wake(user, milliseconds(static_cast<long>(2000 * kube::random_unit())));
+}
+
+bool Runtime::may_use_secrets(const std::string& ns) const {
+    return options.secret_namespaces.empty() ||
+           std::ranges::find(options.secret_namespaces, ns) != options.secret_namespaces.end();
+}
+
+std::string Runtime::no_secrets(const std::string& ns) {
+    return fmt::format(
+        "the operator may not use Secrets of namespace {0}: add {0} to its --secret-namespaces, and to the "
+        "--namespaces of `keyshepherd generate rbac`",
+        ns);
 }
 
 bool Runtime::owns(const resources::Resource& resource, const std::string& claim) const {

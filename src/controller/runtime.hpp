@@ -109,6 +109,10 @@ public:
     // Whether `what` was not told of `key` within the last minutes: of what is met at every look.
     bool first_in_a_while(const Key& key, const std::string& what);
 
+    // Whether the operator has the right to Secrets of a namespace; what it says where it has not.
+    bool may_use_secrets(const std::string& ns) const;
+    static std::string no_secrets(const std::string& ns);
+
     // ---- whose an object in Vault is
 
     bool owns(const resources::Resource& resource, const std::string& claim) const;

@@ -77,6 +77,10 @@ Task<Again> SecretIdTurn::reconcile() {
             std::nullopt);
     }
     if (!entry_->faults.empty()) co_return co_await invalid();
+    if (!runtime_.may_use_secrets(key_.ns)) {
+        co_await refuse("SecretsNotAllowed", Runtime::no_secrets(key_.ns));
+        co_return std::nullopt;
+    }
 
     const Key role_key = role_of(resource());
     const EntryPtr role = runtime_.store.find(role_key);

@@ -90,7 +90,6 @@ void SecretWatch::changed(const std::string& key, const std::string& version) {
 void SecretWatch::replaced(std::vector<kube::Json> objects, const std::vector<std::string>& gone) {
     for (kube::Json& object : objects) applied(std::move(object));
     for (const std::string& key : gone) removed(key, nullptr);
-    synced_ = true;
 }
 
 void SecretWatch::applied(kube::Json object) {
@@ -105,11 +104,6 @@ void SecretWatch::removed(const std::string& key, kube::Json last_state) {
     kube::wipe(last_state);
     known_.erase(key);
     changed(key, "");
-}
-
-void SecretWatch::failed(const Error& error, std::chrono::milliseconds wait) {
-    metrics_.watch_failed();
-    log_.warn("cannot watch", {{"kind", "Secret"}, {"error", error.message}, {"waitMs", wait.count()}});
 }
 
 }  // namespace keyshepherd::controller

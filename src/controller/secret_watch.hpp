@@ -4,10 +4,8 @@
 
 #include "store.hpp"
 
-#include <keyshepherd/kube/reflector.hpp>
+#include <keyshepherd/kube/object.hpp>
 #include <keyshepherd/planner/delivery.hpp>
-#include <keyshepherd/telemetry/log.hpp>
-#include <keyshepherd/telemetry/operator_metrics.hpp>
 
 #include <functional>
 #include <map>
@@ -18,15 +16,13 @@
 
 namespace keyshepherd::controller {
 
-class SecretWatch final : public kube::Sink {
+class SecretWatch {
 public:
     static constexpr const char* label = planner::managed_label;
     static constexpr const char* label_value = planner::managed_label_value;
     static constexpr const char* selector = "app.kubernetes.io/managed-by=keyshepherd-operator";
 
-    SecretWatch(std::function<void(const Key&)> wake, telemetry::OperatorMetrics& metrics,
-                telemetry::Log& log)
-        : wake_(std::move(wake)), metrics_(metrics), log_(log) {}
+    explicit SecretWatch(std::function<void(const Key&)> wake) : wake_(std::move(wake)) {}
 
     // `owner` is woken when the Secret is another one than in this version. `version` "": whatever it is.
     void expect(const std::string& ns, const std::string& name, const Key& owner, std::string version);
@@ -50,19 +46,15 @@ public:
     // How many Secrets and owners are remembered: none when nobody expects anything.
     std::size_t remembered() const { return expected_.size() + of_.size(); }
 
-    bool synced() const { return synced_; }
-
-    void replaced(std::vector<kube::Json> objects, const std::vector<std::string>& gone) override;
-    void applied(kube::Json object) override;
-    void removed(const std::string& key, kube::Json last_state) override;
-    void failed(const Error& error, std::chrono::milliseconds wait) override;
+    // What a watch of one namespace, or of all, tells (kube::Sink).
+    void replaced(std::vector<kube::Json> objects, const std::vector<std::string>& gone);
+    void applied(kube::Json object);
+    void removed(const std::string& key, kube::Json last_state);
 
 private:
     void changed(const std::string& key, const std::string& version);
 
     std::function<void(const Key&)> wake_;
-    telemetry::OperatorMetrics& metrics_;
-    telemetry::Log& log_;
     struct Expected {
         std::string version;
         bool writing = false;
@@ -71,7 +63,6 @@ private:
     std::map<std::string, std::map<Key, Expected>> expected_;  // by "namespace/name" and owner
     std::map<Key, std::set<std::string>> of_;
     std::map<std::string, std::string> known_;  // by "namespace/name": version
-    bool synced_ = false;
 };
 
 }  // namespace keyshepherd::controller

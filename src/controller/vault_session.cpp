@@ -10,6 +10,28 @@
 
 namespace keyshepherd::controller {
 
+namespace {
+
+const kube::Resource service_accounts{"", "v1", "serviceaccounts", true};
+
+// The ServiceAccount or the Secret that a VaultConnection logs in with.
+kube::ObjectRef login_ref(const std::string& ns, const resources::Json& spec) {
+    const resources::Json& auth = spec.at("auth");
+    for (const char* method : {"kubernetes", "jwt"})
+        if (const auto at = auth.find(method); at != auth.end())
+            return {service_accounts, ns, at->at("serviceAccountName").get<std::string>()};
+    const auto role = auth.find("appRole");
+    const resources::Json& login = role != auth.end() ? *role : auth.at("token");
+    return {kube::secrets, ns, login.at("secretName").get<std::string>()};
+}
+
+std::string text_of(const kube::ObjectRef& ref) {
+    return fmt::format("{} {}/{}", ref.resource == kube::secrets ? "Secret" : "ServiceAccount", ref.ns,
+                       ref.name);
+}
+
+}  // namespace
+
 Task<planner::Mounts> Session::mounts(Deadline deadline) {
     constexpr std::chrono::seconds oldest{10};
     if (!mounts_at_ || net::SteadyClock::now() - *mounts_at_ > oldest) {
@@ -93,42 +115,70 @@ Task<result<SessionPtr>> Sessions::make(Key key, resources::Resource connection,
 
 Task<result<vault::Login>> Sessions::login(Key key, resources::Resource connection, Deadline deadline) {
     const resources::Json& auth = connection.spec.at("auth");
-    for (const char* method : {"kubernetes", "jwt"}) {
-        const auto at = auth.find(method);
-        if (at == auth.end()) continue;
-        const auto account = at->at("serviceAccountName").get<std::string>();
-        co_return vault::JwtLogin{at->value("mount", method), at->at("role").get<std::string>(),
-                                  [this, ns = key.ns, account](Deadline until) {
-                                      return kube_.service_account_token(ns, account, options_.audience,
-                                                                         std::chrono::seconds(600), until);
-                                  }};
-    }
+    const kube::ObjectRef ref = login_ref(key.ns, connection.spec);
+    for (const char* method : {"kubernetes", "jwt"})
+        if (const auto at = auth.find(method); at != auth.end())
+            co_return vault::JwtLogin{at->value("mount", method), at->at("role").get<std::string>(),
+                                      [this, ref](Deadline until) { return account_token(ref, until); }};
     if (const auto at = auth.find("appRole"); at != auth.end()) {
-        const auto name = at->at("secretName").get<std::string>();
-        KEYSHEPHERD_CO_TRY(std::string role_id, co_await secret(key.ns, name, "role_id", deadline));
+        KEYSHEPHERD_CO_TRY(std::string role_id, co_await secret(ref, "role_id", deadline));
         co_return vault::AppRoleLogin{
             at->value("mount", "approle"), std::move(role_id),
-            [this, ns = key.ns, name](Deadline until) { return secret(ns, name, "secret_id", until); }};
+            [this, ref](Deadline until) { return secret(ref, "secret_id", until); }};
     }
-    const resources::Json& token = auth.at("token");
-    KEYSHEPHERD_CO_TRY(std::string text, co_await secret(key.ns, token.at("secretName").get<std::string>(),
-                                                         token.value("key", "token"), deadline));
+    KEYSHEPHERD_CO_TRY(std::string text,
+                       co_await secret(ref, auth.at("token").value("key", "token"), deadline));
     co_return vault::TokenLogin{std::move(text)};
 }
 
-Task<result<std::string>> Sessions::secret(std::string ns, std::string name, std::string field,
-                                           Deadline deadline) {
-    auto object = co_await kube_.get({kube::secrets, ns, name}, deadline);
+// Reads what is logged in with, and its label. Who may write such an object in the connection's namespace
+// has the operator's rights in Vault; the label keeps the operator from objects that were not made for it.
+Task<result<resources::Json>> Sessions::login_object(kube::ObjectRef ref, Deadline deadline) {
+    auto object = co_await kube_.get(ref, deadline);
     if (!object) {
         if (object.error().code == Errc::not_found)
-            co_return fail(Errc::unauthorized, fmt::format("Secret {}/{} is not there", ns, name));
+            co_return fail(Errc::unauthorized, fmt::format("{} does not exist", text_of(ref)));
+        if (object.error().code == Errc::forbidden)
+            object.error().message += fmt::format(
+                "; `keyshepherd generate rbac {}` grants the right to it",
+                ref.resource == kube::secrets ? "--namespaces " + ref.ns : "--service-account " + ref.name);
         co_return std::unexpected(object.error());
     }
-    std::string value = kube::secret_value(*object, field);
+    const auto labels = kube::labels(*object);
+    const auto at = labels.find(resources::login_label);
+    if (at != labels.end() && at->second == "true") co_return object;
     kube::wipe(*object);
+    co_return fail(
+        Errc::unlabeled,
+        fmt::format("{0} does not have the label {1}: \"true\", without which the operator does not log in "
+                    "with it; to allow that: kubectl label {2} {3} -n {4} {1}=true --overwrite",
+                    text_of(ref), resources::login_label,
+                    ref.resource == kube::secrets ? "secret" : "serviceaccount", ref.name, ref.ns));
+}
+
+Task<result<void>> Sessions::check_login(Key key, resources::Resource connection, Deadline deadline) {
+    auto object = co_await login_object(login_ref(key.ns, connection.spec), deadline);
+    if (object) {
+        kube::wipe(*object);
+        co_return result<void>();
+    }
+    if (object.error().code != Errc::unlabeled) co_return result<void>();
+    if (const auto held = sessions_.extract(key)) co_await held.mapped()->vault.sign_off(deadline);
+    co_return std::unexpected(object.error());
+}
+
+Task<result<std::string>> Sessions::account_token(kube::ObjectRef account, Deadline deadline) {
+    KEYSHEPHERD_CO_TRY(const resources::Json object, co_await login_object(account, deadline));
+    co_return co_await kube_.service_account_token(account.ns, account.name, options_.audience,
+                                                   std::chrono::seconds(600), deadline);
+}
+
+Task<result<std::string>> Sessions::secret(kube::ObjectRef ref, std::string field, Deadline deadline) {
+    KEYSHEPHERD_CO_TRY(resources::Json object, co_await login_object(ref, deadline));
+    std::string value = kube::secret_value(object, field);
+    kube::wipe(object);
     while (!value.empty() && (value.back() == '\n' || value.back() == '\r')) value.pop_back();
-    if (value.empty())
-        co_return fail(Errc::unauthorized, fmt::format("Secret {}/{} has no {}", ns, name, field));
+    if (value.empty()) co_return fail(Errc::unauthorized, fmt::format("{} has no {}", text_of(ref), field));
     co_return value;
 }
 

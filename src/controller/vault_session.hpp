@@ -70,20 +70,27 @@ public:
 
     // The session of a connection, opened at the first call. The Secret that it names is read then; a token
     // is asked for with the first request. Errc::disallowed for an address that the operator does not allow,
-    // Errc::unauthorized when there is nothing to log in with.
+    // Errc::unauthorized when there is nothing to log in with, Errc::unlabeled when the ServiceAccount or
+    // Secret lacks resources::login_label. Every later login of the session checks the label again.
     Task<result<SessionPtr>> open(Key key, resources::Resource connection, Deadline deadline);
     // The session that is open; null: none.
     SessionPtr find(const Key& key) const;
     // Drops the session of another state of the connection; whoever uses it goes on.
     void forget(const Key& key, const resources::Resource& connection);
     void close(const Key& key);
+    // Whether the ServiceAccount or Secret that a connection logs in with still has its label:
+    // Errc::unlabeled when it does not. Then the session is closed and its token revoked. Where the API
+    // server does not show the object, an open session stays: its next login decides.
+    Task<result<void>> check_login(Key key, resources::Resource connection, Deadline deadline);
     // Revokes every token that we were given.
     Task<void> sign_off(Deadline deadline);
 
 private:
     Task<result<SessionPtr>> make(Key key, resources::Resource connection, Deadline deadline);
     Task<result<vault::Login>> login(Key key, resources::Resource connection, Deadline deadline);
-    Task<result<std::string>> secret(std::string ns, std::string name, std::string field, Deadline deadline);
+    Task<result<resources::Json>> login_object(kube::ObjectRef ref, Deadline deadline);
+    Task<result<std::string>> account_token(kube::ObjectRef account, Deadline deadline);
+    Task<result<std::string>> secret(kube::ObjectRef ref, std::string field, Deadline deadline);
 
     boost::asio::io_context& context_;
     kube::Client& kube_;

@@ -110,6 +110,9 @@ Finding finding_of(const Error& error) {
         case Errc::disallowed:
             finding.reason = "AddressNotAllowed";
             break;
+        case Errc::unlabeled:
+            finding.reason = "LoginNotLabeled";
+            break;
         case Errc::not_found:
             finding.reason = "MountNotFound";
             break;
@@ -126,6 +129,11 @@ Finding finding_of(const Error& error) {
             break;
     }
     return finding;
+}
+
+bool concerns_connection(const Error& error) {
+    return error.code == Errc::unauthorized || error.code == Errc::unlabeled ||
+           finding_of(error).ready == Truth::unknown;
 }
 
 }  // namespace keyshepherd::planner

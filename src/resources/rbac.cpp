@@ -2,25 +2,34 @@
 #include <keyshepherd/resources/kind.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace keyshepherd::resources {
 
-// What the operator asks of the API server, and nothing else: the tests run it with exactly this.
-std::string operator_roles() {
-    std::string plurals;
-    std::string statuses;
-    std::string read_only;  // no finalizer of ours is on these
-    for (const Kind& kind : kinds()) {
-        statuses += fmt::format("{}{}/status", statuses.empty() ? "" : ", ", kind.plural);
-        if (!kind.in_vault) {
-            read_only += fmt::format("{}{}", read_only.empty() ? "" : ", ", kind.plural);
-            continue;
-        }
-        plurals += fmt::format("{}{}", plurals.empty() ? "" : ", ", kind.plural);
-    }
-    return fmt::format(R"(# Made by hack/generate.sh from src/resources/rbac.cpp.
----
-apiVersion: rbac.authorization.k8s.io/v1
+namespace {
+
+constexpr std::string_view secret_rules = R"(rules:
+  # The Secrets with secret-ids and with keys of providers, and those that a VaultConnection logs in with. RBAC cannot
+  # tell them from other Secrets; the operator logs in only with those that have the label keyshepherd.dev/vault-login,
+  # and writes only those that it made.
+  - apiGroups: [""]
+    resources: [secrets]
+    verbs: [get, list, watch, create, patch, delete]
+)";
+
+std::string plurals_of(auto&& wanted, std::string_view suffix = {}) {
+    std::string text;
+    for (const Kind& kind : kinds())
+        if (wanted(kind)) text += fmt::format("{}{}{}", text.empty() ? "" : ", ", kind.plural, suffix);
+    return text;
+}
+
+std::string operator_role() {
+    return fmt::format(R"(apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
   name: keyshepherd-operator
@@ -28,7 +37,7 @@ metadata:
 rules:
   # The custom resources: read, and their finalizers and status written.
   - apiGroups: [{group}]
-    resources: [{plurals}]
+    resources: [{in_vault}]
     verbs: [get, list, watch, patch]
   - apiGroups: [{group}]
     resources: [{read_only}]
@@ -36,25 +45,120 @@ rules:
   - apiGroups: [{group}]
     resources: [{statuses}]
     verbs: [patch]
-  # Who uses a provider, and the labels that its overrides select by.
+  # Who uses a provider, and the labels that its overrides select by. The uid of kube-system identifies the cluster.
   - apiGroups: [apps]
     resources: [deployments, statefulsets, daemonsets]
     verbs: [list, watch]
   - apiGroups: [""]
     resources: [namespaces]
     verbs: [get, list, watch]
-  # What a VaultConnection logs in with; the Secrets with secret-ids and with keys of providers. A Secret that is not ours is
-  # never written.
-  - apiGroups: [""]
-    resources: [secrets]
-    verbs: [get, list, watch, create, patch, delete]
-  - apiGroups: [""]
-    resources: [serviceaccounts/token]
-    verbs: [create]
   - apiGroups: [events.k8s.io]
     resources: [events]
     verbs: [create]
+)",
+                       fmt::arg("group", group),
+                       fmt::arg("in_vault", plurals_of([](const Kind& kind) { return kind.in_vault; })),
+                       fmt::arg("read_only", plurals_of([](const Kind& kind) { return !kind.in_vault; })),
+                       fmt::arg("statuses", plurals_of([](const Kind&) { return true; }, "/status")));
+}
+
+// The ServiceAccounts that a VaultConnection may log in as, by their names: without these, `create` on
+// serviceaccounts/token would make the operator every ServiceAccount of the cluster.
+std::string login_role(const std::vector<std::string>& accounts) {
+    return fmt::format(R"(---
+# The ServiceAccounts that VaultConnections log in as, by name.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: keyshepherd-operator-logins
+  labels: {{app.kubernetes.io/part-of: keyshepherd}}
+rules:
+  - apiGroups: [""]
+    resources: [serviceaccounts]
+    resourceNames: [{accounts}]
+    verbs: [get]
+  - apiGroups: [""]
+    resources: [serviceaccounts/token]
+    resourceNames: [{accounts}]
+    verbs: [create]
+)",
+                       fmt::arg("accounts", fmt::format("\"{}\"", fmt::join(accounts, "\", \""))));
+}
+
+std::string binding(std::string_view kind, std::string_view name, std::string_view ns,
+                    std::string_view role_kind) {
+    return fmt::format(R"(---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {kind}
+metadata:
+  name: {name}
+{ns}  labels: {{app.kubernetes.io/part-of: keyshepherd}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {role_kind}, name: {name}}}
+subjects: [{{kind: ServiceAccount, name: keyshepherd-operator, namespace: keyshepherd}}]
+)",
+                       fmt::arg("kind", kind), fmt::arg("name", name),
+                       fmt::arg("ns", ns.empty() ? "" : fmt::format("  namespace: \"{}\"\n", ns)),
+                       fmt::arg("role_kind", role_kind));
+}
+
+std::string secret_roles(const std::vector<std::string>& namespaces) {
+    constexpr std::string_view name = "keyshepherd-operator-secrets";
+    if (namespaces.empty())
+        return fmt::format(R"(---
+# Every Secret of the cluster: whoever controls the operator reads them all. To name the namespaces instead:
+# keyshepherd generate rbac --namespaces a,b, and keyshepherd operator --secret-namespaces a,b
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: {}
+  labels: {{app.kubernetes.io/part-of: keyshepherd}}
+{}{})",
+                           name, secret_rules, binding("ClusterRoleBinding", name, "", "ClusterRole"));
+    std::string text;
+    for (const std::string& ns : namespaces)
+        text += fmt::format(R"(---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {}
+  namespace: "{}"
+  labels: {{app.kubernetes.io/part-of: keyshepherd}}
+{}{})",
+                            name, ns, secret_rules, binding("RoleBinding", name, ns, "Role"));
+    return text;
+}
+
+// Not aggregated to `edit`: policies and roles of Vault are permissions, as Roles and RoleBindings are, which
+// `edit` leaves out too (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles).
+std::string tenant_role() {
+    return fmt::format(R"(---
+# For those who declare what their applications need of Vault; bind it by a RoleBinding in their namespace. A
+# VaultConnection is not in it: it says which identity of the operator's is used, and for whom. Neither is any status, in
+# which only the operator writes. It is not aggregated to `edit`: policies and roles of Vault are permissions, as Roles and
+# RoleBindings are, and whoever may edit workloads is not to hand them out.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: keyshepherd-tenant
+  labels: {{app.kubernetes.io/part-of: keyshepherd}}
+rules:
+  - apiGroups: [{}]
+    resources: [{}]
+    verbs: [get, list, watch, create, update, patch, delete]
+)",
+                       group, plurals_of([](const Kind& kind) {
+                           return kind.namespaced && kind.name != "VaultConnection";
+                       }));
+}
+
+}  // namespace
+
+// What the operator asks of the API server, and nothing else: the tests run it with exactly this.
+std::string operator_roles(const OperatorRbac& options) {
+    return fmt::format(
+        R"(# Made by hack/generate.sh from src/resources/rbac.cpp.
 ---
+{operator_role}{login_role}{secret_roles}---
 # For spec.rolloutRestartTargets, and for workloads that a new key of a provider rolls: bind it by a RoleBinding in each
 # namespace that uses them.
 apiVersion: rbac.authorization.k8s.io/v1
@@ -66,7 +170,7 @@ rules:
   - apiGroups: [apps]
     resources: [deployments, statefulsets, daemonsets]
     verbs: [get, patch]
----
+{tenant_role}---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
@@ -81,37 +185,28 @@ rules:
     resources: [leases]
     resourceNames: [keyshepherd-operator]
     verbs: [get, patch]
-  # The key that marks of the operator's are made with; the first leader makes it.
+  # The key that proves which claims are the operator's own; the first leader creates it.
   - apiGroups: [""]
     resources: [secrets]
     verbs: [create]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: keyshepherd-operator
-  labels: {{app.kubernetes.io/part-of: keyshepherd}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: keyshepherd-operator}}
-subjects: [{{kind: ServiceAccount, name: keyshepherd-operator, namespace: keyshepherd}}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata:
-  name: keyshepherd-operator
-  namespace: keyshepherd
-  labels: {{app.kubernetes.io/part-of: keyshepherd}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: keyshepherd-operator}}
-subjects: [{{kind: ServiceAccount, name: keyshepherd-operator, namespace: keyshepherd}}]
-)",
-                       fmt::arg("group", group), fmt::arg("plurals", plurals),
-                       fmt::arg("read_only", read_only), fmt::arg("statuses", statuses));
+  - apiGroups: [""]
+    resources: [secrets]
+    resourceNames: [keyshepherd-operator-key]
+    verbs: [get]
+{bindings})",
+        fmt::arg("operator_role", operator_role()),
+        fmt::arg("login_role", login_role(options.service_accounts)),
+        fmt::arg("secret_roles", secret_roles(options.secret_namespaces)),
+        fmt::arg("tenant_role", tenant_role()),
+        fmt::arg("bindings",
+                 binding("ClusterRoleBinding", "keyshepherd-operator", "", "ClusterRole") +
+                     binding("ClusterRoleBinding", "keyshepherd-operator-logins", "", "ClusterRole") +
+                     binding("RoleBinding", "keyshepherd-operator", "keyshepherd", "Role")));
 }
 
 // What the webhook asks of the API server, and nothing else: it only reads, and no Secret.
 std::string webhook_roles() {
-    std::string plurals;
-    for (const Kind& kind : kinds())
-        if (!kind.in_vault) plurals += fmt::format("{}{}", plurals.empty() ? "" : ", ", kind.plural);
+    const std::string plurals = plurals_of([](const Kind& kind) { return !kind.in_vault; });
     return fmt::format(R"(# Made by hack/generate.sh from src/resources/rbac.cpp.
 ---
 apiVersion: rbac.authorization.k8s.io/v1

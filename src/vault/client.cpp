@@ -531,7 +531,7 @@ Task<result<void>> Client::State::log_in(Deadline deadline) {
     if (!grant) {
         Error& error = grant.error();
         // Whatever the status: what was refused is who we say we are.
-        if (!may_pass(error.code)) error.code = Errc::unauthorized;
+        if (!may_pass(error.code) && error.code != Errc::unlabeled) error.code = Errc::unauthorized;
         error.message = "login: " + error.message;
         backoff_.failed(SteadyClock::now());
         login_error_ = error;

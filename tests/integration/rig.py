@@ -605,6 +605,14 @@ PLURALS = {"VaultConnection": "vaultconnections", "VaultMount": "vaultmounts", "
            "VaultSecretID": "vaultsecretids", "AIProvider": "aiproviders"}
 
 
+LOGIN_LABEL = {PREFIX + "vault-login": "true"}
+
+
+def login_account(cluster, namespace, name="keyshepherd-vault", labels=LOGIN_LABEL):
+    """A ServiceAccount that a VaultConnection of the namespace may log in as."""
+    cluster.core.create_namespaced_service_account(namespace, {"metadata": {"name": name, "labels": dict(labels)}})
+
+
 def custom(kind, namespace, own_name, /, **spec):
     """A custom resource that refers to the connection `main` of its own namespace, unless it says otherwise."""
     if kind not in ("VaultConnection", "VaultSecretID"):
@@ -633,12 +641,14 @@ def policy_rules(text):
 
 
 def install(cluster, account, rbac):
-    """The definitions and one RBAC file of manifests/, and the ServiceAccount that it is for; also over another of them."""
+    """The definitions and one RBAC file of manifests/ (or its text), and the ServiceAccount that it is for; also over another of
+    them."""
     cluster.kubectl("apply", "--server-side", "-f", REPOSITORY / "manifests" / "crds.yaml")
     for made in ({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "keyshepherd"}},
                  {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": "keyshepherd"}}):
         cluster.kubectl("apply", "--server-side", "-f", "-", input=made)
-    cluster.kubectl("apply", "-f", REPOSITORY / "manifests" / rbac)
+    text = rbac if "\n" in rbac else (REPOSITORY / "manifests" / rbac).read_text()
+    cluster.kubectl("apply", "-f", "-", input=text)
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
 
 

@@ -39,7 +39,7 @@ class Team:
         self.cluster, self.bao = cluster, bao
         self.ns = f"team-{next(names)}-{int(time.time())}"
         cluster.core.create_namespace({"metadata": {"name": self.ns}})
-        cluster.core.create_namespaced_service_account(self.ns, {"metadata": {"name": "keyshepherd-vault"}})
+        rig.login_account(cluster, self.ns)
         grant = {"namespaces": [self.ns], "names": [f"{self.ns}-*"], "mounts": ["approle", "kubernetes", f"{self.ns}*"],
                  "paths": ["ai-apis/*", f"{self.ns}/*"], "policies": [f"{self.ns}-*", "ai-api"], "rights": ["hcl"]}
         self.apply(custom("VaultConnection", self.ns, "main", **{

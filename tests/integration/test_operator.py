@@ -464,7 +464,7 @@ def own(tools, certificates, installed, operator, tmp_path):
         installed.core.create_namespace({"metadata": {"name": team.ns}})
         bao.root.auth.approle.create_or_update_approle("operator", token_policies=["keyshepherd-operator"], token_ttl="1h")
         credentials = bao.approle_credentials("operator")
-        installed.core.create_namespaced_secret(team.ns, {"metadata": {"name": "login"}, "stringData": credentials})
+        installed.core.create_namespaced_secret(team.ns, {"metadata": {"name": "login", "labels": rig.LOGIN_LABEL}, "stringData": credentials})
         grant = {"namespaces": [team.ns], "names": [f"{team.ns}-*"], "mounts": ["approle"], "paths": ["ai-apis/*"]}
         team.apply(custom("VaultConnection", team.ns, "main", address=bao.address, ca=bao.certificates.ca_pem,
                           auth={"appRole": {"secretName": "login"}}, grants=[grant], deletionTimeout="15s"))

@@ -19,6 +19,8 @@ struct Options {
     kube::Config kubernetes;
     std::string watch_namespace;  // "": every one
     std::string own_namespace;    // of the Lease
+    // Namespaces whose Secrets the operator may use; none: those of every namespace that it watches.
+    std::vector<std::string> secret_namespaces;
     std::string lease_name = "keyshepherd-operator";
     std::string identity;  // this process' alone
     fsm::LeaseTimes lease;

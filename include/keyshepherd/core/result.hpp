@@ -17,6 +17,7 @@ enum class Errc {
     unauthorized,  // the other side does not know who we are
     forbidden,     // it knows, and refuses
     disallowed,    // our own settings keep us from turning to it
+    unlabeled,     // the object lacks the label by which its owner lets us use it
     not_found,     // what was named does not exist
     conflict,      // what was named has changed meanwhile, or exists already, or is someone else's
     gone,          // a place in a history that is kept no longer

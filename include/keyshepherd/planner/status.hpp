@@ -51,5 +51,8 @@ std::string ready_reason(const Json& status);
 
 // What an error of Vault's means for the resource that met it.
 Finding finding_of(const Error& error);
+// Whether it concerns the connection as a whole (Vault is away, or the login is not possible) and not what
+// was asked for.
+bool concerns_connection(const Error& error);
 
 }  // namespace keyshepherd::planner

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace keyshepherd::resources {
 
@@ -9,8 +10,16 @@ namespace keyshepherd::resources {
 std::string definitions();
 // A Markdown page: every kind with its fields.
 std::string reference();
-// RBAC of the operator, as a YAML stream.
-std::string operator_roles();
+struct OperatorRbac {
+    // Names of the ServiceAccounts that VaultConnections log in as; at least one.
+    std::vector<std::string> service_accounts = {"keyshepherd-vault"};
+    // Namespaces whose Secrets the operator may use, each with a Role and a RoleBinding; none: the Secrets of
+    // every namespace. The operator's --secret-namespaces has to name the same.
+    std::vector<std::string> secret_namespaces = {};
+};
+
+// RBAC of the operator, and the ClusterRole of its tenants, as a YAML stream.
+std::string operator_roles(const OperatorRbac& options = {});
 // RBAC of the webhook, the same way.
 std::string webhook_roles();
 

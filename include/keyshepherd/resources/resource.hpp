@@ -45,6 +45,8 @@ struct Resource {
     std::string text() const;  // "VaultPolicy ai/ai-api"
 };
 
+// Label of the ServiceAccounts and Secrets that the operator may log in to Vault with; its value is "true".
+inline constexpr std::string_view login_label = "keyshepherd.dev/vault-login";
 inline constexpr std::string_view finalizer = "keyshepherd.dev/cleanup";
 inline constexpr std::string_view paused_annotation = "keyshepherd.dev/paused";
 inline constexpr std::string_view claim_annotation = "keyshepherd.dev/claim";

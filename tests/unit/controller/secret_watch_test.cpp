@@ -16,10 +16,8 @@ protected:
     // How often the owner was woken since the last time.
     int woken() { return std::exchange(woken_, 0); }
 
-    telemetry::Log log_{telemetry::Level::error, telemetry::Format::json};
-    telemetry::OperatorMetrics metrics_;
     int woken_ = 0;
-    SecretWatch watch_{[this](const Key&) { ++woken_; }, metrics_, log_};
+    SecretWatch watch_{[this](const Key&) { ++woken_; }};
     const Key owner_{.kind = resources::find_kind("VaultSecretID"), .ns = "shop", .name = "one"};
 };
 

@@ -99,6 +99,8 @@ TEST(Finding, TellsVaultsTroubleFromTheResources) {
     EXPECT_EQ(of(Errc::forbidden, "x").reason, "PermissionDenied");
     EXPECT_EQ(of(Errc::disallowed, "x").reason, "AddressNotAllowed");
     EXPECT_EQ(of(Errc::disallowed, "x").ready, Truth::no);
+    EXPECT_EQ(of(Errc::unlabeled, "x").reason, "LoginNotLabeled");
+    EXPECT_EQ(of(Errc::unlabeled, "x").ready, Truth::no);
     EXPECT_EQ(of(Errc::not_found, "x").reason, "MountNotFound");
     EXPECT_EQ(of(Errc::invalid, "x").reason, "InvalidSpec");
     EXPECT_EQ(of(Errc::unauthorized, "x").reason, "AuthFailed");

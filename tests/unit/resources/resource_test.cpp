@@ -500,5 +500,47 @@ TEST(Roles, OfTheOperatorReadProvidersAndWriteTheirStatusOnly) {
         << "patching them is another role, bound by namespace";
 }
 
+TEST(Roles, OfTheOperatorNameTheServiceAccountsItLogsInAs) {
+    const std::string yaml = operator_roles({.service_accounts = {"one", "two"}});
+    EXPECT_THAT(
+        yaml, HasSubstr("    resources: [serviceaccounts/token]\n    resourceNames: [\"one\", \"two\"]\n    "
+                        "verbs: [create]\n"));
+    EXPECT_THAT(operator_roles(),
+                HasSubstr("    resourceNames: [\"keyshepherd-vault\"]\n    verbs: [create]\n"));
+}
+
+TEST(Roles, OfTheOperatorReachSecretsOnlyInNamedNamespaces) {
+    const std::string secrets =
+        "    resources: [secrets]\n    verbs: [get, list, watch, create, patch, delete]\n";
+    const std::string all = operator_roles();
+    EXPECT_THAT(all, HasSubstr(secrets));
+    EXPECT_THAT(all,
+                HasSubstr("kind: ClusterRoleBinding\nmetadata:\n  name: keyshepherd-operator-secrets\n"));
+    const std::string named = operator_roles({.secret_namespaces = {"shop", "1"}});
+    EXPECT_THAT(
+        named,
+        testing::Not(HasSubstr("kind: ClusterRole\nmetadata:\n  name: keyshepherd-operator-secrets\n")));
+    EXPECT_THAT(named, testing::Not(HasSubstr(
+                           "kind: ClusterRoleBinding\nmetadata:\n  name: keyshepherd-operator-secrets\n")));
+    for (const char* kind : {"Role", "RoleBinding"})
+        for (const char* ns : {"shop", "1"})
+            EXPECT_THAT(named,
+                        HasSubstr(std::string("kind: ") + kind +
+                                  "\nmetadata:\n  name: keyshepherd-operator-secrets\n  namespace: \"" + ns +
+                                  "\"\n"));
+}
+
+TEST(Roles, OfATenantAreTheNamespacedKindsWithoutTheConnectionAndAnyStatus) {
+    const std::string yaml = operator_roles();
+    const auto at = yaml.find("  name: keyshepherd-tenant\n");
+    ASSERT_NE(at, std::string::npos);
+    const std::string tenant = yaml.substr(at, yaml.find("---\n", at) - at);
+    EXPECT_THAT(tenant,
+                HasSubstr("resources: [vaultmounts, vaultpolicies, vaultapproles, vaultkubernetesroles, "
+                          "vaultsecretids, aiproviders]\n"));
+    EXPECT_THAT(tenant, testing::Not(HasSubstr("/status")));
+    EXPECT_THAT(tenant, testing::Not(HasSubstr("aggregate")));
+}
+
 }  // namespace
 }  // namespace keyshepherd::resources
