@@ -76,7 +76,7 @@ void ConnectionTurn::tell_of_ungranted(Finding& finding) {
     if (!planner::is_still_in_vault(entry_->status) && !runtime_.ungranted.contains(key_)) return;
     std::vector<std::string> objects;
     for (const Key& key : runtime_.store.dependents(key_))
-        if (const EntryPtr entry = runtime_.store.find(key);
+        if (const EntryPtr entry = runtime_.find(key);
             entry != nullptr && planner::is_still_in_vault(entry->status) &&
             (entry->resource.deletion_time.empty() || entry->resource.finalized))
             objects.push_back(entry->resource.text());
@@ -91,9 +91,8 @@ void ConnectionTurn::tell_of_ungranted(Finding& finding) {
 bool ConnectionTurn::revokes_tokens() const {
     for (const Key& key : runtime_.store.dependents(key_))
         if (key.kind->name == "VaultAppRole")
-            if (const EntryPtr entry = runtime_.store.find(key);
-                entry != nullptr && entry->faults.empty() &&
-                entry->resource.spec.value("revokeTokens", false))
+            if (const EntryPtr entry = runtime_.find(key); entry != nullptr && entry->faults.empty() &&
+                                                           entry->resource.spec.value("revokeTokens", false))
                 return true;
     return false;
 }
@@ -103,7 +102,7 @@ std::vector<Key> ConnectionTurn::in_use() const {
     std::vector<Key> users;
     const std::string vault = entry_->faults.empty() ? vault_of(resource()) : "";
     for (const Key& key : runtime_.store.dependents(key_))
-        if (const EntryPtr entry = runtime_.store.find(key);
+        if (const EntryPtr entry = runtime_.find(key);
             entry != nullptr && entry->resource.finalized &&
             (!entry->resource.claim.empty() || !entry->resource.connection.empty() ||
              runtime_.owns(entry->resource, vault + " " + planner::claim(entry->resource))))

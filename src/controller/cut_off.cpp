@@ -79,9 +79,22 @@ Task<result<bool>> VaultObjectTurn::end_cut_off(const Way& way) {
     co_return !change.at("disabled").get<bool>();
 }
 
+// Why a cut-off may neither begin nor end, when that is so.
+std::string VaultObjectTurn::cut_off_refusal(const Way& way, bool owner) const {
+    if (!owner) return fmt::format("{} was neither made nor adopted by this resource", vault_path_);
+    return fmt::format("{} grants namespace {} no right revokeTokens", way.connection->resource.text(),
+                       key_.ns);
+}
+
 Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& judgement, bool owner) {
     const std::string before = entry_->status.value("cutOffEntity", "");
     if (!resource().cut_off) {
+        if (!judgement.rights.revoke_tokens || !owner)
+            co_return co_await refuse(
+                "NotGranted",
+                fmt::format("the cut-off of {} cannot end: {}; no login succeeds until then", vault_path_,
+                            cut_off_refusal(way, owner)),
+                resync());
         const auto ended = co_await end_cut_off(way);
         if (!ended) co_return co_await failed(way.connection, ended.error());
         if (!*ended) {
@@ -105,11 +118,7 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& j
     }
     if (!judgement.rights.revoke_tokens || !owner) {
         co_return co_await refuse(
-            "NotGranted",
-            owner ? fmt::format("{}: {} grants namespace {} no right revokeTokens",
-                                resources::cut_off_annotation, way.connection->resource.text(), key_.ns)
-                  : fmt::format("{}: {} was neither made nor adopted by this resource",
-                                resources::cut_off_annotation, vault_path_));
+            "NotGranted", fmt::format("{}: {}", resources::cut_off_annotation, cut_off_refusal(way, owner)));
     }
     const auto entity = co_await disable_entity(way.session->vault);
     if (!entity) co_return co_await failed(way.connection, entity.error());

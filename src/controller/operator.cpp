@@ -220,11 +220,17 @@ private:
         co_await asio::this_coro::throw_if_cancelled(false);
         while (!synced() && !co_await net::is_cancelled())
             co_await runtime_.changed.wait(SteadyClock::now() + 1s);
-        if (const auto opened =
+        // Without the key nothing could be claimed, and no claim could be told from a forged one.
+        while (!co_await net::is_cancelled()) {
+            const auto opened =
                 co_await runtime_.seal.open(runtime_.kube, options_.own_namespace, runtime_.soon());
-            !opened && opened.error().code != Errc::cancelled)
-            log_.warn("no key for marks: each new resource takes one more write",
-                      {{"error", opened.error().message}});
+            unproven_ = opened ? std::string() : opened.error().message;
+            if (opened || opened.error().code == Errc::cancelled) break;
+            log_.error("cannot work without the key that proves what the operator wrote",
+                       {{"namespace", options_.own_namespace}, {"error", unproven_}});
+            co_await runtime_.changed.wait(SteadyClock::now() + 5s);
+        }
+        unproven_.clear();
         runtime_.start_over();
         std::list<asio::cancellation_signal> stops;
         std::size_t running = 0;
@@ -286,7 +292,7 @@ private:
     }
 
     Task<Again> reconcile(Key key) {
-        const EntryPtr entry = runtime_.store.find(key);
+        const EntryPtr entry = runtime_.find(key);
         if (entry == nullptr) {
             // A look that was under way when the resource went may have left something.
             runtime_.forget(key);
@@ -328,9 +334,12 @@ private:
         if (path == "/healthz") {
             response.body = "ok\n";
         } else if (path == "/readyz") {
-            const bool ready = synced() && !ending_;
+            const bool ready = synced() && !ending_ && unproven_.empty();
             response.status = ready ? 200 : 503;
-            response.body = ready ? "ok\n" : ending_ ? "ending\n" : "the resources were not read yet\n";
+            response.body = ready       ? "ok\n"
+                            : ending_   ? "ending\n"
+                            : !synced() ? "the resources were not read yet\n"
+                                        : fmt::format("the operator's key cannot be read: {}\n", unproven_);
         } else if (path == "/metrics") {
             response.body = runtime_.metrics.text();
             response.content_type = "text/plain; version=0.0.4; charset=utf-8";
@@ -390,6 +399,7 @@ private:
     net::Signal ended_{context_.get_executor()};
     std::list<asio::cancellation_signal> stops_;
     std::size_t spawned_ = 0;
+    std::string unproven_;  // why a leader has no key yet
     bool ending_ = false;
     int exit_code_ = 0;
 };

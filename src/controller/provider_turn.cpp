@@ -85,7 +85,7 @@ Task<Again> ProviderTurn::reconcile() {
     }
     // Before any request for a key: it is the operator's token that would read it. Where the answer depends
     // on what is mounted, that is asked first.
-    if (const EntryPtr connection = runtime_.store.find(through);
+    if (const EntryPtr connection = runtime_.find(through);
         connection != nullptr && connection->faults.empty() && !planner::needs_mounts(resource()))
         if (const auto judgement = planner::judge(resource(), connection->resource, {});
             !judgement.faults.empty()) {

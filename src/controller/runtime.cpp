@@ -226,33 +226,44 @@ std::string Runtime::no_secrets(const std::string& ns) {
 }
 
 bool Runtime::owns(const resources::Resource& resource, const std::string& claim) const {
-    return resource.claim == claim || seal.made(resource.mark, resource.uid, claim);
+    return resource.claim == claim || seal.is_mark(resource.mark, resource.uid, claim);
+}
+
+EntryPtr Runtime::find(const Key& key) const {
+    EntryPtr entry = store.find(key);
+    if (entry == nullptr) return entry;
+    const Json facts = planner::sealed_facts(*key.kind, entry->status);
+    if (facts.empty() ||
+        seal.is_seal(entry->status.value(std::string(resources::seal_field), ""), entry->resource.uid, facts))
+        return entry;
+    auto trusted = std::make_shared<Entry>(*entry);
+    trusted->untrusted = true;
+    trusted->status = planner::without_facts(*key.kind, std::move(trusted->status));
+    trusted->resource.claim.clear();
+    trusted->resource.role_id.clear();
+    trusted->resource.connection.clear();
+    return trusted;
 }
 
 Task<bool> Runtime::own(Key key, EntryPtr entry, EntryPtr connection, std::string claim) {
     if (!connection->resource.finalized && !co_await hold(key_of(*connection))) co_return false;
-    if (const std::string mark = seal.mark(entry->resource.uid, claim); !mark.empty()) {
-        // What is patched must be what was looked at: else annotations that came meanwhile would be lost.
-        Json patch = Json::array({{{"op", "test"},
-                                   {"path", "/metadata/resourceVersion"},
-                                   {"value", entry->metadata["metadata"].value("resourceVersion", "")}}});
-        if (const auto finalizer = kube::add_finalizer(entry->metadata, resources::finalizer))
-            patch.insert(patch.end(), finalizer->begin(), finalizer->end());
-        if (entry->resource.annotated)
-            patch.push_back(
-                {{"op", "add"}, {"path", "/metadata/annotations/keyshepherd.dev~1claim"}, {"value", mark}});
-        else
-            patch.push_back({{"op", "add"},
-                             {"path", "/metadata/annotations"},
-                             {"value", {{std::string(resources::claim_annotation), mark}}}});
-        auto patched = co_await kube.patch(
-            ref_of(key), {.kind = kube::Patch::Kind::json_patch, .body = std::move(patch)}, soon());
-        co_return taken(key, patched);
-    }
-    if (!co_await add_finalizer(key, entry)) co_return false;
-    const Json body = {{"status", {{"claim", claim}}}};
-    auto patched =
-        co_await kube.patch(ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = body}, soon());
+    const std::string mark = seal.mark(entry->resource.uid, claim);
+    if (mark.empty()) co_return false;
+    // What is patched must be what was looked at: else annotations that came meanwhile would be lost.
+    Json patch = Json::array({{{"op", "test"},
+                               {"path", "/metadata/resourceVersion"},
+                               {"value", entry->metadata["metadata"].value("resourceVersion", "")}}});
+    if (const auto finalizer = kube::add_finalizer(entry->metadata, resources::finalizer))
+        patch.insert(patch.end(), finalizer->begin(), finalizer->end());
+    if (entry->resource.annotated)
+        patch.push_back(
+            {{"op", "add"}, {"path", "/metadata/annotations/keyshepherd.dev~1claim"}, {"value", mark}});
+    else
+        patch.push_back({{"op", "add"},
+                         {"path", "/metadata/annotations"},
+                         {"value", {{std::string(resources::claim_annotation), mark}}}});
+    auto patched = co_await kube.patch(
+        ref_of(key), {.kind = kube::Patch::Kind::json_patch, .body = std::move(patch)}, soon());
     co_return taken(key, patched);
 }
 
@@ -314,25 +325,44 @@ bool Runtime::taken(const Key& key, const result<Json>& patched) {
     return true;
 }
 
+// Seals the facts of `after` and writes what differs from the status that was read. Null: nothing differs.
+Task<result<Json>> Runtime::write_status(Key key, Json after) {
+    const EntryPtr held = store.find(key);
+    if (held == nullptr) co_return fail(Errc::not_found, "it is gone");
+    const std::string seal_name(resources::seal_field);
+    after.erase(seal_name);
+    if (const Json facts = planner::sealed_facts(*key.kind, after); !facts.empty())
+        after[seal_name] = seal.seal(held->resource.uid, facts);
+    if (after == held->status) co_return Json();
+    Json body = std::move(after);  // a merge takes away only what it names
+    for (const auto& [name, value] : held->status.items())
+        if (!body.contains(name)) body[name] = nullptr;
+    co_return co_await kube.patch(ref_of(key, "status"),
+                                  {.kind = kube::Patch::Kind::merge, .body = {{"status", std::move(body)}}},
+                                  soon());
+}
+
+Task<bool> Runtime::record(Key key, std::map<std::string, std::string> facts) {
+    const EntryPtr latest = find(key);
+    if (latest == nullptr) co_return false;
+    Json after = latest->status;
+    for (const auto& [name, value] : facts) after[name] = value;
+    const auto patched = co_await write_status(key, std::move(after));
+    co_return patched && patched->is_null() ? true : taken(key, patched);
+}
+
 Task<StatusWrite> Runtime::report(Key key, EntryPtr entry, Finding finding) {
-    const EntryPtr latest = store.find(key);
+    const EntryPtr latest = find(key);
     if (latest == nullptr) co_return StatusWrite();
+    if (latest->untrusted && !finding.gone.contains(std::string(planner::status_trusted)))
+        finding.others.push_back(planner::status_not_trusted(*key.kind, store.find(key)->status));
     if (const auto before = unwritten_.find(key); before != unwritten_.end())
         finding.changed = finding.changed || before->second.changed;
-    const Json after = planner::status_after(latest->status, finding, entry->resource.generation,
-                                             rfc3339(std::time(nullptr)));
-    if (after == latest->status) {
-        unwritten_.erase(key);
-        co_return StatusWrite();
-    }
+    Json after = planner::status_after(latest->status, finding, entry->resource.generation,
+                                       rfc3339(std::time(nullptr)));
     const std::string before = planner::ready_reason(latest->status);
-    Json body = after;  // a merge takes away only what it names
-    for (const auto& [name, value] : latest->status.items())
-        if (!after.contains(name)) body[name] = nullptr;
-    auto patched = co_await kube.patch(
-        ref_of(key, "status"), {.kind = kube::Patch::Kind::merge, .body = {{"status", std::move(body)}}},
-        soon());
-    if (!patched && patched.error().code == Errc::not_found) {
+    auto patched = co_await write_status(key, std::move(after));
+    if ((patched && patched->is_null()) || (!patched && patched.error().code == Errc::not_found)) {
         unwritten_.erase(key);
         co_return StatusWrite();
     }
@@ -342,6 +372,13 @@ Task<StatusWrite> Runtime::report(Key key, EntryPtr entry, Finding finding) {
         co_return StatusWrite{.written = false, .retry = backoff(unwritten.attempts++, kube::random_unit())};
     }
     unwritten_.erase(key);
+    if (latest->untrusted) {
+        log.warn("a status was not written by the operator, and is ignored",
+                 {{"kind", key.kind->name}, {"namespace", key.ns}, {"name", key.name}});
+        events.record(latest->metadata, kube::Event::Type::warning, "StatusNotTrusted", "Reconcile",
+                      "facts in the status were not written by this operator for this resource, and are "
+                      "ignored; the condition StatusTrusted names them");
+    }
     if (before == finding.reason || (finding.ready == Truth::yes && !finding.drifted.value_or(false)))
         co_return StatusWrite();
     log.warn("not as it should be", {{"kind", key.kind->name},

@@ -115,9 +115,14 @@ public:
 
     // ---- whose an object in Vault is
 
+    // What is known of a resource, its status only as far as the operator itself wrote it: what is acted on
+    // comes from here, never from `store`. Null: there is none.
+    EntryPtr find(const Key& key) const;
+
+    // `resource` is of find().
     bool owns(const resources::Resource& resource, const std::string& claim) const;
     // The finalizer of the connection; then, in one write, the resource's own and a mark of whose the object
-    // is. The status says so too, once it is written. Without a key for marks the status says so at once.
+    // is. The status says so too, once it is written.
     Task<bool> own(Key key, EntryPtr entry, EntryPtr connection, std::string claim);
 
     // The names that no resource may touch in the Vault of `connection`: those of every connection to it. Of
@@ -143,6 +148,8 @@ public:
     // failure in a row, up to half a minute; that Vault was changed is remembered for the status that is
     // written then.
     Task<StatusWrite> report(Key key, EntryPtr entry, Finding finding);
+    // Adds facts to the status; nothing else there changes.
+    Task<bool> record(Key key, std::map<std::string, std::string> facts);
 
     static constexpr std::chrono::seconds longest_later{10};
 
@@ -167,6 +174,7 @@ public:
 
 private:
     void wake_users_of(const std::string& vault);
+    Task<result<Json>> write_status(Key key, Json after);
 
     std::size_t taking_ = 0;
     std::set<Key> woken_;  // of those that wait; at rest it is empty

@@ -7,18 +7,25 @@
 #include <openssl/rand.h>
 
 #include <array>
+#include <utility>
 
 namespace keyshepherd::controller {
 
 namespace {
 
 const kube::Resource secrets{"", "v1", "secrets", true};
+const kube::Resource namespaces{"", "v1", "namespaces", false};
 constexpr const char* secret_name = "keyshepherd-operator-key";
 
 std::string hexadecimal(const unsigned char* bytes, std::size_t size) {
     std::string text;
     for (std::size_t i = 0; i < size; ++i) text += fmt::format("{:02x}", bytes[i]);
     return text;
+}
+
+bool same(std::string_view given, const std::string& right) {
+    return !right.empty() && given.size() == right.size() &&
+           CRYPTO_memcmp(given.data(), right.data(), right.size()) == 0;
 }
 
 // The Secret's value as it is stored, which does for a key.
@@ -48,16 +55,31 @@ kube::Task<result<void>> Seal::open(kube::Client& kube, std::string ns, kube::De
         if (!secret && kube::already_exists(secret.error())) secret = co_await kube.get(ref, deadline);
     }
     if (!secret) co_return std::unexpected(secret.error());
-    key_ = key_of(*secret);
-    if (key_.empty())
-        co_return fail(Errc::invalid, fmt::format("Secret {}/{} holds no key: delete it, and another is made",
-                                                  ns, secret_name));
+    std::string key = key_of(*secret);
+    if (key.empty())
+        co_return fail(
+            Errc::invalid,
+            fmt::format("Secret {}/{} holds no key. Restore it from a backup; or delete it, and a new one is "
+                        "created: then every resource has to adopt what it made in Vault",
+                        ns, secret_name));
+    auto cluster = co_await kube.get({namespaces, "", "kube-system"}, deadline);
+    if (!cluster) {
+        kube::wipe(key);
+        co_return std::unexpected(cluster.error());
+    }
+    open(std::move(key), kube::metadata(*cluster).uid);
     co_return result<void>();
 }
 
-std::string Seal::mark(std::string_view uid, std::string_view claim) const {
+void Seal::open(std::string key, std::string cluster) {
+    key_ = std::move(key);
+    cluster_ = std::move(cluster);
+}
+
+// JSON keeps the parts apart, whatever they hold.
+std::string Seal::digest(const kube::Json& what) const {
     if (key_.empty()) return {};
-    const std::string text = fmt::format("{}\n{}", uid, claim);
+    const std::string text = what.dump(-1, ' ', false, kube::Json::error_handler_t::replace);
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     unsigned size = 0;
     if (HMAC(EVP_sha256(), key_.data(), static_cast<int>(key_.size()),
@@ -67,10 +89,20 @@ std::string Seal::mark(std::string_view uid, std::string_view claim) const {
     return hexadecimal(digest.data(), size);
 }
 
-bool Seal::made(std::string_view given, std::string_view uid, std::string_view claim) const {
-    const std::string right = mark(uid, claim);
-    return !right.empty() && given.size() == right.size() &&
-           CRYPTO_memcmp(given.data(), right.data(), right.size()) == 0;
+std::string Seal::mark(std::string_view uid, std::string_view claim) const {
+    return digest(kube::Json::array({"claim", cluster_, uid, claim}));
+}
+
+std::string Seal::seal(std::string_view uid, const kube::Json& facts) const {
+    return digest(kube::Json::array({"status", cluster_, uid, facts}));
+}
+
+bool Seal::is_mark(std::string_view given, std::string_view uid, std::string_view claim) const {
+    return same(given, mark(uid, claim));
+}
+
+bool Seal::is_seal(std::string_view given, std::string_view uid, const kube::Json& facts) const {
+    return same(given, seal(uid, facts));
 }
 
 }  // namespace keyshepherd::controller

@@ -77,13 +77,11 @@ Task<Again> SecretIdTurn::reconcile() {
             std::nullopt);
     }
     if (!entry_->faults.empty()) co_return co_await invalid();
-    if (!runtime_.may_use_secrets(key_.ns)) {
-        co_await refuse("SecretsNotAllowed", Runtime::no_secrets(key_.ns));
-        co_return std::nullopt;
-    }
+    if (!runtime_.may_use_secrets(key_.ns))
+        co_return co_await refuse("SecretsNotAllowed", Runtime::no_secrets(key_.ns));
 
     const Key role_key = role_of(resource());
-    const EntryPtr role = runtime_.store.find(role_key);
+    const EntryPtr role = runtime_.find(role_key);
     const std::string which = fmt::format("VaultAppRole {}/{}", role_key.ns, role_key.name);
     if (role == nullptr || !role->faults.empty() || !role->resource.deletion_time.empty()) {
         // Its next state wakes us.
@@ -137,12 +135,19 @@ Task<Again> SecretIdTurn::reconcile() {
     if (moved()) {
         const auto before = co_await way(connection_of(resource()));
         if (!before) co_return before.error().again;
+        const auto granted = judge_removal_at(entry_->status.value("vaultPath", ""), *before);
         const std::string place = std::exchange(role_, entry_->status.value("vaultPath", ""));
         const bool revoke = std::exchange(revoke_tokens_, entry_->status.value("revokeTokens", "") == "true");
-        const auto left = co_await remove_from_vault(*before);
-        if (!left) co_return co_await failed(before->connection, left.error());
-        event(kube::Event::Type::normal, "Destroyed", "Destroy",
-              fmt::format("what was issued at {}: the role is {} now", role_, place));
+        if (!granted.faults.empty()) {
+            // What is not granted is not touched, and must not keep the resource from its new place.
+            tell_left(joined(granted.faults));
+        } else {
+            limit_revocation(granted);
+            const auto left = co_await remove_from_vault(*before);
+            if (!left) co_return co_await failed(before->connection, left.error());
+            event(kube::Event::Type::normal, "Destroyed", "Destroy",
+                  fmt::format("what was issued at {}: the role is {} now", role_, place));
+        }
         role_ = place;
         revoke_tokens_ = revoke;
         SecretIdRecord anew;
@@ -219,7 +224,7 @@ EntryPtr SecretIdTurn::rival() const {
     };
     for (const Key& key : runtime_.secrets.claimants(key_.ns, secret_name_)) {
         if (key == key_) continue;
-        const EntryPtr other = runtime_.store.find(key);
+        const EntryPtr other = runtime_.find(key);
         if (other != nullptr && other->faults.empty() && other->resource.deletion_time.empty() &&
             rank(*other) < rank(*entry_))
             return other;
@@ -420,11 +425,9 @@ Task<result<void>> SecretIdTurn::draw_finalized(std::string why) {
     };
     const auto place = [](SecretIdTurn& turn) -> Task<bool> {
         co_await boost::asio::this_coro::throw_if_cancelled(false);
-        const Json where = {{"status", {{"connection", turn.connection_}, {"vaultPath", turn.role_}}}};
-        const auto patched = co_await turn.runtime_.kube.patch(
-            ref_of(turn.key_, "status"), {.kind = kube::Patch::Kind::merge, .body = where},
-            turn.runtime_.soon());
-        co_return turn.runtime_.taken(turn.key_, patched);
+        std::map<std::string, std::string> where = {{"connection", turn.connection_},
+                                                    {"vaultPath", turn.role_}};
+        co_return co_await turn.runtime_.record(turn.key_, std::move(where));
     };
     const auto [held, placed, drawn] =
         co_await (finalize(*this) && place(*this) && make_pending(*this, std::move(why)));
@@ -614,6 +617,7 @@ Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
     for (const auto& [name, value] : finding.facts)
         if (value.empty()) finding.gone.insert(name);
     finding.gone.insert(std::string(planner::still_in_vault));
+    finding.gone.insert(std::string(planner::status_trusted));
     const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(finding));
     // As a conflict it is tried again, with the wait of this resource's other failures.
     if (!status.written) co_return fail(Errc::conflict, "the status could not be written");
@@ -625,30 +629,77 @@ Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
 // ---- deletion
 
 Task<Again> SecretIdTurn::remove() {
-    const EntryPtr role = runtime_.store.find(role_of(resource()));
-    // Both stand in the status before anything is issued, and only the operator writes there.
-    const Key through = connection_of(resource());
-    // A wish that came after the last look counts too, where it is granted.
-    if (role != nullptr && role->faults.empty() && role->resource.spec.value("revokeTokens", false)) {
-        const EntryPtr connection = runtime_.store.find(through);
-        revoke_tokens_ = connection != nullptr && connection->faults.empty() &&
-                         planner::judge(role->resource, connection->resource, {}).rights.revoke_tokens;
+    const EntryPtr role = runtime_.find(role_of(resource()));
+    const bool has_role = role != nullptr && role->faults.empty();
+    // Both stand in the status before anything is issued, under the operator's seal.
+    Key through = connection_of(resource());
+    if (entry_->untrusted && has_role) {
+        // Where it was issued is not known; at its role it may have been.
+        through = connection_of(role->resource);
+        role_ = vault_path_ = planner::claim(role->resource);
+    } else if (entry_->untrusted) {
+        tell_left("the status was not written by the operator, and the role is gone");
     }
+    // A wish that came after the last look counts too.
+    if (has_role && role->resource.spec.value("revokeTokens", false)) revoke_tokens_ = true;
     const bool retain = resource().spec.value("deletionPolicy", "") == "Retain";
     if (!retain && through.kind != nullptr && !role_.empty()) {
         const auto reached = co_await way(through);
         if (!reached) co_return reached.error().again;
+        const planner::Judgement granted = judge_removal_at(role_, *reached);
+        if (!granted.faults.empty())
+            co_return co_await wait_or_orphan(reached->connection,
+                                              "its secret-ids are not destroyed: " + joined(granted.faults));
+        limit_revocation(granted);
         if (const auto gone = co_await remove_from_vault(*reached); !gone)
             co_return co_await failed(reached->connection, gone.error());
         outcome = "changed";
     }
     runtime_.secrets.forget(key_);  // what we remove now is no reason to look again
+    if (!runtime_.may_use_secrets(key_.ns)) co_return co_await let_go();
     if (const auto gone = co_await remove_secrets(retain); !gone) {
         if (gone.error().code == Errc::cancelled) co_return std::nullopt;
+        // With the resource its Secrets go too: the garbage collector has the right that we lack.
+        if (gone.error().code == Errc::forbidden && !retain) co_return co_await let_go();
         outcome = "error";
+        if (gone.error().code == Errc::forbidden)
+            co_return co_await wait_or_orphan(runtime_.find(through), gone.error().message);
         co_return runtime_.retry_in(key_);
     }
     co_return co_await let_go();
+}
+
+// What the connection lets the namespace do with the role at a path of Vault's.
+planner::Judgement SecretIdTurn::judge_removal_at(const std::string& path, const Way& way) const {
+    const auto role = planner::role_at(path, key_.ns);
+    if (!role) return {.faults = {{"status.vaultPath", "is not that of a role"}}, .rights = {}};
+    return planner::judge_removal(*role, way.connection->resource, way.reserved);
+}
+
+// Tokens are revoked only where the right is granted now; otherwise it is told that they live on.
+void SecretIdTurn::limit_revocation(const planner::Judgement& granted) {
+    if (!revoke_tokens_ || granted.rights.revoke_tokens) return;
+    revoke_tokens_ = false;
+    if (!runtime_.first_in_a_while(key_, "TokensNotRevoked " + role_)) return;
+    event(
+        kube::Event::Type::warning, "TokensNotRevoked", "Revoke",
+        fmt::format("tokens issued at {} stay valid: the connection no longer grants namespace {} the right "
+                    "revokeTokens",
+                    role_, key_.ns));
+}
+
+// Secret-ids of ours stay valid in Vault.
+void SecretIdTurn::tell_left(const std::string& why) {
+    if (!runtime_.first_in_a_while(key_, "Orphaned " + role_)) return;
+    runtime_.metrics.orphaned(key_.kind->name);
+    runtime_.log.error("left in Vault", {{"kind", key_.kind->name},
+                                         {"namespace", key_.ns},
+                                         {"name", key_.name},
+                                         {"vaultPath", role_},
+                                         {"error", why}});
+    event(
+        kube::Event::Type::warning, "Orphaned", "Destroy",
+        fmt::format("what was issued{} stays valid in Vault: {}", role_.empty() ? "" : " at " + role_, why));
 }
 
 // First what is known, so that no login works any more, and what it issued; then whatever else is ours.

@@ -35,6 +35,9 @@ struct Entry {
     std::vector<resources::Fault> faults;
     Json metadata;  // of the object, what a patch or an event has to name
     Json status;
+    // The status has facts that this operator did not write; status and resource are without them. Only
+    // Runtime::find() knows.
+    bool untrusted = false;
     std::string trigger;  // changes with everything that asks for a reconcile; only as make_entry() gives it
 };
 

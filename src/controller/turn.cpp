@@ -23,7 +23,7 @@ Turn::Turn(Runtime& runtime, Key key, EntryPtr entry)
       asked_(runtime.take_woken(key_)) {}
 
 Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
-    const EntryPtr connection = runtime_.store.find(through);
+    const EntryPtr connection = runtime_.find(through);
     if (connection == nullptr || !connection->faults.empty()) {
         outcome = "refused";
         const std::string which = fmt::format("VaultConnection {}/{}", through.ns, through.name);
@@ -133,7 +133,10 @@ Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
     const auto left = seconds_since_epoch(resource().deletion_time) + timeout - std::time(nullptr);
     if (left > 0) {
         co_return co_await report(
-            {.ready = Truth::no, .reason = "DeletionBlocked", .message = why},
+            {.ready = Truth::no,
+             .reason = "DeletionBlocked",
+             .message =
+                 vault_path_.empty() ? why : fmt::format("{} is still in Vault: {}", vault_path_, why)},
             std::min<milliseconds>(runtime_.retry_in(key_), std::chrono::seconds(left)));
     }
     const auto gone = co_await runtime_.remove_finalizer(key_, entry_);
@@ -147,8 +150,8 @@ Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
     // In a namespace that is going no event can be made: it is about the namespace.
     const Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", key_.ns}}}};
     runtime_.events.record(ns, kube::Event::Type::warning, "Orphaned", "Delete",
-                           fmt::format("{} {}/{} went; {} stays in Vault, which could not be asked: {}",
-                                       key_.kind->name, key_.ns, key_.name, vault_path_, why));
+                           fmt::format("{} {}/{} was deleted; {} stays in Vault: {}", key_.kind->name,
+                                       key_.ns, key_.name, vault_path_, why));
     runtime_.wake(connection_of(resource()));
     co_return std::nullopt;
 }

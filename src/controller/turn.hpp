@@ -105,14 +105,16 @@ private:
     Task<Again> converge(const Way& way, const planner::Observation& observed,
                          const planner::Standing& standing, std::string claim);
     void wake_refused();
-    Task<Again> remove(const Way& way, const planner::Observation& observed,
-                       const planner::Standing& standing);
+    bool removes() const;
+    std::string removal_refusal(const Way& way) const;
+    Task<Again> remove(const Way& way, planner::Observation observed, planner::Standing standing);
     // keyshepherd.dev/cut-off, of a VaultAppRole
     struct Swept {
         std::size_t secret_ids = 0;
         std::size_t tokens = 0;
     };
     Task<Again> cut_off(const Way& way, const planner::Judgement& judgement, bool owner);
+    std::string cut_off_refusal(const Way& way, bool owner) const;
     Task<result<Swept>> sweep(const Way& way);
     Task<result<bool>> end_cut_off(const Way& way);
     Task<result<std::string>> disable_entity(vault::Client& vault);
@@ -146,6 +148,9 @@ private:
     Task<result<void>> tell(planner::SecretIdRecord record);
     void tell_revoked(std::size_t tokens);
     Task<Again> remove();
+    planner::Judgement judge_removal_at(const std::string& path, const Way& way) const;
+    void limit_revocation(const planner::Judgement& granted);
+    void tell_left(const std::string& why);
     Task<result<void>> remove_from_vault(const Way& way);
     Task<result<void>> remove_secrets(bool retain);
 

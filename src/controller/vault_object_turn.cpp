@@ -58,9 +58,14 @@ Task<Again> VaultObjectTurn::reconcile() {
                                   fmt::format("{} belongs to {}", vault_path_, owned_by->resource.text()),
                                   std::nullopt, false);
     }
-    const planner::Standing standing{.owner = runtime_.owns(resource(), claim),
-                                     .may_adopt = judgement.rights.adopt,
-                                     .role_id = resource().role_id};
+    const bool owns = runtime_.owns(resource(), claim);
+    if (deleting()) {
+        if (!owns || !removes()) co_return co_await remove(*reached, {}, {.owner = owns});
+        if (const std::string refusal = removal_refusal(*reached); !refusal.empty())
+            co_return co_await wait_or_orphan(reached->connection, refusal);
+    }
+    const planner::Standing standing{
+        .owner = owns, .may_adopt = judgement.rights.adopt, .role_id = resource().role_id};
     if (key_.kind->name == "VaultAppRole" && !deleting() &&
         (resource().cut_off || entry_->status.contains("cutOffEntity"))) {
         const auto settled = co_await cut_off(*reached, judgement, standing.owner);
@@ -75,6 +80,22 @@ Task<Again> VaultObjectTurn::reconcile() {
     if (!observed) co_return co_await failed(reached->connection, observed.error());
     if (deleting()) co_return co_await remove(*reached, *observed, standing);
     co_return co_await converge(*reached, *observed, standing, claim);
+}
+
+// Whether the deletion of the resource changes anything in Vault, when it owns the object.
+bool VaultObjectTurn::removes() const {
+    return resource().spec.value("deletionPolicy", "") == "Delete" || entry_->status.contains("cutOffEntity");
+}
+
+// Why the connection does not allow what the deletion would do; "": it does.
+std::string VaultObjectTurn::removal_refusal(const Way& way) const {
+    const planner::Judgement granted =
+        planner::judge_removal(resource(), way.connection->resource, way.reserved);
+    if (!granted.faults.empty()) return joined(granted.faults);
+    if (entry_->status.contains("cutOffEntity") && !granted.rights.revoke_tokens)
+        return fmt::format("{} grants namespace {} no right revokeTokens, which the end of its cut-off needs",
+                           way.connection->resource.text(), key_.ns);
+    return {};
 }
 
 Task<std::optional<milliseconds>> VaultObjectTurn::confirmed(const Way& way,
@@ -132,7 +153,7 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
             outcome = "error";
             co_return runtime_.retry_in(key_);
         }
-        const EntryPtr latest = runtime_.store.find(key_);
+        const EntryPtr latest = runtime_.find(key_);
         if (latest == nullptr || !latest->resource.deletion_time.empty()) co_return milliseconds(0);
     }
     if (!plan.requests.empty()) {
@@ -177,6 +198,7 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
     finding.changed = !plan.requests.empty();
     finding.gone.insert(std::string(planner::still_in_vault));
     finding.facts = {{"claim", claim}, {"roleID", role_id}};
+    finding.gone.insert(std::string(planner::status_trusted));
     if (key_.kind->name == "VaultMount" && (!standing.owner || finding.changed)) {
         way.session->mounts_changed();
         wake_refused();
@@ -191,13 +213,13 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
 // What was refused may have waited for this mount.
 void VaultObjectTurn::wake_refused() {
     for (const Key& key : runtime_.store.dependents(connection_of(resource())))
-        if (const EntryPtr entry = runtime_.store.find(key);
+        if (const EntryPtr entry = runtime_.find(key);
             entry != nullptr && planner::ready_reason(entry->status) == "NotGranted")
             runtime_.wake(key);
 }
 
-Task<Again> VaultObjectTurn::remove(const Way& way, const planner::Observation& observed,
-                                    const planner::Standing& standing) {
+Task<Again> VaultObjectTurn::remove(const Way& way, planner::Observation observed,
+                                    planner::Standing standing) {
     const planner::Plan plan = planner::plan_removal(resource(), observed, standing);
     if (standing.owner && entry_->status.contains("cutOffEntity")) {
         // The entity stays when the role goes: whoever makes that role again would find it disabled.
@@ -244,16 +266,16 @@ Task<EntryPtr> VaultObjectTurn::owner(std::string vault) {
             before = false;
             continue;
         }
-        const EntryPtr other = runtime_.store.find(claimant);
+        const EntryPtr other = runtime_.find(claimant);
         if (runtime_.owns(other->resource, claim)) co_return other;
-        const EntryPtr connection = runtime_.store.find(connection_of(other->resource));
+        const EntryPtr connection = runtime_.find(connection_of(other->resource));
         if (before && other->resource.deletion_time.empty() && connection != nullptr &&
             connection->faults.empty() && vault_of(connection->resource) == vault)
             older.push_back(other);
     }
     for (const EntryPtr& other : older) {
         const Key through = connection_of(other->resource);
-        const EntryPtr connection = runtime_.store.find(through);
+        const EntryPtr connection = runtime_.find(through);
         if (connection == nullptr) continue;
         auto session = co_await runtime_.sessions.open(through, connection->resource, runtime_.soon());
         if (!session) continue;  // who cannot reach Vault holds up nobody

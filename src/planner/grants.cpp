@@ -121,6 +121,21 @@ public:
           grant_(grant),
           ns_(ns) {}
 
+    Judgement run_removal() && {
+        judgement_.rights = grant_.rights;
+        const std::string_view kind = resource_.kind->name;
+        if (kind == "VaultMount") {
+            mount("path");
+        } else if (kind == "VaultPolicy") {
+            name();
+        } else if (kind == "VaultAppRole" || kind == "VaultKubernetesRole") {
+            name();
+            mount("mount");
+            not_the_login();
+        }
+        return std::move(judgement_);
+    }
+
     Judgement run() && {
         judgement_.rights = grant_.rights;
         const std::string_view kind = resource_.kind->name;
@@ -227,12 +242,16 @@ private:
         });
     }
 
-    void role() {
-        name();
-        mount("mount");
+    void not_the_login() {
         if (is_the_connections_login())
             fault("spec.name", fmt::format("{} is never written: {} itself logs in by it; give another name",
                                            claim(resource_), connection_.text()));
+    }
+
+    void role() {
+        name();
+        mount("mount");
+        not_the_login();
         const Json& policies = resource_.spec.at("tokenPolicies");
         for (std::size_t i = 0; i < policies.size() && !is_full(); ++i) {
             const auto policy = policies[i].get<std::string>();
@@ -346,8 +365,11 @@ Mounts assumed_mounts(const Resource& resource) {
     return assumed;
 }
 
-std::vector<resources::Fault> reserved_faults(const Resource& resource,
-                                              const std::set<std::string>& reserved) {
+namespace {
+
+// What is reserved of the object itself: its mount, or the name of a policy.
+std::vector<resources::Fault> reserved_objects(const Resource& resource,
+                                               const std::set<std::string>& reserved) {
     std::vector<resources::Fault> faults;
     const std::string_view kind = resource.kind->name;
     const bool is_role = kind == "VaultAppRole" || kind == "VaultKubernetesRole";
@@ -366,7 +388,22 @@ std::vector<resources::Fault> reserved_faults(const Resource& resource,
                                           "the login that would write it; give another name",
                                           name)});
     }
-    if (is_role) {
+    return faults;
+}
+
+Judgement nothing_granted(const std::string& ns, const Resource& connection) {
+    return {.faults = {{"spec.connectionRef",
+                        fmt::format("{} grants namespace {} nothing", connection.text(), ns)}},
+            .rights = {}};
+}
+
+}  // namespace
+
+std::vector<resources::Fault> reserved_faults(const Resource& resource,
+                                              const std::set<std::string>& reserved) {
+    std::vector<resources::Fault> faults = reserved_objects(resource, reserved);
+    const std::string_view kind = resource.kind->name;
+    if (kind == "VaultAppRole" || kind == "VaultKubernetesRole") {
         const Json& policies = resource.spec.at("tokenPolicies");
         for (std::size_t i = 0; i < policies.size(); ++i)
             if (const auto& policy = policies[i].get_ref<const std::string&>();
@@ -378,6 +415,47 @@ std::vector<resources::Fault> reserved_faults(const Resource& resource,
                                  policy)});
     }
     return faults;
+}
+
+Judgement judge_removal(const Resource& resource, const Resource& connection,
+                        const std::set<std::string>& reserved) {
+    const std::string& ns = resource.kind->namespaced ? resource.ns : connection.ns;
+    if (auto never = reserved_objects(resource, reserved); !never.empty())
+        return {.faults = std::move(never), .rights = {}};
+    Judgement allowed;
+    std::optional<Judgement> nearest;
+    const Mounts mounts;  // no path is looked at
+    bool granted = false;
+    for (const Grant& grant : grants_for(ns, connection)) {
+        Judgement judgement = Judge(resource, connection, reserved, mounts, grant, ns).run_removal();
+        if (judgement.faults.empty()) {
+            granted = true;
+            allowed.rights.adopt |= judgement.rights.adopt;
+            allowed.rights.hcl |= judgement.rights.hcl;
+            allowed.rights.revoke_tokens |= judgement.rights.revoke_tokens;
+        } else if (!nearest) {
+            nearest = std::move(judgement);
+        }
+    }
+    if (granted) return allowed;
+    if (nearest) {
+        nearest->rights = {};
+        return *std::move(nearest);
+    }
+    return nothing_granted(ns, connection);
+}
+
+std::optional<Resource> role_at(std::string_view path, std::string ns) {
+    constexpr std::string_view auth = "auth/";
+    constexpr std::string_view role = "/role/";
+    const std::size_t at = path.rfind(role);
+    if (!path.starts_with(auth) || at == std::string_view::npos || at <= auth.size()) return std::nullopt;
+    Resource resource;
+    resource.kind = resources::find_kind("VaultAppRole");
+    resource.ns = std::move(ns);
+    resource.spec = {{"mount", path.substr(auth.size(), at - auth.size())},
+                     {"name", path.substr(at + role.size())}};
+    return resource;
 }
 
 Judgement judge(const Resource& resource, const Resource& connection, const std::set<std::string>& reserved,
@@ -394,9 +472,7 @@ Judgement judge(const Resource& resource, const Resource& connection, const std:
         if (!nearest || judgement.faults.size() < nearest->faults.size()) nearest = std::move(judgement);
     }
     if (nearest) return *std::move(nearest);
-    return {.faults = {{"spec.connectionRef",
-                        fmt::format("{} grants namespace {} nothing", connection.text(), ns)}},
-            .rights = {}};
+    return nothing_granted(ns, connection);
 }
 
 }  // namespace keyshepherd::planner

@@ -83,6 +83,37 @@ Json status_after(const Json& before, const Finding& finding, std::int64_t gener
     return status;
 }
 
+Json sealed_facts(const resources::Kind& kind, const Json& status) {
+    Json facts = Json::object();
+    if (!status.is_object() || std::ranges::find(kind.facts, resources::seal_field) == kind.facts.end())
+        return facts;
+    for (const std::string_view name : kind.facts) {
+        if (name == resources::seal_field) continue;
+        const auto at = status.find(name);
+        if (at != status.end() && *at != "") facts[std::string(name)] = *at;
+    }
+    return facts;
+}
+
+Json without_facts(const resources::Kind& kind, Json status) {
+    if (status.is_object())
+        for (const std::string_view name : kind.facts) status.erase(std::string(name));
+    return status;
+}
+
+Condition status_not_trusted(const resources::Kind& kind, const Json& status) {
+    std::string names;
+    for (const auto& [name, value] : sealed_facts(kind, status).items())
+        names += (names.empty() ? "" : ", ") + name;
+    return {.type = std::string(status_trusted),
+            .truth = Truth::no,
+            .reason = "NotWrittenHere",
+            .message = "status." + names +
+                       ": this operator did not write that for this resource in this cluster: it was copied, "
+                       "restored or edited, and is ignored. An object that is already in Vault needs "
+                       "adoptionPolicy IfEqual or Adopt, and the right adopt in the connection's grants"};
+}
+
 std::string ready_reason(const Json& status) {
     const Json* ready = condition(status, "Ready");
     return ready == nullptr ? std::string() : ready->value("reason", "");

@@ -94,8 +94,10 @@ constexpr std::array<Field, 3> account_login(std::string_view mount) {
         {.name = "mount", .doc = "Path of the auth method.", .fallback = mount, .pattern = mount_path},
         {.name = "role", .doc = "Role to log in with.", .pattern = role_name, .required = true},
         {.name = "serviceAccountName",
-         .doc = "ServiceAccount in the connection's namespace whose token logs in (TokenRequest). Its "
-                "audience is the operator's setting, never the API server's.",
+         .doc =
+             "ServiceAccount in the connection's namespace whose token logs in (TokenRequest). It needs the "
+             "label keyshepherd.dev/vault-login: \"true\". The token's audience is the operator's setting, "
+             "never the API server's.",
          .pattern = dns_subdomain,
          .max_length = longest_dns_subdomain,
          .required = true},
@@ -106,14 +108,16 @@ constexpr auto jwt_login = account_login(R"("jwt")");
 constexpr std::array<Field, 2> approle_login = {{
     {.name = "mount", .doc = "Path of the auth method.", .fallback = R"("approle")", .pattern = mount_path},
     {.name = "secretName",
-     .doc = "Secret in the connection's namespace with the keys role_id and secret_id.",
+     .doc = "Secret in the connection's namespace with the keys role_id and secret_id. It needs the label "
+            "keyshepherd.dev/vault-login: \"true\".",
      .pattern = dns_subdomain,
      .max_length = longest_dns_subdomain,
      .required = true},
 }};
 constexpr std::array<Field, 2> token_login = {{
     {.name = "secretName",
-     .doc = "Secret in the connection's namespace that holds a token.",
+     .doc = "Secret in the connection's namespace that holds a token. It needs the label "
+            "keyshepherd.dev/vault-login: \"true\".",
      .pattern = dns_subdomain,
      .max_length = longest_dns_subdomain,
      .required = true},
@@ -967,11 +971,12 @@ constexpr std::array<PrinterColumn, 8> secret_id_columns = {{ready,
 // ---- what the status has beside the conditions
 
 constexpr std::array<std::string_view, 2> connection_facts = {"vaultVersion", "vaultClusterID"};
-constexpr std::array<std::string_view, 1> object_facts = {"claim"};
-constexpr std::array<std::string_view, 3> approle_facts = {"claim", "roleID", "cutOffEntity"};
-constexpr std::array<std::string_view, 13> secret_id_facts = {
-    "accessor",     "issuedAt",   "expiresAt", "nextRotation", "previousAccessor", "rotatedAt",   "rollout",
-    "overlapUntil", "rotatedFor", "secretUID", "connection",   "vaultPath",        "revokeTokens"};
+// The operator acts on these, so they are sealed: `seal` is an HMAC over the others.
+constexpr std::array<std::string_view, 2> object_facts = {"claim", "seal"};
+constexpr std::array<std::string_view, 4> approle_facts = {"claim", "roleID", "cutOffEntity", "seal"};
+constexpr std::array<std::string_view, 14> secret_id_facts = {
+    "accessor",     "issuedAt",   "expiresAt", "nextRotation", "previousAccessor", "rotatedAt",    "rollout",
+    "overlapUntil", "rotatedFor", "secretUID", "connection",   "vaultPath",        "revokeTokens", "seal"};
 
 constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,
                                                             reason,
@@ -987,7 +992,10 @@ constexpr std::array<Kind, 8> all = {{
     {.name = "VaultConnection",
      .plural = "vaultconnections",
      .short_name = "vconn",
-     .doc = "How the operator reaches and logs in to one Vault or OpenBao, and who may use that.",
+     .doc =
+         "How the operator reaches and logs in to one Vault or OpenBao, and who may use that. The right to "
+         "create one, or a pod in its namespace, equals the operator's rights in Vault: keep it in a "
+         "namespace of the platform's, away from the applications.",
      .spec = connection_spec,
      .columns = connection_columns,
      .rules = connection_rules,

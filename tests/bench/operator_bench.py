@@ -143,7 +143,7 @@ class Bench:
         rig.install_operator(self.cluster)
         self.bao.trust_operator("any")
         self.cluster.core.create_namespace({"metadata": {"name": NAMESPACE}})
-rig.login_account(self.cluster, NAMESPACE)
+        rig.login_account(self.cluster, NAMESPACE)
         self.bao.root.sys.enable_secrets_engine("kv", path="bench", options={"version": "2"})
         grant = {"namespaces": [NAMESPACE], "names": ["bench-*"], "mounts": ["approle"], "paths": ["bench/*"], "policies": ["bench-*"]}
         self.cluster.kubectl("apply", "-f", "-", input=custom("VaultConnection", NAMESPACE, "main", **{

@@ -52,6 +52,14 @@ bool needs_mounts(const Resource& resource);
 // unless a later segment is sys, auth or identity by letter.
 Mounts assumed_mounts(const Resource& resource);
 
+// What a deletion needs, whatever else the spec asks for: the name and the mount of the object in Vault. The
+// rights are those of every grant that allows these. `resource` is without faults, or its claim is proven.
+Judgement judge_removal(const Resource& resource, const Resource& connection,
+                        const std::set<std::string>& reserved);
+// The VaultAppRole whose claim() is `path`, as far as judge_removal() and claim() look at it; its own
+// resource may be gone. Nothing for what is no path of a role.
+std::optional<Resource> role_at(std::string_view path, std::string ns);
+
 // Whether everything that the ACL path `inner` matches is matched by `outer`, both in the language of Vault's
 // policies (https://openbao.org/docs/concepts/policies/): `*` only at the end, `+` for one whole segment.
 bool covers(std::string_view outer, std::string_view inner);

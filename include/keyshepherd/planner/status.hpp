@@ -46,6 +46,16 @@ struct Finding {
 // `now` is RFC 3339 in UTC.
 Json status_after(const Json& before, const Finding& finding, std::int64_t generation, std::string_view now);
 
+inline constexpr std::string_view status_trusted = "StatusTrusted";
+
+// The facts of a status that resources::seal_field covers, by name; those that are absent or empty are left
+// out. Empty for a kind that has no seal.
+Json sealed_facts(const resources::Kind& kind, const Json& status);
+// The status without them and without the seal: what is left when the seal is not the operator's.
+Json without_facts(const resources::Kind& kind, Json status);
+// The condition StatusTrusted of a status with facts that the operator did not write.
+Condition status_not_trusted(const resources::Kind& kind, const Json& status);
+
 // "Reconciled" of the condition Ready, or "".
 std::string ready_reason(const Json& status);
 

@@ -45,6 +45,9 @@ struct Resource {
     std::string text() const;  // "VaultPolicy ai/ai-api"
 };
 
+// Field of the status: an HMAC of the operator's over the other facts of Kind::facts. Facts without it are
+// not the operator's.
+inline constexpr std::string_view seal_field = "seal";
 // Label of the ServiceAccounts and Secrets that the operator may log in to Vault with; its value is "true".
 inline constexpr std::string_view login_label = "keyshepherd.dev/vault-login";
 inline constexpr std::string_view finalizer = "keyshepherd.dev/cleanup";

@@ -144,5 +144,59 @@ TEST(Again, IsTheSooner) {
     EXPECT_FALSE(sooner(std::nullopt, std::nullopt));
 }
 
+class TrustTest : public RuntimeTest {
+protected:
+    TrustTest() { runtime_.seal.open(std::string(64, 'k'), "cluster"); }
+    static constexpr const char* claim = "https://vault:8200 sys/policies/acl/a";
+
+    // A policy as the API server tells of it.
+    EntryPtr found(const char* uid, Json status, Json annotations = Json::object()) {
+        runtime_.store.put(make_entry(
+            {{"apiVersion", "keyshepherd.dev/v1alpha1"},
+             {"kind", "VaultPolicy"},
+             {"metadata", {{"name", "p"}, {"namespace", "shop"}, {"uid", uid}, {"annotations", annotations}}},
+             {"spec",
+              {{"connectionRef", {{"name", "main"}}},
+               {"name", "a"},
+               {"rules", Json::array({{{"path", "x"}, {"capabilities", Json::array({"read"})}}})}}},
+             {"status", std::move(status)}}));
+        return runtime_.find(key("p"));
+    }
+    std::string seal_for(const char* uid) { return runtime_.seal.seal(uid, {{"claim", claim}}); }
+    bool owns(const char* uid, Json status, Json annotations = Json::object()) {
+        return runtime_.owns(found(uid, std::move(status), std::move(annotations))->resource, claim);
+    }
+};
+
+TEST_F(TrustTest, OwnsWhatItSealed) {
+    EXPECT_TRUE(owns("uid-1", {{"claim", claim}, {"seal", seal_for("uid-1")}}));
+    EXPECT_FALSE(runtime_.find(key("p"))->untrusted);
+    EXPECT_TRUE(
+        owns("uid-1", Json::object(), {{"keyshepherd.dev/claim", runtime_.seal.mark("uid-1", claim)}}));
+}
+
+TEST_F(TrustTest, DoesNotOwnByAClaimWithoutASealOrWithThatOfAnother) {
+    EXPECT_FALSE(owns("uid-1", {{"claim", claim}})) << "written by hand";
+    EXPECT_TRUE(runtime_.find(key("p"))->untrusted);
+    EXPECT_FALSE(runtime_.find(key("p"))->status.contains("claim"));
+    EXPECT_FALSE(owns("uid-2", {{"claim", claim}, {"seal", seal_for("uid-1")}})) << "copied or restored";
+    EXPECT_TRUE(owns("uid-1", {{"claim", claim}, {"seal", seal_for("uid-1")}, {"lastChange", "x"}}))
+        << "what is no fact is not sealed";
+    EXPECT_FALSE(
+        owns("uid-2", Json::object(), {{"keyshepherd.dev/claim", runtime_.seal.mark("uid-1", claim)}}));
+    EXPECT_FALSE(runtime_.find(key("p"))->untrusted) << "nothing is claimed";
+}
+
+TEST(SecretNamespaces, AreAllOrThoseThatAreNamed) {
+    boost::asio::io_context context;
+    telemetry::Log log{telemetry::Level::error, telemetry::Format::json};
+    Options options;
+    options.kubernetes.origin = {.tls = false, .host = "127.0.0.1", .port = "1"};
+    EXPECT_TRUE(Runtime(context, options, log).may_use_secrets("a"));
+    options.secret_namespaces = {"a", "b"};
+    EXPECT_TRUE(Runtime(context, options, log).may_use_secrets("b"));
+    EXPECT_FALSE(Runtime(context, options, log).may_use_secrets("c"));
+}
+
 }  // namespace
 }  // namespace keyshepherd::controller

@@ -2,13 +2,53 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 namespace keyshepherd::controller {
 namespace {
 
-TEST(Seal, MakesAndBelievesNothingWithoutAKey) {
+const kube::Json facts = {{"claim", "https://vault:8200 sys/policies/acl/a"}};
+
+TEST(Seal, ProvesNothingWithoutAKey) {
     const Seal seal;
     EXPECT_EQ(seal.mark("uid", "claim"), "");
-    EXPECT_FALSE(seal.made("", "uid", "claim"));
+    EXPECT_FALSE(seal.is_mark("", "uid", "claim"));
+    EXPECT_EQ(seal.seal("uid", facts), "");
+    EXPECT_FALSE(seal.is_seal("", "uid", facts));
+}
+
+class OpenSeal : public testing::Test {
+protected:
+    static Seal opened(char key, const char* cluster) {
+        Seal seal;
+        seal.open(std::string(64, key), cluster);
+        return seal;
+    }
+    const Seal seal_ = opened('a', "cluster-1");
+};
+
+TEST_F(OpenSeal, KnowsItsOwn) {
+    EXPECT_TRUE(seal_.is_mark(seal_.mark("uid", "claim"), "uid", "claim"));
+    EXPECT_TRUE(seal_.is_seal(seal_.seal("uid", facts), "uid", facts));
+    EXPECT_EQ(seal_.mark("uid", "claim").size(), 64U);
+}
+
+TEST_F(OpenSeal, IsNotThatOfAnotherResourceClaimClusterOrKey) {
+    const std::string mark = seal_.mark("uid", "claim");
+    EXPECT_FALSE(seal_.is_mark(mark, "other", "claim"));
+    EXPECT_FALSE(seal_.is_mark(mark, "uid", "other"));
+    EXPECT_FALSE(opened('a', "cluster-2").is_mark(mark, "uid", "claim"));
+    EXPECT_FALSE(opened('b', "cluster-1").is_mark(mark, "uid", "claim"));
+    const std::string seal = seal_.seal("uid", facts);
+    EXPECT_FALSE(seal_.is_seal(seal, "other", facts));
+    EXPECT_FALSE(seal_.is_seal(seal, "uid", {{"claim", "https://vault:8200 sys/policies/acl/b"}}));
+    EXPECT_FALSE(opened('a', "cluster-2").is_seal(seal, "uid", facts));
+    EXPECT_FALSE(opened('b', "cluster-1").is_seal(seal, "uid", facts));
+}
+
+TEST_F(OpenSeal, KeepsApartWhatItCovers) {
+    EXPECT_NE(seal_.mark("a\nb", "c"), seal_.mark("a", "b\nc"));
+    EXPECT_FALSE(seal_.is_seal(seal_.mark("uid", "x"), "uid", "x")) << "a mark is no seal";
 }
 
 }  // namespace

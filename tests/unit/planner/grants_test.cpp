@@ -435,5 +435,50 @@ TEST(Providers, DoNotReachVaultsOwnByAStar) {
             << path;
 }
 
+Resource role_resource(const char* mount, const char* name) {
+    auto role = role_at(std::string("auth/") + mount + "/role/" + name, "tenant");
+    EXPECT_TRUE(role.has_value());
+    return role.value_or(Resource());
+}
+
+TEST(RoleAt, IsTheRoleOfAPath) {
+    const Resource role = role_resource("team/approle", "r");
+    EXPECT_EQ(role.spec.at("mount"), "team/approle");
+    EXPECT_EQ(role.spec.at("name"), "r");
+    EXPECT_EQ(claim(role), "auth/team/approle/role/r");
+    for (const char* path : {"", "auth/", "auth/role/r", "sys/policies/acl/x", "auth//role/r"})
+        EXPECT_FALSE(role_at(path, "tenant")) << path;
+}
+
+TEST(Removal, NeedsTheGrantOfNameAndMountAndNothingElse) {
+    const Resource from =
+        connection({{{"namespaces", {"tenant"}}, {"names", {"t-*"}}, {"mounts", {"approle"}}}});
+    EXPECT_TRUE(judge_removal(role_resource("approle", "t-r"), from, {}).faults.empty());
+    EXPECT_TRUE(judge_removal(policy("tenant", "t-p", "not/granted/any/more"), from, {}).faults.empty());
+    EXPECT_EQ(judge_removal(role_resource("approle", "x-r"), from, {}).faults.at(0).field, "spec.name");
+    EXPECT_EQ(judge_removal(role_resource("other", "t-r"), from, {}).faults.at(0).field, "spec.mount");
+    EXPECT_EQ(judge_removal(policy("tenant", "x-p", "a"), from, {}).faults.at(0).field, "spec.name");
+    EXPECT_EQ(judge_removal(make("VaultMount", "tenant", {{"path", "other"}, {"type", "kv"}}), from, {})
+                  .faults.at(0)
+                  .field,
+              "spec.path");
+    EXPECT_EQ(judge_removal(policy("stranger", "t-p", "a"), from, {}).faults.at(0).field,
+              "spec.connectionRef");
+    EXPECT_EQ(judge_removal(policy("tenant", "t-p", "a"), from, {"t-p"}).faults.at(0).field, "spec.name")
+        << "a policy of the operator's own";
+}
+
+TEST(Removal, HasTheRightsOfEveryGrantThatAllowsIt) {
+    const Resource from =
+        connection({{{"namespaces", {"tenant"}}, {"names", {"t-*"}}, {"mounts", {"approle"}}},
+                    {{"namespaces", {"tenant"}},
+                     {"names", {"t-a*"}},
+                     {"mounts", {"approle"}},
+                     {"rights", {"revokeTokens"}}}});
+    EXPECT_FALSE(judge_removal(role_resource("approle", "t-b"), from, {}).rights.revoke_tokens);
+    EXPECT_TRUE(judge_removal(role_resource("approle", "t-a"), from, {}).rights.revoke_tokens);
+    EXPECT_FALSE(judge_removal(role_resource("other", "t-a"), from, {}).rights.revoke_tokens);
+}
+
 }  // namespace
 }  // namespace keyshepherd::planner

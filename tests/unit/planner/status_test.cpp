@@ -109,5 +109,38 @@ TEST(Finding, TellsVaultsTroubleFromTheResources) {
     EXPECT_EQ(of(Errc::forbidden, "x").ready, Truth::no);
 }
 
+TEST(SealedFacts, AreAllThatTheOperatorActsOn) {
+    const auto& role = *resources::find_kind("VaultAppRole");
+    const Json status = {{"claim", "v x"}, {"roleID", "r"},       {"cutOffEntity", "e"},
+                         {"seal", "s"},    {"lastChange", "now"}, {"conditions", Json::array()}};
+    EXPECT_EQ(sealed_facts(role, status), (Json{{"claim", "v x"}, {"roleID", "r"}, {"cutOffEntity", "e"}}));
+    EXPECT_EQ(without_facts(role, status), (Json{{"lastChange", "now"}, {"conditions", Json::array()}}));
+    EXPECT_TRUE(sealed_facts(role, nullptr).empty());
+    EXPECT_TRUE(sealed_facts(role, {{"claim", ""}}).empty());
+    EXPECT_TRUE(sealed_facts(*resources::find_kind("VaultConnection"), {{"vaultVersion", "1"}}).empty());
+    for (const resources::Kind& kind : resources::kinds()) {
+        if (!kind.in_vault || kind.name == "VaultConnection") continue;
+        for (const std::string_view fact : kind.facts)
+            EXPECT_EQ(sealed_facts(kind, {{std::string(fact), "x"}}).size(), fact == "seal" ? 0U : 1U)
+                << kind.name << " " << fact;
+    }
+}
+
+TEST(SealedFacts, TheConditionNamesThoseThatCountForNothing) {
+    const Condition told =
+        status_not_trusted(*resources::find_kind("VaultAppRole"), {{"claim", "v x"}, {"roleID", "r"}});
+    EXPECT_EQ(told.type, "StatusTrusted");
+    EXPECT_EQ(told.truth, Truth::no);
+    EXPECT_THAT(told.message, testing::StartsWith("status.claim, roleID: "));
+}
+
+TEST(Errors, OfTheLoginConcernTheConnection) {
+    for (const Errc code :
+         {Errc::unauthorized, Errc::unlabeled, Errc::unavailable, Errc::timeout, Errc::throttled})
+        EXPECT_TRUE(concerns_connection(Error(code, "x")));
+    for (const Errc code : {Errc::forbidden, Errc::not_found, Errc::invalid, Errc::disallowed})
+        EXPECT_FALSE(concerns_connection(Error(code, "x")));
+}
+
 }  // namespace
 }  // namespace keyshepherd::planner
