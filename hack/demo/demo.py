@@ -92,9 +92,8 @@ def tamper_and_repair(bao, vault):
 def operate(stack, folder, cluster, bao):
     step("Starting the operator: the same resources by kubectl apply, and kept so")
     rig.install_operator(cluster)
-    bao.trust_operator("ai")
+    bao.trust_operator("platform-vault")
     cluster.core.create_namespace({"metadata": {"name": "ai"}})
-    cluster.core.create_namespaced_service_account("ai", {"metadata": {"name": "keyshepherd-vault"}})
     operator = rig.Operator(folder / "operator", cluster, bao)
     stack.callback(operator.stop)
     documents = [*yaml.safe_load_all(CONNECTION.read_text()), *yaml.safe_load_all(SAMPLE.read_text())]
@@ -102,7 +101,7 @@ def operate(stack, folder, cluster, bao):
         if document["kind"] == "VaultConnection":
             document["spec"] |= {"address": bao.address, "ca": bao.certificates.ca_pem}
             document["spec"]["grants"][0]["rights"] = ["adopt"]
-        else:
+        elif document["apiVersion"] == rig.GROUP:
             document["spec"] |= {"adoptionPolicy": "IfEqual", "resyncPeriod": "2s"}
     print(cluster.kubectl("apply", "-f", "-", input={"apiVersion": "v1", "kind": "List", "items": documents}).strip())
     conditions = ("vaultmounts", "vaultpolicies", "vaultapproles")

@@ -18,8 +18,11 @@ from test_provider_operator import Models
 SAMPLES = [rig.REPOSITORY / "manifests" / "samples" / name for name in ("connection.yaml", "holysheep.yaml")]
 
 
+MAIN = {"name": "main", "namespace": "platform-vault"}  # the sample's connection
+
+
 def resource(kind, own_name, connection="main", /, **spec):
-    return rig.custom(kind, "ai", own_name, **{"connectionRef": {"name": connection}} | spec)
+    return rig.custom(kind, "ai", own_name, **{"connectionRef": MAIN if connection == "main" else {"name": connection}} | spec)
 
 
 # Beside the sample's: a role-id that is given, a role of Kubernetes with its mount, and what Retain leaves alone.
@@ -33,7 +36,8 @@ MORE = [
 def sample():
     """The sample's documents and ours, under a connection that grants all of them."""
     documents = [d for sample in SAMPLES for d in yaml.safe_load_all(sample.read_text())] + MORE
-    documents[0]["spec"]["grants"][0]["mounts"] += ["kubernetes"]
+    connection = next(d for d in documents if d["kind"] == "VaultConnection")
+    connection["spec"]["grants"][0]["mounts"] += ["kubernetes"]
     return documents
 
 
@@ -152,15 +156,15 @@ def test_each_connection_has_its_policy(run):
     role = resource("VaultAppRole", "denied", name="elsewhere-x", mount="elsewhere")
     secret_ids = [rig.custom("VaultSecretID", "ai", name, appRoleRef={"name": of})
                   for name, of in (("e", "ai-prod-role"), ("f", "denied"), ("g", "nobody"))]
-    providers = [provider("p", "ai-apis/data/mine", ref={"name": "main"}),
+    providers = [provider("p", "ai-apis/data/mine", ref=MAIN),
                  provider("q", "team/data/theirs", ref={"name": "other"}),
-                 provider("r", "sys/data/x", ref={"name": "main"}), provider("s", "team/data/nobody"),
+                 provider("r", "sys/data/x", ref=MAIN), provider("s", "team/data/nobody"),
                  provider("every", "team/data/all", "ClusterAIProvider", ref={"name": "other", "namespace": "ai"})]
     done = run("plan", [*secret_ids, *sample(), other, third, theirs, unknown, refused, role, *providers], "--policy-for-operator")
     assert done.returncode == 0, done.stderr
-    first, second, third = done.stdout.split("# VaultConnection ")[1:]
+    first, third, second = done.stdout.split("# VaultConnection ")[1:]
     assert first.startswith("ai/absent, in Vault's namespace team\n") and "sys/policies/acl/ai.c" in first
-    assert second.startswith("ai/main\n") and "sys/policies/acl/ai-api" in second and "acl/root" not in second
+    assert second.startswith("platform-vault/main\n") and "sys/policies/acl/ai-api" in second and "acl/root" not in second
     assert second.count("/custom-secret-id") == 1 and "auth/approle/role/ai-prod-role/custom-secret-id" in second
     assert "warning: VaultSecretID ai/f is left out: spec.appRoleRef.name: VaultAppRole ai/denied is left out too" in done.stderr
     assert "warning: VaultSecretID ai/g is left out: spec.appRoleRef.name: VaultAppRole ai/nobody is not among" in done.stderr
