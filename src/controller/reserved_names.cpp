@@ -58,16 +58,31 @@ std::vector<Key> ReservedNames::connections(const std::string& vault) const {
     return {at->second.begin(), at->second.end()};
 }
 
-planner::Judgement judge(const resources::Resource& resource, const resources::Resource& connection,
-                         const reconcile::OwnNames& reserved, const planner::Mounts& mounts) {
-    planner::Judgement judgement = planner::judge(resource, connection, reserved.policies, mounts);
+namespace {
+
+// Refuses a role that a connection logs in with.
+planner::Judgement without_login_roles(planner::Judgement judgement, const resources::Resource& resource,
+                                       const reconcile::OwnNames& reserved) {
     if (const std::string claim = planner::claim(resource);
         judgement.faults.empty() && reserved.roles.contains(claim))
         judgement.faults.push_back(
             {"spec.name",
-             fmt::format("{} is never written: the operator itself logs in by it; give another name",
-                         claim)});
+             fmt::format("{} is reserved: the operator logs in with this role; give another name", claim)});
     return judgement;
+}
+
+}  // namespace
+
+planner::Judgement judge(const resources::Resource& resource, const resources::Resource& connection,
+                         const reconcile::OwnNames& reserved, const planner::Mounts& mounts) {
+    return without_login_roles(planner::judge(resource, connection, reserved.policies, mounts), resource,
+                               reserved);
+}
+
+planner::Judgement judge_removal(const resources::Resource& resource, const resources::Resource& connection,
+                                 const reconcile::OwnNames& reserved) {
+    return without_login_roles(planner::judge_removal(resource, connection, reserved.policies), resource,
+                               reserved);
 }
 
 }  // namespace keyshepherd::controller

@@ -46,4 +46,8 @@ private:
 planner::Judgement judge(const resources::Resource& resource, const resources::Resource& connection,
                          const reconcile::OwnNames& reserved, const planner::Mounts& mounts = {});
 
+// As planner::judge_removal(), and likewise with the roles of every connection to the Vault.
+planner::Judgement judge_removal(const resources::Resource& resource, const resources::Resource& connection,
+                                 const reconcile::OwnNames& reserved);
+
 }  // namespace keyshepherd::controller

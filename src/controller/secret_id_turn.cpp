@@ -673,7 +673,7 @@ Task<Again> SecretIdTurn::remove() {
 planner::Judgement SecretIdTurn::judge_removal_at(const std::string& path, const Way& way) const {
     const auto role = planner::role_at(path, key_.ns);
     if (!role) return {.faults = {{"status.vaultPath", "is not that of a role"}}, .rights = {}};
-    return planner::judge_removal(*role, way.connection->resource, way.reserved);
+    return judge_removal(*role, way.connection->resource, way.reserved);
 }
 
 // Tokens are revoked only where the right is granted now; otherwise it is told that they live on.

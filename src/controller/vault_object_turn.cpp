@@ -89,8 +89,7 @@ bool VaultObjectTurn::removes() const {
 
 // Why the connection does not allow what the deletion would do; "": it does.
 std::string VaultObjectTurn::removal_refusal(const Way& way) const {
-    const planner::Judgement granted =
-        planner::judge_removal(resource(), way.connection->resource, way.reserved);
+    const planner::Judgement granted = judge_removal(resource(), way.connection->resource, way.reserved);
     if (!granted.faults.empty()) return joined(granted.faults);
     if (entry_->status.contains("cutOffEntity") && !granted.rights.revoke_tokens)
         return fmt::format("{} grants namespace {} no right revokeTokens, which the end of its cut-off needs",
