@@ -308,7 +308,7 @@ def test_files_that_cannot_be_read(tmp_path, folder):
 def test_a_closed_output_is_an_error(tmp_path):
     (tmp_path / "a.yaml").write_text(DEPLOYMENT)
     with open("/dev/full", "w") as full:
-        done = subprocess.run([PROGRAM, "inject", "-f", tmp_path / "a.yaml"], stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([PROGRAM, "inject", "-f", tmp_path / "a.yaml", "--image", IMAGE], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1 and done.stderr == "error: cannot write to standard output\n"
 
 
