@@ -1,11 +1,11 @@
 // keyshepherd operator: flags of the process, and what is generated from the tables of kinds.
 #include "commands.hpp"
 #include "environment_flag.hpp"
+#include "probe_host_flag.hpp"
 #include "settings_flags.hpp"
 
 #include <keyshepherd/controller/operator.hpp>
 #include <keyshepherd/core/server_address.hpp>
-#include <keyshepherd/core/text.hpp>
 #include <keyshepherd/kube/token.hpp>
 #include <keyshepherd/resources/crd.hpp>
 
@@ -73,10 +73,6 @@ result<int> work(const OperatorFlags& flags) {
         for (const std::string& pattern : *patterns)
             if (const auto checked = check_address_pattern(pattern); !checked)
                 return fail(Errc::invalid, fmt::format("{}: {}", flag, checked.error().message));
-    for (const std::string& host : options.probe_hosts)
-        if (const auto checked = check_address_pattern("https://" + host); !checked)
-            return fail(Errc::invalid,
-                        fmt::format("--probe-host: {} is no HOST[:PORT]", one_line(host, 253)));
     if (options.audience.empty())
         return fail(Errc::invalid,
                     "--token-audience is empty; give an audience that only Vault accepts, such as vault");
@@ -147,9 +143,9 @@ void add_operator_command(CLI::App& app, int& exit_code) {
     add("secret-grace-seconds", flags->secret_grace_seconds,
         "How long a ClusterAIProvider's Secret outlives the last workload that reads it")
         ->check(CLI::Range(0, 86'400));
-    add("probe-host", flags->options.probe_hosts,
-        "HOST[:PORT] of a provider's API that keys may be tried at, by https; may be repeated; none: no key "
-        "is tried");
+    add_probe_host_flag(*command, flags->options.probe_hosts,
+                        "Host of a provider's API at which the operator may try keys, over HTTPS; may be "
+                        "repeated; default: it tries no key");
     add("lease-name", flags->options.lease_name, "Name of the Lease");
     add("lease-seconds", flags->lease_seconds, "How long a rival waits after the last renewal it saw");
     add("renew-seconds", flags->renew_seconds, "How long the work goes on without a renewal");

@@ -1,6 +1,7 @@
 #include "operator_policy_text.hpp"
 
 #include <keyshepherd/core/text.hpp>
+#include <keyshepherd/planner/key_probe.hpp>
 #include <keyshepherd/planner/operator_policy.hpp>
 
 #include <fmt/format.h>
@@ -26,7 +27,8 @@ std::string left_out_text(const resources::Resource& resource, const resources::
 
 }  // namespace
 
-OperatorPolicyText operator_policy_text(const GivenResources& given) {
+OperatorPolicyText operator_policy_text(const GivenResources& given,
+                                        const std::vector<std::string>& probe_hosts) {
     OperatorPolicyText made;
     std::map<ConnectionName, std::vector<resources::Resource>> asked;
     for (const auto& [name, connection] : given.connections) asked[name].push_back(connection);
@@ -52,10 +54,15 @@ OperatorPolicyText operator_policy_text(const GivenResources& given) {
         asked[connection_of(file.resource)].push_back(file.resource);
     }
     for (const resources::Resource& provider : given.providers) {
-        if (const auto fault = refusal(provider, given))
+        if (const auto fault = refusal(provider, given)) {
             made.warnings.push_back(left_out_text(provider, *fault));
-        else
-            asked[connection_of(provider)].push_back(provider);
+            continue;
+        }
+        asked[connection_of(provider)].push_back(provider);
+        if (!planner::probes(provider)) continue;
+        if (const auto target = planner::stated_probe_target(provider, probe_hosts); !target)
+            made.warnings.push_back(fmt::format("the key of {} is not tried: spec.keyProbe: {}",
+                                                provider.text(), target.error().message));
     }
     for (const resources::Resource& resource : given.leaving) {
         const resources::Resource* bearer = is_secret_id(resource) ? role_of(resource, given) : &resource;
@@ -72,7 +79,7 @@ OperatorPolicyText operator_policy_text(const GivenResources& given) {
                              vault_namespace.empty() ? "" : ", in Vault's namespace " + vault_namespace)) +
                          "\n";
         }
-        made.text += planner::operator_policy(resources);
+        made.text += planner::operator_policy(resources, probe_hosts);
     }
     if (asked.empty())
         made.warnings.push_back("the operator asks Vault for nothing of what was given: there is no policy");

@@ -14,6 +14,8 @@ struct OperatorPolicyText {
 };
 
 // What a connection's grants refuse is left out with a warning: the operator never asks Vault for it.
-OperatorPolicyText operator_policy_text(const GivenResources& given);
+// `probe_hosts`: the operator's --probe-host. A provider whose key it does not try is warned of.
+OperatorPolicyText operator_policy_text(const GivenResources& given,
+                                        const std::vector<std::string>& probe_hosts);
 
 }  // namespace keyshepherd::app

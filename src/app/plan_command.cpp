@@ -6,6 +6,7 @@
 #include "operator_policy_text.hpp"
 #include "output.hpp"
 #include "plan_report.hpp"
+#include "probe_host_flag.hpp"
 #include "secret_id_files.hpp"
 
 #include <keyshepherd/net/wiped.hpp>
@@ -32,6 +33,7 @@ namespace asio = boost::asio;
 struct VaultFlags {
     Source source;
     bool policy_for_operator = false;
+    std::vector<std::string> probe_hosts;
     std::string address;
     std::string token_file;
     std::string ca_file;
@@ -312,8 +314,8 @@ int failed(const Error& error) {
     return 1;
 }
 
-int print_policy(const GivenResources& given) {
-    const OperatorPolicyText made = operator_policy_text(given);
+int print_policy(const GivenResources& given, const std::vector<std::string>& probe_hosts) {
+    const OperatorPolicyText made = operator_policy_text(given, probe_hosts);
     for (const std::string& warning : made.warnings) print_warning(warning);
     return print_document(made.text) ? 0 : 1;
 }
@@ -334,7 +336,7 @@ int finish(VaultFlags flags, bool apply) {
     if (!given) return failed(given.error());
     for (const std::string& error : given->errors) print_error(error);
     if (!given->errors.empty()) return 1;
-    if (flags.policy_for_operator) return print_policy(*given);
+    if (flags.policy_for_operator) return print_policy(*given, flags.probe_hosts);
     const auto rows = Run(flags, *std::move(given), apply).run();
     if (!rows) return failed(rows.error());
     const bool colour = isatty(STDOUT_FILENO) == 1 && environment("NO_COLOR").empty();
@@ -429,6 +431,9 @@ void add_plan_command(CLI::App& app, int& exit_code) {
     command->add_flag("--policy-for-operator", flags->policy_for_operator,
                       "Only print the smallest Vault policy under which the operator can do all that the "
                       "resources ask for; no Vault is asked");
+    add_probe_host_flag(*command, flags->probe_hosts,
+                        "For --policy-for-operator: the operator's --probe-host; may be repeated. Without it "
+                        "the policy lets the operator read no key to try it");
     command->callback([flags, &exit_code] { exit_code = finish(*flags, false); });
 }
 

@@ -128,7 +128,7 @@ Task<Again> ProviderTurn::reconcile() {
     sort_users();
     Finding found = finding();
     tell_of_delivery(found);
-    if (!probes()) {
+    if (!planner::probes(resource())) {
         found.gone.insert("KeyValid");
         runtime_.metrics.key_validity_unknown(key_.name, key_.ns);
     } else if (const auto tried = co_await probe(*reached)) {
@@ -141,7 +141,7 @@ Task<Again> ProviderTurn::reconcile() {
     };
     const ProviderMemory& memory = runtime_.providers[key_];
     if (const auto next = memory.schedule.next()) not_later_than(*next);
-    if (probes()) not_later_than(memory.next_probe);
+    if (planner::probes(resource())) not_later_than(memory.next_probe);
     if (next_removal_) again = std::min(again, *next_removal_);
     if (deliver_again_) again = std::min(again, runtime_.retry_in(key_));
     co_return sooner(again, next_write);
@@ -331,11 +331,6 @@ Finding ProviderTurn::finding() const {
     return found;
 }
 
-bool ProviderTurn::probes() const {
-    const auto probe = resource().spec.find("keyProbe");
-    return probe != resource().spec.end() && probe->value("enabled", false);
-}
-
 Task<std::optional<planner::Condition>> ProviderTurn::probe(const Way& way) {
     const auto now = SteadyClock::now();
     if (now < runtime_.providers[key_].next_probe) co_return std::nullopt;
@@ -353,19 +348,18 @@ Task<std::optional<planner::Condition>> ProviderTurn::probe(const Way& way) {
 Task<planner::Condition> ProviderTurn::probe_now(const Way& way) {
     const std::string& path = places_.back().path;
     if (!views_.at(path).version)
-        co_return not_probed("NoKey", fmt::format("{} has no version that could be tried", path));
-    const Json& wanted = resource().spec.at("keyProbe");
+        co_return planner::not_probed("NoKey", fmt::format("{} has no version that could be tried", path));
     const auto& hosts = runtime_.options.probe_hosts;
-    const bool stated = wanted.contains("baseURL");
-    std::expected<ProbeTarget, planner::Condition> target =
-        probe_target(stated ? wanted["baseURL"].get<std::string>() : "", hosts);
-    if (stated && !target) co_return target.error();  // the secret is not even read
-    if (hosts.empty()) co_return not_probed("HostNotAllowed", "the operator allows no host (--probe-host)");
+    auto stated = planner::stated_probe_target(resource(), hosts);
+    if (!stated) co_return stated.error();
+    std::optional<planner::ProbeTarget> target = *std::move(stated);
     const auto encoded = vault::path({path});
-    if (!encoded) co_return not_probed("NoKey", encoded.error().message);
+    if (!encoded) co_return planner::not_probed("NoKey", encoded.error().message);
     auto secret = co_await way.session->vault.read(*encoded, runtime_.soon());
-    if (!secret) co_return not_probed(planner::finding_of(secret.error()).reason, secret.error().message);
+    if (!secret)
+        co_return planner::not_probed(planner::finding_of(secret.error()).reason, secret.error().message);
     std::string key;
+    std::string base_url;
     if (const auto data = *secret ? (*secret)->find("data") : Json::iterator();
         *secret && data != (*secret)->end() && data->is_object()) {
         const auto text = [&](const std::string& field) {
@@ -373,16 +367,17 @@ Task<planner::Condition> ProviderTurn::probe_now(const Way& way) {
             return at != data->end() && at->is_string() ? at->get<std::string>() : std::string();
         };
         key = text(resource().spec.at("variables").at(0).at("key").get<std::string>());
-        if (!stated) {
-            std::string base_url = text(wanted.at("baseURLKey").get<std::string>());
-            target = probe_target(base_url, hosts);
-            net::wipe(base_url);
-        }
+        if (!target) base_url = text(resource().spec.at("keyProbe").at("baseURLKey").get<std::string>());
     }
     if (*secret) kube::wipe(**secret);
     if (!target) {
-        net::wipe(key);
-        co_return target.error();
+        auto found = planner::probe_target(base_url, hosts);
+        net::wipe(base_url);
+        if (!found) {
+            net::wipe(key);
+            co_return found.error();
+        }
+        target = *std::move(found);
     }
     co_return co_await probe_key(
         runtime_.context, *std::move(target), std::move(key),

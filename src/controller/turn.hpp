@@ -207,7 +207,6 @@ private:
     Task<result<void>> withdraw_from(std::string ns, std::chrono::seconds grace);
     Task<result<void>> mark_unread(std::string ns, planner::FoundSecret found);
     void tell_of_delivery(Finding& found) const;
-    bool probes() const;
     // Tries the key of the provider's own path, when it is time to.
     Task<std::optional<planner::Condition>> probe(const Way& way);
     Task<planner::Condition> probe_now(const Way& way);

@@ -1,5 +1,6 @@
 #include <keyshepherd/planner/delivery.hpp>
 #include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/planner/key_probe.hpp>
 #include <keyshepherd/planner/operator_policy.hpp>
 #include <keyshepherd/planner/plan.hpp>
 #include <keyshepherd/planner/vault_names.hpp>
@@ -108,11 +109,11 @@ void add_beyond_plans(const Resource& resource, const Roles& roles, Needs& needs
 }
 
 // A version is asked for at every place, and nowhere else: whether a mount is of KV version 2 is told by the
-// path. The key itself is read where it is published, and to be tried at the provider's own place.
-void add_provider(const Resource& provider, Needs& needs) {
+// path. The key itself is read where it is published, and to be tried at the provider's own place. Where the
+// secret holds the base URL, only the secret tells whether its host is allowed.
+void add_provider(const Resource& provider, const std::vector<std::string>& probe_hosts, Needs& needs) {
     const bool is_published = delivers(provider);
-    const auto probe = provider.spec.find("keyProbe");
-    const bool is_tried = probe != provider.spec.end() && probe->value("enabled", false);
+    const bool is_tried = probes(provider) && stated_probe_target(provider, probe_hosts).has_value();
     const std::vector<KeyPlace> places = key_places(provider);
     for (const KeyPlace& place : places) {
         const auto metadata = metadata_path(place.path);
@@ -124,14 +125,15 @@ void add_provider(const Resource& provider, Needs& needs) {
 
 }  // namespace
 
-std::string operator_policy(std::span<const Resource> resources) {
+std::string operator_policy(std::span<const Resource> resources,
+                            const std::vector<std::string>& probe_hosts) {
     Needs needs;
     add_own_token(needs);
     const Roles roles = roles_of(resources);
     for (const Resource& resource : resources) {
         if (needs_mounts(resource)) needs["sys/mounts"].insert("read");
         if (!resource.kind->in_vault) {
-            add_provider(resource, needs);
+            add_provider(resource, probe_hosts, needs);
             continue;
         }
         if (resource.kind->name == "VaultConnection") {

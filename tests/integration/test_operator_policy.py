@@ -202,6 +202,28 @@ def test_providers_alone_and_what_is_wrong_with_them(run):
     assert "no custom resource of keyshepherd.dev" in run("plan", wrong).stderr, "a provider is nothing that plan compares"
 
 
+def test_the_policy_has_a_key_to_try_only_where_a_probe_host_is_given(run):
+    path = "ai-apis/data/mine"
+    made = [provider("p", path, ref={"name": "main"}, keyProbe={"enabled": True}),
+            provider("q", "ai-apis/data/stated", ref={"name": "main"}, keyProbe={"enabled": True, "baseURL": "https://api.acme.example/v1"})]
+
+    def keys(*arguments):
+        done = run("plan", made, "--policy-for-operator", *arguments)
+        assert done.returncode == 0, done.stderr
+        untried = [line for line in done.stderr.splitlines() if " is not tried: spec.keyProbe: " in line]
+        return {p for p in rig.policy_rules(done.stdout) if "/data/" in p}, untried
+
+    found, untried = keys()
+    assert found == set() and len(untried) == 2, untried
+    assert "warning: the key of AIProvider ai/p is not tried: spec.keyProbe: the operator has no --probe-host" in untried[0]
+    found, untried = keys("--probe-host", "api.other.example")
+    assert found == {path} and len(untried) == 1, untried
+    assert "ai/q is not tried: spec.keyProbe: the operator's --probe-host does not allow the base URL's host" in untried[0]
+    assert keys("--probe-host", "api.other.example", "--probe-host", "API.acme.example:443") == ({path, "ai-apis/data/stated"}, [])
+    wrong = run("plan", made, "--policy-for-operator", "--probe-host", "https://api.acme.example")
+    assert wrong.returncode != 0 and "--probe-host: https://api.acme.example is not HOST[:PORT]" in wrong.stderr and wrong.stdout == ""
+
+
 class Providers:
     """Two connections of a team, each with a login under the policy that is printed for it, and an operator with providers:
     one of the cluster with overrides, whose key is tried, one of the namespace that has its key published, and one on the second
@@ -224,7 +246,8 @@ class Providers:
             provider("own", self.path("own"), ns=self.ns, ref=main, delivery={"secret": True}),
             provider("other", self.path("other"), ns=self.ns, ref=second),
             provider("declared", self.path("declared"), ns=self.ns)]
-        done = run("plan", [*self.connections, *self.providers], "--policy-for-operator")
+        done = run("plan", [*self.connections, *self.providers], "--policy-for-operator",
+                   "--probe-host", f"127.0.0.1:{models.port}")
         assert done.returncode == 0 and "2 connections" in done.stderr, done.stderr
         self.rules = {}
         for block in done.stdout.split("# VaultConnection ")[1:]:

@@ -6,6 +6,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 namespace keyshepherd::planner {
 
@@ -16,6 +17,9 @@ using resources::Resource;
 // own token. Each path once, in the order of the alphabet. A VaultSecretID counts where its VaultAppRole is
 // among them; a provider for what is read of its key. Which connection a resource refers to, and what the
 // grants of that make of it, is not looked at here.
-std::string operator_policy(std::span<const Resource> resources);
+// `probe_hosts`: the operator's --probe-host. Without one that a provider's keyProbe may use, the operator
+// does not read the key to try it.
+std::string operator_policy(std::span<const Resource> resources,
+                            const std::vector<std::string>& probe_hosts = {});
 
 }  // namespace keyshepherd::planner

@@ -1,6 +1,7 @@
 #include <keyshepherd/planner/operator_policy.hpp>
 #include <keyshepherd/planner/plan.hpp>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -190,8 +191,11 @@ Resource provider(std::string_view more = "{}") {
     return make("ClusterAIProvider", std::move(spec));
 }
 
-std::string policy_of_provider(std::string_view more = "{}") {
-    return operator_policy(std::array{provider(more)});
+const std::vector<std::string> no_hosts;
+
+std::string policy_of_provider(std::string_view more = "{}",
+                               const std::vector<std::string>& probe_hosts = no_hosts) {
+    return operator_policy(std::array{provider(more)}, probe_hosts);
 }
 
 std::string read_rule(std::string_view path) {
@@ -207,8 +211,28 @@ TEST(OperatorPolicy, OfAProviderIsTheVersionAtEachPlaceInItsOwnVault) {
 }
 
 TEST(OperatorPolicy, OfAProviderWhoseKeyIsTriedHasTheKeyThatIsTried) {
-    EXPECT_EQ(policy_of_provider(R"({"keyProbe": {"enabled": true}})"),
-              read_rule("ai-apis/data/acme") + "\n" + policy_of_provider());
+    const std::vector<std::string> hosts = {"api.acme.example"};
+    const std::string with_key = read_rule("ai-apis/data/acme") + "\n" + policy_of_provider();
+    // The secret holds the base URL.
+    EXPECT_EQ(policy_of_provider(R"({"keyProbe": {"enabled": true}})", hosts), with_key);
+    for (const char* url : {"https://api.acme.example/v1", "https://API.acme.example:443"})
+        EXPECT_EQ(policy_of_provider(
+                      fmt::format(R"({{"keyProbe": {{"enabled": true, "baseURL": "{}"}}}})", url), hosts),
+                  with_key)
+            << url;
+}
+
+TEST(OperatorPolicy, OfAProviderWhoseKeyNoHostMayTakeHasNoKey) {
+    EXPECT_EQ(policy_of_provider(R"({"keyProbe": {"enabled": true}})"), policy_of_provider());
+    EXPECT_EQ(policy_of_provider(R"({"keyProbe": {"enabled": true, "baseURL": "https://api.acme.example"}})"),
+              policy_of_provider());
+    const std::vector<std::string> hosts = {"api.acme.example"};
+    EXPECT_EQ(policy_of_provider(R"({"keyProbe": {"enabled": false}})", hosts), policy_of_provider());
+    for (const char* url : {"https://api.acme.example:8443/v1", "https://api.acme.example.evil.example/v1"})
+        EXPECT_EQ(policy_of_provider(
+                      fmt::format(R"({{"keyProbe": {{"enabled": true, "baseURL": "{}"}}}})", url), hosts),
+                  policy_of_provider())
+            << url;
 }
 
 TEST(OperatorPolicy, OfAProviderWhoseKeyIsPublishedHasTheKeyAtEachPlace) {
@@ -218,7 +242,8 @@ TEST(OperatorPolicy, OfAProviderWhoseKeyIsPublishedHasTheKeyAtEachPlace) {
 }
 
 TEST(OperatorPolicy, OfAProviderHasNothingWhereThereAreNoVersions) {
-    EXPECT_EQ(policy_of_provider(R"({"path": "flat/acme", "overrides": [], "keyProbe": {"enabled": true}})"),
+    EXPECT_EQ(policy_of_provider(R"({"path": "flat/acme", "overrides": [], "keyProbe": {"enabled": true}})",
+                                 {"api.acme.example"}),
               own_token);
 }
 
