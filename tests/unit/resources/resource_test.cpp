@@ -169,8 +169,7 @@ TEST(Kinds, BoundEveryReferenceAsKubernetesDoes) {
           "VaultSecretID.appRoleRef.name", "VaultSecretID.secretName",
           "VaultSecretID.rolloutRestartTargets.name", "VaultConnection.auth.kubernetes.serviceAccountName",
           "VaultConnection.auth.jwt.serviceAccountName", "VaultConnection.auth.appRole.secretName",
-          "VaultConnection.auth.token.secretName", "VaultConnection.tlsServerName",
-          "AIProvider.auth.secretName", "AIProvider.vault.tlsServerName",
+          "VaultConnection.auth.token.secretName", "AIProvider.auth.secretName",
           "ClusterAIProvider.connectionRef.namespace", "ClusterAIProvider.overrides.auth.secretName"})
         EXPECT_TRUE(found.contains(field)) << field;
     for (const auto& [place, field] : found) {
