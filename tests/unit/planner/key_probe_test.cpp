@@ -16,7 +16,7 @@ std::string target(std::string_view url) {
 TEST(ProbeTarget, IsBelowTheBaseUrl) {
     EXPECT_EQ(target("https://api.holysheep.ai/v1"), "https://api.holysheep.ai/v1/models");
     EXPECT_EQ(target("https://api.holysheep.ai/v1/"), "https://api.holysheep.ai/v1/models");
-    EXPECT_EQ(target("https://API.holysheep.ai:443"), "https://API.holysheep.ai/models");
+    EXPECT_EQ(target("https://API.holysheep.ai:443"), "https://API.holysheep.ai:443/models");
     EXPECT_EQ(target("https://127.0.0.1:8443/v1"), "https://127.0.0.1:8443/v1/models");
 }
 
