@@ -125,12 +125,22 @@ private:
                 }
                 if (std::cmp_greater(given.size(), field.max))
                     fault(path, fmt::format("has more than {} entries", field.max));
-                for (const auto& [key, element] : given.items()) text(field, element, path + "." + key);
-                return given;
+                return members_of_map(field, given, path);
             case Type::object:
                 return members(field.members, given, path);
         }
         return {};
+    }
+
+    // The API server drops a null among the members of a map, and so does this.
+    Json members_of_map(const Field& field, const Json& given, const std::string& path) {
+        Json read = Json::object();
+        for (const auto& [key, element] : given.items()) {
+            if (element.is_null()) continue;
+            text(field, element, path + "." + key);
+            if (element.is_string()) read[key] = element;
+        }
+        return read;
     }
 
     Json list(const Field& field, const Json& given, const std::string& path) {

@@ -162,7 +162,8 @@ def test_a_pattern_that_a_tenant_can_match_is_warned_of(cluster, bao, certificat
         installation.stop()
 
 
-def test_where_it_may_the_namespaces_own_takes_the_place(cluster, bao, certificates, tmp_path, namespaces):
+def test_where_it_may_the_namespaces_own_takes_the_place(installation, cluster, bao, certificates, tmp_path, namespaces):
+    installation.operator.stop()  # the next one leads
     own, other = namespaces(), namespaces()
     installation = Installation(cluster, bao, certificates, tmp_path, **{"allow-provider-shadowing": "true"})
     try:

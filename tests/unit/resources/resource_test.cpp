@@ -435,6 +435,9 @@ TEST(Providers, HaveOverridesThatAreForSomethingAndReplaceSomething) {
     EXPECT_EQ(faults(prod), std::vector<std::string>());
     EXPECT_EQ(faults(prod, Json::object()), std::vector<std::string>{at});
     EXPECT_EQ(faults(Json::object()), std::vector<std::string>{at + ".namespaceSelector"});
+    EXPECT_EQ(faults({{"matchLabels", {{"env", nullptr}}}}),
+              std::vector<std::string>{at + ".namespaceSelector"})
+        << "a null is no label";
     EXPECT_EQ(faults({{"matchLabels", {{"env", std::string(64, 'a')}}}}),
               std::vector<std::string>{at + ".namespaceSelector.matchLabels.env"});
     for (const Json& wrong : {Json{{"key", "a"}, {"operator", "In"}},
