@@ -252,6 +252,11 @@ private:
         name();
         mount("mount");
         not_the_login();
+        // Vault knows an AppRole's identity by its role-id: another role's would bring that role's entity.
+        if (const auto id = resource_.spec.find("roleID"); id != resource_.spec.end())
+            if (const auto role_id = id->get<std::string>(); std::ranges::none_of(
+                    grant_.names, [&](const std::string& glob) { return matches(glob, role_id); }))
+                not_granted("spec.roleID", "role-id " + role_id, grant_.names);
         const Json& policies = resource_.spec.at("tokenPolicies");
         for (std::size_t i = 0; i < policies.size() && !is_full(); ++i) {
             const auto policy = policies[i].get<std::string>();

@@ -459,7 +459,9 @@ constexpr std::array<Field, 22> approle_spec = {{
      .required = true,
      .immutable = true},
     {.name = "roleID",
-     .doc = "The role-id. Absent: Vault makes one, and it is kept when the role has to be made again.",
+     .doc =
+         "The role-id. The names of the grant bound it, as they bound `name`. Absent: Vault makes one, and "
+         "it is kept when the role has to be made again.",
      .pattern = "^[A-Za-z0-9._-]+$"},
     {.name = "bindSecretID",
      .type = boolean,

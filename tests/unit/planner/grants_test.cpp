@@ -84,6 +84,18 @@ TEST(DefaultGrant, HasNoPathsMountsOrRights) {
     EXPECT_FALSE(judgement.rights.adopt || judgement.rights.hcl || judgement.rights.revoke_tokens);
 }
 
+// The identity of an AppRole is found by its role-id.
+TEST(DefaultGrant, BoundsARoleIdByTheNames) {
+    const auto with = [](const char* role_id) {
+        return faults(make("VaultAppRole", "platform",
+                           {{"name", "platform.r"}, {"roleID", role_id}, {"tokenPolicies", Json::array()}}),
+                      connection());
+    };
+    EXPECT_EQ(with("platform.r-id"), std::vector<std::string>{"spec.mount"});
+    for (const char* foreign : {"rb-id", "Platform.r-id", "platform"})
+        EXPECT_EQ(with(foreign), (std::vector<std::string>{"spec.mount", "spec.roleID"})) << foreign;
+}
+
 TEST(Reserved, IsRefusedWithoutAnyConnection) {
     const auto fields = [](const Resource& resource) {
         std::vector<std::string> names;
