@@ -65,17 +65,32 @@ result<ResourceFiles> read_cluster(const Source& source, std::chrono::millisecon
     return found;
 }
 
-bool is_connection(const FileResource& file) {
-    return file.resource.kind->name == "VaultConnection";
+bool is_connection(const resources::Resource& resource) {
+    return resource.kind->name == "VaultConnection";
 }
 
 std::string name_of(const ConnectionName& name) {
     return fmt::format("{}/{}", name.first, name.second);
 }
 
+// A resource has the grants of its namespace: a file that may choose the namespace may choose the grants.
+void refuse_other_namespaces(ResourceFiles& read, const std::string& ns) {
+    const auto check = [&](const resources::Resource& resource, const std::string& place) {
+        if (is_connection(resource) || (resource.kind->namespaced && resource.ns == ns)) return;
+        read.errors.push_back(
+            fmt::format("{}{}: is not in namespace {}, which --namespace gives; take it out, or "
+                        "leave --namespace away",
+                        place, resource.text(), ns));
+    };
+    for (const FileResource& file : read.resources) check(file.resource, file.place + ": ");
+    for (const resources::Resource& provider : read.providers) check(provider, "");
+}
+
 result<ResourceFiles> read_files(const Source& source) {
     KEYSHEPHERD_TRY(const auto inputs, read_inputs(source.files, source.recursive));
-    return read_resources(inputs, source.default_namespace, source.providers);
+    ResourceFiles read = read_resources(inputs, source.default_namespace, source.providers);
+    if (source.one_namespace) refuse_other_namespaces(read, source.default_namespace);
+    return read;
 }
 
 // The VaultConnections of --connections. What else is in these files is not theirs to bring.
@@ -86,7 +101,7 @@ result<ResourceFiles> read_connections(const Source& source) {
         return fail(Errc::invalid, "-f - and --connections -: standard input can be read once");
     KEYSHEPHERD_TRY(const auto inputs, read_inputs(source.connection_files, source.recursive));
     ResourceFiles read = read_resources(inputs, source.default_namespace, Providers::left_out);
-    std::erase_if(read.resources, [](const FileResource& file) { return !is_connection(file); });
+    std::erase_if(read.resources, [](const FileResource& file) { return !is_connection(file.resource); });
     if (read.resources.empty() && read.errors.empty())
         return fail(Errc::invalid, fmt::format("no VaultConnection in what --connections names: {}",
                                                fmt::join(source.connection_files, ", ")));
@@ -96,7 +111,7 @@ result<ResourceFiles> read_connections(const Source& source) {
 // A file of resources must not bring the grants that they are held to.
 void take_connections_out(ResourceFiles& read, const std::vector<FileResource>& connections) {
     for (const FileResource& file : read.resources) {
-        if (!is_connection(file)) continue;
+        if (!is_connection(file.resource)) continue;
         const auto known = std::ranges::find(connections, file.resource.text(),
                                              [](const FileResource& each) { return each.resource.text(); });
         if (known == connections.end())
@@ -110,7 +125,7 @@ void take_connections_out(ResourceFiles& read, const std::vector<FileResource>& 
                             "take it out",
                             file.place, file.resource.text(), known->place));
     }
-    std::erase_if(read.resources, is_connection);
+    std::erase_if(read.resources, [](const FileResource& file) { return is_connection(file.resource); });
 }
 
 // A resource without known grants could ask for all that the token may do.

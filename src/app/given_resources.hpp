@@ -22,6 +22,7 @@ struct Source {
     bool from_cluster = false;                  // instead of files
     std::string kubeconfig;  // "": $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount
     std::string default_namespace = "default";
+    bool one_namespace = false;  // files may hold resources of default_namespace alone
     Providers providers = Providers::left_out;
 };
 

@@ -380,7 +380,10 @@ CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flag
         *command, "kubeconfig", source.kubeconfig,
         "For --from-cluster; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount");
     command->add_flag("-R,--recursive", source.recursive, "Look below directories too");
-    command->add_option("-n,--namespace", source.default_namespace, "Namespace of resources that name none")
+    command
+        ->add_option("-n,--namespace", source.default_namespace,
+                     "Namespace of resources that name none. If it is given, files may hold resources of no "
+                     "other namespace, so that the grants of this namespace bound all of them")
         ->envname(environment_name("namespace"))
         ->capture_default_str();
     add_environment_flag(*command, "vault-address", flags.address,
@@ -434,18 +437,25 @@ void add_plan_command(CLI::App& app, int& exit_code) {
     add_probe_host_flag(*command, flags->probe_hosts,
                         "For --policy-for-operator: the operator's --probe-host; may be repeated. Without it "
                         "the policy lets the operator read no key to try it");
-    command->callback([flags, &exit_code] { exit_code = finish(*flags, false); });
+    command->callback([flags, command, &exit_code] {
+        flags->source.one_namespace = command->count("--namespace") > 0;
+        exit_code = finish(*flags, false);
+    });
 }
 
 void add_apply_command(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<VaultFlags>();
-    add(app, "apply",
+    CLI::App* command = add(
+        app, "apply",
         "Make a live Vault equal to the custom resources of files, once, with no cluster\n\n"
         "Nothing is removed but secret-ids that were replaced. A resource that says adoptionPolicy keeps its "
         "word about what is there already. A rotation that is due happens at the next apply, and the old "
         "secret-id is destroyed by the first one after its overlap: run it as often as that asks for.",
-        *flags)
-        ->callback([flags, &exit_code] { exit_code = finish(*flags, true); });
+        *flags);
+    command->callback([flags, command, &exit_code] {
+        flags->source.one_namespace = command->count("--namespace") > 0;
+        exit_code = finish(*flags, true);
+    });
 }
 
 }  // namespace keyshepherd::app

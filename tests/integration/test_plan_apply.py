@@ -207,6 +207,24 @@ def test_no_file_brings_its_own_grants(run, empty_bao, tmp_path, command):
     assert stdin.returncode == 1 and "standard input can be read once" in stdin.stderr
 
 
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_namespace_bounds_whose_grants_a_file_gets(run, empty_bao, tmp_path, command):
+    """A contributor's file that names the namespace of another team would have that team's grants."""
+    connection = CONNECTION | {"spec": CONNECTION["spec"] | {"grants": [{"namespaces": ["*"]}]}}
+    given = tmp_path / "given.yaml"
+    given.write_text(yaml.safe_dump(connection))
+    spec = {"connectionRef": {"name": "main", "namespace": "ai"}, "rules": [{"path": "a", "capabilities": ["deny"]}]}
+    own = {"apiVersion": rig.GROUP, "kind": "VaultPolicy", "metadata": {"name": "p"}, "spec": spec | {"name": "team-a.p"}}
+    other = own | {"metadata": {"name": "p", "namespace": "team-b"}, "spec": spec | {"name": "team-b.p"}}
+    before = len(empty_bao.audit())
+    done = run(command, own, other, arguments=["-n", "team-a"], grants=["--connections", given])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "VaultPolicy team-b/p: is not in namespace team-a, which --namespace gives" in done.stderr
+    assert empty_bao.audit()[before:] == []
+    alone = run(command, own, arguments=["-n", "team-a"], grants=["--connections", given])
+    assert alone.returncode == (2 if command == "plan" else 0), alone.stderr
+
+
 def test_what_is_reserved_is_refused_with_grants_and_without(run, empty_bao, tmp_path):
     """`apply` once overwrote `default` and the operator's own policy, and ended with 0."""
     root = empty_bao.root
