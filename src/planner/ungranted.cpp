@@ -9,12 +9,12 @@ namespace keyshepherd::planner {
 
 namespace {
 
+// A deletion needs the grant, too.
 std::string way_out(const resources::Resource& resource) {
-    return fmt::format("To remove it, {}delete {}; to keep it, grant it again",
-                       resource.spec.value("deletionPolicy", "") == "Retain"
-                           ? "set spec.deletionPolicy: Delete and then "
-                           : "",
-                       resource.text());
+    return fmt::format(
+        "To remove it, grant it again, {}delete {} and then take the grant away",
+        resource.spec.value("deletionPolicy", "") == "Retain" ? "set spec.deletionPolicy: Delete, " : "",
+        resource.text());
 }
 
 const char* what_it_allows(std::string_view kind) {

@@ -26,10 +26,12 @@ TEST(Ungranted, TellsWhatIsLeftAndHowToRemoveIt) {
     EXPECT_EQ(
         policy.message,
         "sys/policies/acl/t.x is still in Vault as it was last written: a token that has the policy may "
-        "still do what it allows. To remove it, delete VaultPolicy t/x; to keep it, grant it again");
+        "still do what it allows. To remove it, grant it again, delete VaultPolicy t/x and then take the "
+        "grant away");
     EXPECT_THAT(
         ungranted_object(make("VaultMount", {{"path", "kv"}, {"type", "kv"}}), "sys/mounts/kv").message,
-        HasSubstr("To remove it, set spec.deletionPolicy: Delete and then delete VaultMount t/x;"));
+        HasSubstr(
+            "To remove it, grant it again, set spec.deletionPolicy: Delete, delete VaultMount t/x and then"));
     EXPECT_THAT(ungranted_object(make("VaultAppRole", {{"name", "r"}}), "auth/approle/role/r").message,
                 HasSubstr("a login to the role still gives tokens"));
     EXPECT_THAT(ungranted_secret_id(make("VaultSecretID", Json::object()), "acc-1").message,
