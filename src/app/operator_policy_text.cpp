@@ -1,6 +1,7 @@
 #include "operator_policy_text.hpp"
 
 #include <keyshepherd/core/text.hpp>
+#include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/planner/key_probe.hpp>
 #include <keyshepherd/planner/operator_policy.hpp>
 
@@ -64,9 +65,19 @@ OperatorPolicyText operator_policy_text(const GivenResources& given,
             made.warnings.push_back(fmt::format("the key of {} is not tried: spec.keyProbe: {}",
                                                 provider.text(), target.error().message));
     }
+    // A tenant decides how long a deleted resource stays, by a finalizer, and what it names: the operator
+    // needs rights only for what it made itself and may still remove.
     for (const resources::Resource& resource : given.leaving) {
         const resources::Resource* bearer = is_secret_id(resource) ? role_of(resource, given) : &resource;
-        if (bearer != nullptr) asked[connection_of(*bearer)].push_back(resource);
+        if (bearer == nullptr || bearer->claim.empty()) continue;
+        const auto connection = given.connections.find(connection_of(*bearer));
+        if (connection == given.connections.end()) continue;
+        if (const auto faults = planner::judge_removal(*bearer, connection->second, {}).faults;
+            !faults.empty()) {
+            made.warnings.push_back(left_out_text(resource, faults.front()));
+            continue;
+        }
+        asked[connection->first].push_back(resource);
     }
     for (const auto& [name, resources] : asked) {
         if (!made.text.empty()) made.text += '\n';
