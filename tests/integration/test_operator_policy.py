@@ -324,7 +324,8 @@ def test_the_operator_does_providers_work_under_exactly_the_printed_policy(run, 
     try:
         since = len(bao.audit())
         providers = Providers(run, cluster, bao, models)
-        operator = rig.Operator(tmp_path / "operator", cluster, bao, {"probe-host": f"127.0.0.1:{models.port}"},
+        operator = rig.Operator(tmp_path / "operator", cluster, bao,
+                                {"probe-host": f"127.0.0.1:{models.port}", "allowed-vault-address": "https://far:8200"},
                                 environment={"SSL_CERT_FILE": str(certificates.ca)})
         providers.wait(1)
         for name in ("acme", "prod", "own", "other"):
