@@ -73,7 +73,7 @@ class World:
         bao.trust_operator("any", policy=OPERATOR_POLICY)
         folder.mkdir(parents=True, exist_ok=True)
         kubeconfig = rig.account_kubeconfig(cluster, folder / "webhook-kubeconfig", "keyshepherd-webhook")
-        self.webhook = rig.Webhook(folder, certificates, bao, flags={"kubeconfig": kubeconfig})
+        self.webhook = rig.Webhook(folder, certificates, bao, flags={"kubeconfig": kubeconfig, "allow-provider-shadowing": "true"})
         self.webhook_ca = certificates.ca_pem
         cluster.install_webhook(self.webhook.url, self.webhook_ca)
         self.models = Models(certificates)
@@ -85,7 +85,7 @@ class World:
         self.starts += 1
         self.operator = rig.Operator(self.folder / f"operator-{self.starts}", self.cluster, self.bao,
                                      {"rollout-spread-seconds": SPREAD, "secret-grace-seconds": GRACE,
-                                      "probe-host": f"127.0.0.1:{self.models.port}"},
+                                      "probe-host": f"127.0.0.1:{self.models.port}", "allow-provider-shadowing": "true"},
                                      environment=self.trusted | environment | ({"KEYSHEPHERD_FAILPOINT": dies_at} if dies_at else {}))
         wait_until(lambda: self.operator.leading, 15, "leading")
 
@@ -364,7 +364,7 @@ def test_of_several_versions_only_the_newest_is_rolled(team):
     late = [n for n in names if n not in early]
     assert late, "the first versions were rolled too fast to be overtaken"
     team.settled(*late)
-    assert all(team.replicasets(n) == 3 for n in early)
+    wait_until(lambda: all(team.replicasets(n) == 3 for n in early), 15)
 
 
 def test_a_killed_operator_rolls_nothing_twice(team, world):

@@ -348,22 +348,22 @@ def test_a_forged_claim_gives_nothing(team, bao):
     """A policy that is in Vault already, and that the grants would let the namespace have."""
     bao.root.sys.create_or_update_policy(f"{team.ns}-p", 'path "theirs" { capabilities = ["read"] }')
     theirs = team.vault_policy()
-    team.apply(team.policy(resyncPeriod="1s"))
+    team.apply(team.policy(resyncPeriod="10s"))
     team.wait_reason("VaultPolicy", "p", "AdoptionRefused")
     vault = team.bao.address
     for seal in ({}, {"seal": "0" * 64}, {"seal": ""}):
         write_status(team, "VaultPolicy", "p", claim=f"{vault} sys/policies/acl/{team.ns}-p", **seal)
-        wait_until(lambda: "claim" not in team.stored("VaultPolicy", "p")["status"], 10, "the forged claim is dropped")
+        wait_until(lambda: "claim" not in team.stored("VaultPolicy", "p")["status"], 25, "the forged claim is dropped")
         assert team.condition("VaultPolicy", "p", "StatusTrusted")["status"] == "False"
         assert team.condition("VaultPolicy", "p")["reason"] == "AdoptionRefused" and team.vault_policy() == theirs
     # Another's seal, whose claim holds for itself.
-    team.apply(team.policy("q", resyncPeriod="1s"))
+    team.apply(team.policy("q", resyncPeriod="10s"))
     team.wait_reason("VaultPolicy", "q", "Reconciled")
     q = team.stored("VaultPolicy", "q")
     write_status(team, "VaultPolicy", "p", claim=q["status"]["claim"].replace("-q", "-p"), seal=q["status"]["seal"])
     mark = q["metadata"]["annotations"]["keyshepherd.dev/claim"]
     team.cluster.kubectl("annotate", "vaultpolicy", "p", "-n", team.ns, f"keyshepherd.dev/claim={mark}")
-    wait_until(lambda: "claim" not in team.stored("VaultPolicy", "p")["status"], 10)
+    wait_until(lambda: "claim" not in team.stored("VaultPolicy", "p")["status"], 25)
     team.delete("VaultPolicy", "p")
     wait_until(lambda: team.stored("VaultPolicy", "p") is None, 10)
     assert team.vault_policy() == theirs
