@@ -741,7 +741,7 @@ def test_takes_new_providers_and_keeps_the_old_on_a_bad_file(start, tmp_path):
         return json.loads(webhook.review(review_of(item))[1])["response"]["allowed"]
 
     write(provider("first"))
-    webhook = start("--providers", str(tmp_path / "providers.yaml"))
+    webhook = start("--providers", str(tmp_path / "providers.yaml"), "--allowed-vault-address", "https://vault.example:8200")
     assert known("first") and not known("second")
     write(provider("second"))
     webhook.wait_for_log("providers loaded")
