@@ -569,18 +569,19 @@ def answer(status, reason):
 
 
 @pytest.mark.parametrize("refusal", [answer(409, "Conflict"), answer(500, "InternalError"), b""], ids=["409", "500", "dropped"])
-def test_a_status_that_could_not_be_written_is_written_as_soon_as_it_can_be(own, installed, certificates, tmp_path, refusal):
+def test_a_status_that_could_not_be_written_is_written_as_soon_as_it_can_be(own, installed, certificates, tmp_path, refusal, request):
     """Refusals and pauses wait for a change, which never comes: each status has to be tried again for its own sake."""
     team, bao, first = own
     first.stop()
     proxy = rig.RefusingProxy(int(installed.url.rsplit(":", 1)[1]), certificates, installed.ca)
 
-    def refuse(request):
-        line = request.split(b"\r\n", 1)[0]
+    def refuse(sent):
+        line = sent.split(b"\r\n", 1)[0]
         ours = f"/namespaces/{team.ns}/".encode() in line  # others' resources may be left over
         return refusal if ours and line.startswith(b"PATCH ") and b"/status" in line else None
 
     one = rig.Operator(tmp_path / "one", installed, bao, server=f"https://127.0.0.1:{proxy.port}", ca=certificates.ca)
+    request.addfinalizer(one.stop)  # or it holds the Lease against the next test
     wait_until(lambda: one.leading, 15, "leading")
     proxy.refuse = refuse
     paused = {"keyshepherd.dev/paused": "true"}
@@ -604,6 +605,7 @@ def test_a_status_that_could_not_be_written_is_written_as_soon_as_it_can_be(own,
     proxy.refuse = None
     for made, reason in resources:
         team.wait_reason(made["kind"], made["metadata"]["name"], reason, 40)
+    time.sleep(5)  # what follows from these states is written, too
     before = proxy.refused
     proxy.refuse = refuse
     time.sleep(2)
