@@ -78,8 +78,8 @@ void refuse_other_namespaces(ResourceFiles& read, const std::string& ns) {
     const auto check = [&](const resources::Resource& resource, const std::string& place) {
         if (is_connection(resource) || (resource.kind->namespaced && resource.ns == ns)) return;
         read.errors.push_back(
-            fmt::format("{}{}: is not in namespace {}, which --namespace gives; take it out, or "
-                        "leave --namespace away",
+            fmt::format("{}{}: is not in namespace {}, which --namespace gives; remove it, or run "
+                        "without --namespace",
                         place, resource.text(), ns));
     };
     for (const FileResource& file : read.resources) check(file.resource, file.place + ": ");
