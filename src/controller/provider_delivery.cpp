@@ -173,8 +173,8 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
                                               {"version", key.key.version}});
         event(repaired ? kube::Event::Type::warning : kube::Event::Type::normal,
               repaired ? "SecretRepaired" : "SecretPublished", "Publish",
-              fmt::format("Secret {}/{} {} version {} of the key", ns, name,
-                          repaired ? "was changed, and has again" : "has", key.key.version));
+              fmt::format("Secret {}/{} {} {} of the key", ns, name,
+                          repaired ? "was changed, and has again" : "has", planner::version_text(key.key)));
         co_return result<void>();
     }
     if (written.error().code == Errc::cancelled) co_return written;
@@ -189,7 +189,54 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
     co_return result<void>();
 }
 
+Task<result<void>> ProviderTurn::read_unversioned(std::string path, const Way& way, KeyData& into) {
+    const auto fault_of = [&](const Error& error) -> result<void> {
+        if (planner::concerns_connection(error) || error.code == Errc::cancelled)
+            return std::unexpected(error);
+        const Finding what = planner::finding_of(error);
+        into.fault = {what.reason, what.message};
+        return {};
+    };
+    // Vault lets a login ask this about each mount on which it may do anything.
+    KEYSHEPHERD_CO_TRY(const std::string mount_path, vault::path({"sys/internal/ui/mounts/" + path}));
+    const auto mount = co_await way.session->vault.read(mount_path, runtime_.soon());
+    if (!mount) co_return fault_of(mount.error());
+    if (const auto unreadable = planner::unreadable_mount(path, mount->value_or(Json()))) {
+        into.fault = {unreadable->reason, unreadable->message};
+        co_return result<void>();
+    }
+    KEYSHEPHERD_CO_TRY(const std::string encoded, vault::path({path}));
+    auto answer = co_await way.session->vault.read(encoded, runtime_.soon());
+    if (!answer) co_return fault_of(answer.error());
+    if (*answer) into.fields = std::move(**answer);
+    if (!into.fields.is_object()) {
+        into.fault = {"KeyNotFound", fmt::format("{} does not exist in Vault", path)};
+        co_return result<void>();
+    }
+    into.key = {.version = 1, .created = 0, .digest = runtime_.seal.fingerprint(path, into.fields)};
+    if (into.key.digest.empty())
+        into.fault = {"NotVersioned",
+                      fmt::format("{}: the operator has not read its own HMAC key yet", path)};
+    co_return result<void>();
+}
+
+Task<result<KeyView>> ProviderTurn::look_at_unversioned(std::string path, const Way& way) {
+    KeyData data;
+    KEYSHEPHERD_CO_CHECK(co_await read_unversioned(std::move(path), way, data));
+    if (!data.fault.reason.empty())
+        co_return KeyView{.version = {}, .reason = data.fault.reason, .message = data.fault.message};
+    co_return KeyView{.version = data.key};
+}
+
 Task<result<void>> ProviderTurn::read_data(const KeyPlace& place, const Way& way, KeyData& into) {
+    if (!planner::metadata_path(place.path)) {
+        KEYSHEPHERD_CO_CHECK(co_await read_unversioned(place.path, way, into));
+        if (into.fault.reason.empty())
+            views_.at(place.path).version = into.key;
+        else
+            into.fault.reason = planner::delivery_reason(into.fault.reason);
+        co_return result<void>();
+    }
     KEYSHEPHERD_CO_TRY(const std::string encoded, vault::path({place.path}));
     auto answer = co_await way.session->vault.read(encoded, runtime_.soon());
     if (!answer) {

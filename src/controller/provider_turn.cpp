@@ -118,7 +118,7 @@ Task<Again> ProviderTurn::reconcile() {
             co_return co_await failed(reached->connection, delivered.error());
     if (!deliver_again_) runtime_.queue.forget(key_);
     const KeyView& own = views_.at(places_.back().path);
-    if (own.version)
+    if (own.version && own.version->digest.empty())
         runtime_.metrics.key_version(key_.name, key_.ns, own.version->version);
     else
         runtime_.metrics.forget_key(key_.name, key_.ns);
@@ -151,6 +151,10 @@ Task<result<void>> ProviderTurn::look(const Way& way) {
     for (const KeyPlace& place : places_) {
         if (place.elsewhere || views_.contains(place.path)) continue;
         const auto metadata = planner::metadata_path(place.path);
+        if (!metadata && planner::delivers(resource())) {
+            KEYSHEPHERD_CO_TRY(views_[place.path], co_await look_at_unversioned(place.path, way));
+            continue;
+        }
         if (!metadata) {
             views_[place.path] = {
                 .version = {},
@@ -207,6 +211,11 @@ void ProviderTurn::sort_users() {
         if (!version) continue;
         const std::string record = planner::rotation_record(path, *version);
         std::int64_t since = version->created;
+        // Nobody knows with which value of KV version 1 an agent began.
+        if (!version->digest.empty() && !workload.secrets.contains(secret)) {
+            ++skipped_;
+            continue;
+        }
         if (workload.secrets.contains(secret)) {
             // What begins now reads what the Secret has now.
             const auto published = memory.published.find(workload.ns);
@@ -262,9 +271,9 @@ Task<result<void>> ProviderTurn::roll(std::string id) {
         runtime_.workloads.rolled(id, key_.name, record);
         memory.rolled[id] = record;
         runtime_.metrics.rotation_rollout(key_.name, "rolled");
-        runtime_.events.record(
-            reference_to(workload), kube::Event::Type::normal, "KeyRotated", "Rollout",
-            fmt::format("is rolled, to begin with version {} of the key of {}", key.version, key_.name));
+        runtime_.events.record(reference_to(workload), kube::Event::Type::normal, "KeyRotated", "Rollout",
+                               fmt::format("is rolled, to begin with {} of the key of {}",
+                                           planner::version_text(key), key_.name));
         runtime_.log.info("rolled for a new key", {{"kind", workload.kind},
                                                    {"namespace", workload.ns},
                                                    {"name", workload.name},
@@ -286,7 +295,7 @@ Task<result<void>> ProviderTurn::roll(std::string id) {
             runtime_.metrics.rotation_rollout(key_.name, "refused");
             runtime_.events.record(reference_to(workload), kube::Event::Type::warning, "RolloutRefused",
                                    "Rollout",
-                                   fmt::format("has not version {} of the key of {}: {}", key.version,
+                                   fmt::format("has not {} of the key of {}: {}", planner::version_text(key),
                                                key_.name, rolled.error().message));
             break;
         default:
@@ -311,9 +320,8 @@ Finding ProviderTurn::finding() const {
             found.ready = Truth::no;
             found.reason = view.reason;
         }
-        found.message += fmt::format(
-            "{}{}", found.message.empty() ? "" : "; ",
-            view.version ? fmt::format("{}: version {}", path, view.version->version) : view.message);
+        found.message += fmt::format("{}{}", found.message.empty() ? "" : "; ",
+                                     view.version ? planner::seen_text(path, *view.version) : view.message);
     }
     if (std::ranges::any_of(places_, &KeyPlace::elsewhere))
         found.message += "; overrides with a Vault of their own are not watched";
@@ -324,7 +332,7 @@ Finding ProviderTurn::finding() const {
     found.counts = {{"users", users_},
                     {"stale", static_cast<std::int64_t>(stale_.size()) - refused},
                     {"skipped", skipped_}};
-    if (const auto& own = views_.at(places_.back().path).version)
+    if (const auto& own = views_.at(places_.back().path).version; own && own->digest.empty())
         found.counts["keyVersion"] = own->version;
     else
         found.gone.insert("keyVersion");
@@ -349,6 +357,8 @@ Task<planner::Condition> ProviderTurn::probe_now(const Way& way) {
     const std::string& path = places_.back().path;
     if (!views_.at(path).version)
         co_return planner::not_probed("NoKey", fmt::format("{} has no version that could be tried", path));
+    if (!views_.at(path).version->digest.empty())
+        co_return planner::not_probed("NoKey", fmt::format("{}: only a key of KV version 2 is tried", path));
     const auto& hosts = runtime_.options.probe_hosts;
     auto stated = planner::stated_probe_target(resource(), hosts);
     if (!stated) co_return stated.error();

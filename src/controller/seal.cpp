@@ -1,5 +1,8 @@
 #include "seal.hpp"
 
+#include <keyshepherd/net/wiped.hpp>
+#include <keyshepherd/planner/delivery.hpp>
+
 #include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -76,10 +79,8 @@ void Seal::open(std::string key, std::string cluster) {
     cluster_ = std::move(cluster);
 }
 
-// JSON keeps the parts apart, whatever they hold.
-std::string Seal::digest(const kube::Json& what) const {
+std::string Seal::hmac(std::string_view text) const {
     if (key_.empty()) return {};
-    const std::string text = what.dump(-1, ' ', false, kube::Json::error_handler_t::replace);
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     unsigned size = 0;
     if (HMAC(EVP_sha256(), key_.data(), static_cast<int>(key_.size()),
@@ -87,6 +88,32 @@ std::string Seal::digest(const kube::Json& what) const {
              &size) == nullptr)
         return {};
     return hexadecimal(digest.data(), size);
+}
+
+// JSON keeps the parts apart, whatever they hold.
+std::string Seal::digest(const kube::Json& what) const {
+    return hmac(what.dump(-1, ' ', false, kube::Json::error_handler_t::replace));
+}
+
+std::string Seal::fingerprint(std::string_view path, const kube::Json& fields) const {
+    std::string text;
+    // A length before each part: no two sets of fields give one text.
+    const auto add = [&](std::string_view part) {
+        net::append_wiping(text, fmt::format("{}:", part.size()));
+        net::append_wiping(text, part);
+    };
+    net::append_wiping(text, "values of KV version 1\n");  // begins no text of digest()
+    add(path);
+    for (const auto& [name, field] : fields.items()) {
+        auto value = planner::carried_value(fields, name);
+        if (!value) continue;
+        add(name);
+        add(*value);
+        net::wipe(*value);
+    }
+    std::string made = hmac(text);
+    net::wipe(text);
+    return made;
 }
 
 std::string Seal::mark(std::string_view uid, std::string_view claim) const {

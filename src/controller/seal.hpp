@@ -29,8 +29,12 @@ public:
     // Whether it is that of open()'s key and cluster; false before open().
     bool is_mark(std::string_view given, std::string_view uid, std::string_view claim) const;
     bool is_seal(std::string_view given, std::string_view uid, const kube::Json& facts) const;
+    // The HMAC of the path and of those fields of a secret in Vault that a variable can carry. It tells one
+    // value from the next without revealing either.
+    std::string fingerprint(std::string_view path, const kube::Json& fields) const;
 
 private:
+    std::string hmac(std::string_view text) const;
     std::string digest(const kube::Json& what) const;
 
     std::string key_;

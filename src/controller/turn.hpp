@@ -197,6 +197,10 @@ private:
     Task<result<void>> deliver_to(std::string ns, const planner::KeyPlace& place, const Way& way,
                                   std::map<std::string, KeyData>& data);
     Task<result<void>> read_data(const planner::KeyPlace& place, const Way& way, KeyData& into);
+    // Reads a secret of KV version 1, after it asked which engine the mount has: to read a path of another
+    // engine may create a lease.
+    Task<result<void>> read_unversioned(std::string path, const Way& way, KeyData& into);
+    Task<result<planner::KeyView>> look_at_unversioned(std::string path, const Way& way);
     Task<result<void>> write_secret(std::string ns, planner::DeliveryStep step,
                                     std::optional<planner::FoundSecret> found, const planner::KeyPlace& place,
                                     planner::KeyVersion delivered, std::string source, const Json& fields);

@@ -105,7 +105,7 @@ FoundSecret read_secret(const Json& secret, const Resource& provider) {
 }
 
 std::string key_source(std::string_view connection, std::string_view path, const KeyVersion& key) {
-    return fmt::format("{} {} {}", connection, path, rfc3339(key.created));
+    return fmt::format("{} {} {}", connection, path, key.digest.empty() ? rfc3339(key.created) : key.digest);
 }
 
 std::optional<std::int64_t> delivered_since(const std::optional<FoundSecret>& found, const KeyVersion& key,

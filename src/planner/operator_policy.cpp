@@ -117,7 +117,11 @@ void add_provider(const Resource& provider, const std::vector<std::string>& prob
     const std::vector<KeyPlace> places = key_places(provider);
     for (const KeyPlace& place : places) {
         const auto metadata = metadata_path(place.path);
-        if (place.elsewhere || !metadata) continue;
+        if (place.elsewhere) continue;
+        if (!metadata) {
+            if (is_published) needs[place.path].insert("read");  // as of KV version 1
+            continue;
+        }
         needs[*metadata].insert("read");
         if (is_published || (is_tried && &place == &places.back())) needs[place.path].insert("read");
     }

@@ -159,8 +159,34 @@ KeyView read_key(std::string_view path, const Json& metadata, std::int64_t now) 
     return {.version = KeyVersion{version, seconds_since_epoch(text(state, {"created_time"}))}};
 }
 
+std::string version_text(const KeyVersion& key) {
+    return key.digest.empty() ? fmt::format("version {}", key.version) : "the current value";
+}
+
+std::string seen_text(std::string_view path, const KeyVersion& key) {
+    if (key.digest.empty()) return fmt::format("{}: {}", path, version_text(key));
+    return fmt::format(
+        "{}: KV version 1 has no versions: a new value rolls only workloads with wiring secret", path);
+}
+
+std::optional<KeyView> unreadable_mount(std::string_view path, const Json& mount) {
+    const std::string type = text(mount, {"type"});
+    const std::string version = text(mount, {"options", "version"});
+    // A mount of type kv without the option is of version 1
+    // (https://developer.hashicorp.com/vault/docs/secrets/kv/kv-v1).
+    if (type == "kv" && (version.empty() || version == "1")) return std::nullopt;
+    return KeyView{
+        .version = {},
+        .reason = "NotVersioned",
+        .message = type == "kv"
+                       ? fmt::format("{}: the mount has KV version {}: write the path as <mount>/data/<name>",
+                                     path, version)
+                       : fmt::format("{}: only secrets of KV version 1 or 2 can be published", path)};
+}
+
 std::string rotation_record(std::string_view path, const KeyVersion& key) {
-    return fmt::format("{} {} {}", key.version, rfc3339(key.created), digest_of_path(path));
+    return fmt::format("{} {} {}", key.version, key.digest.empty() ? rfc3339(key.created) : key.digest,
+                       digest_of_path(path));
 }
 
 Need need(const Workload& workload, const std::string& provider, std::string_view path, const KeyVersion& key,
@@ -172,7 +198,7 @@ Need need(const Workload& workload, const std::string& provider, std::string_vie
     if (const auto reads = workload.reads.find(provider);
         reads != workload.reads.end() && reads->second != path)
         return due;
-    if (record == std::to_string(key.version)) return Need::none;
+    if (key.digest.empty() && record == std::to_string(key.version)) return Need::none;
     if (names_another_path(record, path)) return due;
     return workload.created > since ? Need::none : due;
 }

@@ -628,6 +628,53 @@ def test_another_key_of_the_same_version_is_published_too(team, world):
     published(team)
 
 
+def test_a_key_of_kv_version_1_is_published_and_kept_current(team, world):
+    """No version tells of a new value. Of another engine nothing is read."""
+    root, kv1 = world.bao.root, f"{team.ns}-kv1"
+    root.sys.enable_secrets_engine("kv", path=kv1, options={"version": "1"})
+    try:
+        def write(**fields):
+            root.secrets.kv.v1.create_or_update_secret("acme", fields, method="PUT", mount_point=kv1)
+
+        connection = team.stored("VaultConnection", "main")["spec"]
+        team.apply(custom("VaultConnection", team.ns, "main", **connection | {"grants": [
+            connection["grants"][0] | {"paths": ["ai-apis/*", f"{kv1}/*"]}]}))
+        root.sys.create_or_update_policy("keyshepherd-operator", f'{OPERATOR_POLICY}\npath "{kv1}/*" {{ capabilities = ["read"] }}')
+        write(api_key="sk-one", base_url="b")
+        team.provide(**DELIVERED, path=f"{kv1}/acme")
+        published(team)
+        assert values_of(team.cluster, team.ns) == {"ACME_API_KEY": "sk-one", "ACME_BASE_URL": "b"}
+        assert "KV version 1" in team.condition("AIProvider", "acme", "Ready")["message"] and "keyVersion" not in team.status()
+        time.sleep(1.1)
+        team.workload("web", wiring="secret")
+        team.workload("agent")
+        team.wait_status(users=2, stale=0, skipped=1)
+        version = secret_of(team.cluster, team.ns)["metadata"]["resourceVersion"]
+        time.sleep(11)  # longer than resyncPeriod
+        assert secret_of(team.cluster, team.ns)["metadata"]["resourceVersion"] == version, "a steady state writes nothing"
+        team.cluster.core.patch_namespaced_secret("keyshepherd-acme", team.ns, {"stringData": {"ACME_API_KEY": "sk-wrong"}})
+        wait_until(lambda: values_of(team.cluster, team.ns)["ACME_API_KEY"] == "sk-one", 5, "mended")
+        write(api_key="sk-two", base_url="b")
+        wait_until(lambda: values_of(team.cluster, team.ns)["ACME_API_KEY"] == "sk-two", 15, "the new value")
+        wait_until(lambda: team.told("web") == "1", SPREAD + 5)
+        assert team.told("agent") is None
+        team.settled("web")
+        stored = json.dumps([team.stored("AIProvider", "acme"), team.cluster.deployment(team.ns, "web"),
+                             secret_of(team.cluster, team.ns)["metadata"]])
+        assert "sk-" not in stored
+        root.sys.disable_secrets_engine(kv1)
+        root.sys.enable_secrets_engine("transit", path=kv1)
+        root.write_data(f"{kv1}/keys/acme", data={})
+        before = len(world.bao.audit())
+        team.provide(**DELIVERED, path=f"{kv1}/keys/acme")
+        published(team, "NotVersioned")
+        assert f"{kv1}/keys/acme" not in {path for _, path in requests(world.bao, before, ("read",))}
+        assert values_of(team.cluster, team.ns)["ACME_API_KEY"] == "sk-two"
+    finally:
+        root.sys.disable_secrets_engine(kv1)
+        world.bao.trust_operator("any", policy=OPERATOR_POLICY)
+
+
 def test_no_workload_is_rolled_while_its_secret_has_the_old_key(team):
     """Somebody's Secret has the name: the key cannot be published, so that a rollout would bring nothing."""
     team.write(base_url="b")

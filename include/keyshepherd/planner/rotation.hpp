@@ -75,8 +75,15 @@ std::optional<std::string> metadata_path(std::string_view path);
 struct KeyVersion {
     std::int64_t version = 0;
     std::int64_t created = 0;  // seconds since 1970
+    // KV version 1 has no versions. An HMAC of the secret's values stands for one: then `version` is 1 and
+    // `created` 0. Empty for KV version 2.
+    std::string digest = {};
     bool operator==(const KeyVersion&) const = default;
 };
+// "version 3", or "the current value" for KV version 1.
+std::string version_text(const KeyVersion& key);
+// What the condition Ready says about a key.
+std::string seen_text(std::string_view path, const KeyVersion& key);
 // What Vault says of a key. Without a version, `reason` and `message` are of the condition Ready.
 struct KeyView {
     std::optional<KeyVersion> version;
@@ -87,10 +94,15 @@ struct KeyView {
 // may be set for later.
 KeyView read_key(std::string_view path, const Json& metadata, std::int64_t now);
 
+// Why a path without a /data/ segment is not read, or nothing if it is on a mount of KV version 1. `mount` is
+// the data of sys/internal/ui/mounts/<path>. A read of another engine may create a lease, as
+// database/creds/<role> does.
+std::optional<KeyView> unreadable_mount(std::string_view path, const Json& mount);
+
 // The value of rotation_annotation(): "<version> <time> <digest>". The time is when Vault created the
-// version, and the digest stands for the path, so that version 3 of one path is not taken for version 3 of
-// another, nor for version 3 of a path whose versions were deleted and begun again. Earlier releases wrote
-// the version alone.
+// version; a key of KV version 1 has the HMAC of its values in that place. The digest stands for the path, so
+// that version 3 of one path is not taken for version 3 of another, nor for version 3 of a path whose
+// versions were deleted and begun again. Earlier releases wrote the version alone.
 std::string rotation_record(std::string_view path, const KeyVersion& key);
 
 enum class Need {

@@ -15,6 +15,7 @@ TEST(Seal, ProvesNothingWithoutAKey) {
     EXPECT_FALSE(seal.is_mark("", "uid", "claim"));
     EXPECT_EQ(seal.seal("uid", facts), "");
     EXPECT_FALSE(seal.is_seal("", "uid", facts));
+    EXPECT_EQ(seal.fingerprint("kv/key", {{"api_key", "sk"}}), "");
 }
 
 class OpenSeal : public testing::Test {
@@ -49,6 +50,20 @@ TEST_F(OpenSeal, IsNotThatOfAnotherResourceClaimClusterOrKey) {
 TEST_F(OpenSeal, KeepsApartWhatItCovers) {
     EXPECT_NE(seal_.mark("a\nb", "c"), seal_.mark("a", "b\nc"));
     EXPECT_FALSE(seal_.is_seal(seal_.mark("uid", "x"), "uid", "x")) << "a mark is no seal";
+}
+
+TEST_F(OpenSeal, TellsTheValuesOfASecretApart) {
+    const auto of = [&](const char* path, const kube::Json& fields) {
+        return seal_.fingerprint(path, fields);
+    };
+    const std::string made = of("kv/key", {{"a", "1"}, {"b", "2"}});
+    EXPECT_EQ(made.size(), 64U);
+    EXPECT_EQ(of("kv/key", {{"b", "2"}, {"a", "1"}}), made);
+    EXPECT_NE(of("kv/key", {{"a", "1"}, {"b", "3"}}), made);
+    EXPECT_NE(of("kv/key", {{"a", "1"}, {"c", "2"}}), made);
+    EXPECT_NE(of("kv/key", {{"a", "11:b1:2"}}), made) << "lengths keep the parts apart";
+    EXPECT_NE(of("kv/other", {{"a", "1"}, {"b", "2"}}), made);
+    EXPECT_NE(opened('b', "cluster-1").fingerprint("kv/key", {{"a", "1"}, {"b", "2"}}), made);
 }
 
 }  // namespace

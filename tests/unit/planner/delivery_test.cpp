@@ -210,6 +210,14 @@ TEST(Delivery, CountsFromWhenTheSecretWasWritten) {
     EXPECT_EQ(delivered_since(same, key, source), noon + 30);
 }
 
+TEST(Delivery, TellsTheValuesOfKvVersionOneApart) {
+    const KeyVersion key{.version = 1, .created = 0, .digest = "ab"};
+    const std::string of_key = key_source("ai/main", "kv/key", key);
+    EXPECT_NE(of_key, key_source("ai/main", "kv/key", {.version = 1, .created = 0, .digest = "cd"}));
+    // The time is known only when the Secret is written.
+    EXPECT_EQ(delivered_since(std::nullopt, key, of_key).value_or(0), 0);
+}
+
 // It is written without the time, which a second write adds. An operator may die between the two.
 TEST(Delivery, IsNotAtRestBeforeItSaysSinceWhen) {
     const KeyVersion key{3, noon};

@@ -241,6 +241,11 @@ TEST(OperatorPolicy, OfAProviderWhoseKeyIsPublishedHasTheKeyAtEachPlace) {
                   "\n" + read_rule("prod/data/acme") + "\n" + read_rule("prod/metadata/acme"));
 }
 
+TEST(OperatorPolicy, OfAPublishedKeyOfKvVersionOneIsItsOwnPath) {
+    EXPECT_EQ(policy_of_provider(R"({"path": "flat/acme", "overrides": [], "delivery": {"secret": true}})"),
+              std::string(own_token) + "\n" + read_rule("flat/acme"));
+}
+
 TEST(OperatorPolicy, OfAProviderHasNothingWhereThereAreNoVersions) {
     EXPECT_EQ(policy_of_provider(R"({"path": "flat/acme", "overrides": [], "keyProbe": {"enabled": true}})",
                                  {"api.acme.example"}),

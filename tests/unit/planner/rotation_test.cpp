@@ -169,6 +169,18 @@ TEST(Needs, TakeTheRecordOfAnEarlierReleaseForItsVersion) {
     EXPECT_EQ(need_of(workload, {4, noon - 1}), Need::none);
 }
 
+TEST(Needs, AreRolledForAnotherValueOfKvVersionOne) {
+    Workload workload = read(deployment({}, asks));
+    const KeyVersion key{.version = 1, .created = 0, .digest = "ab"};
+    const KeyVersion another{.version = 1, .created = 0, .digest = "cd"};
+    workload.told["holysheep"] = rotation_record("kv/key", key);
+    EXPECT_EQ(need(workload, "holysheep", "kv/key", key, noon), Need::none);
+    EXPECT_EQ(need(workload, "holysheep", "kv/key", another, noon), Need::roll);
+    EXPECT_EQ(need(workload, "holysheep", "kv/key", another, noon - 1), Need::none) << "it began with it";
+    workload.told["holysheep"] = "1";
+    EXPECT_EQ(need(workload, "holysheep", "kv/key", key, noon), Need::roll) << "of KV version 2";
+}
+
 TEST(Needs, CountFromWhenTheKeyCouldBeRead) {
     const Workload workload = read(deployment({}, asks));
     const KeyVersion key{3, noon - 60};
@@ -229,6 +241,21 @@ TEST(Paths, OfMetadataAreThoseOfVersionTwo) {
     EXPECT_EQ(metadata_path("team/kv/data/a/data/b"), "team/kv/metadata/a/data/b");
     for (const char* path : {"kv/holysheep", "kv/data", "/data/x", "database/creds/x"})
         EXPECT_EQ(metadata_path(path), std::nullopt) << path;
+}
+
+// A read of a path of another engine may create a lease.
+TEST(Paths, WithoutDataAreReadOnlyOnAMountOfKvVersionOne) {
+    for (const Json& mount : {Json{{"type", "kv"}, {"options", {{"version", "1"}}}},
+                              Json{{"type", "kv"}, {"options", nullptr}}, Json{{"type", "kv"}}})
+        EXPECT_FALSE(unreadable_mount("kv/key", mount)) << mount;
+    for (const Json& mount :
+         {Json{{"type", "kv"}, {"options", {{"version", "2"}}}},
+          Json{{"type", "database"}, {"options", nullptr}}, Json{{"type", "pki"}}, Json::object(), Json()}) {
+        const auto view = unreadable_mount("kv/key", mount);
+        ASSERT_TRUE(view) << mount;
+        EXPECT_EQ(view->reason, "NotVersioned");
+        EXPECT_THAT(view->message, testing::HasSubstr("kv/key"));
+    }
 }
 
 // ---- versions
