@@ -230,6 +230,45 @@ TEST_F(AdmissionCost, BadReferences) {
     });
 }
 
+// The limits bound how many variables are wired, and nothing bounds the plain ones beside them: what a wired
+// one costs must not depend on how many those are. Less than a step for each pair is a pass over all of them.
+TEST_F(AdmissionCost, WiredVariablesBesideManyPlainOnes) {
+    constexpr std::size_t wired = 400, few = 1'000, many = 8'000;
+    // Half of them replace an entry, and half are inserted.
+    const auto asked = [](std::size_t of, std::size_t plain_ones) {
+        Json object = deployment(), env = Json::array();
+        for (std::size_t i = 0; i < plain_ones; ++i) {
+            env.push_back(plain(i));
+            if (i < of / 2) env.push_back(reference(fmt::format("REFERENCE_{}", i)));
+        }
+        pod_of(object)["containers"][0]["env"] = std::move(env);
+        for (std::size_t i = 0; i < of / 2; ++i)
+            object["metadata"]["annotations"][fmt::format("{}env-V{}", annotation, i)] = "kv/data/app#key";
+        return object;
+    };
+    const auto steps = [this](std::string_view outcome, const Json& object, const Json& old) {
+        const std::string body = review_of(object, old);
+        return static_cast<double>(
+            steps_of([&] { EXPECT_EQ(admission::review(body, catalog_, settings_).outcome, outcome); }));
+    };
+    const auto added = [&](std::size_t plain_ones) {
+        return steps("injected", asked(wired, plain_ones), Json()) -
+               steps("injected", asked(2, plain_ones), Json());
+    };
+    const auto removed = [&](std::size_t plain_ones) {
+        const auto opted_out = [&](std::size_t of) {
+            const Json stored = injected(asked(of, plain_ones));
+            Json object = stored;
+            object["metadata"]["annotations"][annotation + "inject"] = "false";
+            return steps("removed", object, stored);
+        };
+        return opted_out(wired) - opted_out(2);
+    };
+    constexpr double pairs = wired * (many - few);
+    EXPECT_LT(added(many) - added(few), pairs);
+    EXPECT_LT(removed(many) - removed(few), pairs);
+}
+
 TEST_F(AdmissionCost, ManyVariablesFromAnnotations) {
     expect_linear("injected", 50, [](std::size_t n) {
         Json object = deployment();
