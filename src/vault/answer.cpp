@@ -20,7 +20,6 @@ constexpr struct {
 } texts[] = {
     {400, "check-and-set parameter did not match", Errc::conflict},
     {400, "path is already in use", Errc::conflict},
-    {400, "missing client token", Errc::unauthorized},
     {403, "invalid token", Errc::unauthorized},
     {403, "bad token", Errc::unauthorized},
     // Of another role: for the role that was named it is gone.
@@ -39,11 +38,16 @@ constexpr struct {
     {500, "failed to verify subset relationship", Errc::invalid},
 };
 
+// The whole text, because a refusal may quote what a tenant wrote, such as a policy that does not parse.
+constexpr int tokenless_status = 400;
+constexpr std::string_view tokenless_text = "missing client token";
+
 // What a sealed server answers to every request but those about its state.
 constexpr int sealed_status = 503;
 constexpr std::string_view sealed_text = "Vault is sealed";
 
 Errc code_of(int status, std::string_view text) {
+    if (status == tokenless_status && text == tokenless_text) return Errc::unauthorized;
     for (const auto& each : texts)
         if ((each.status == 0 || each.status == status) && text.find(each.text) != std::string_view::npos)
             return each.code;

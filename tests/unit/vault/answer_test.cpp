@@ -85,6 +85,10 @@ const Row refused[] = {
      R"({"errors":["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"]})", Errc::unauthorized,
      "permission denied * invalid token"},  // Vault
     {"GET", "secret/data/a", 400, R"({"errors":["missing client token"]})", Errc::unauthorized, "token"},
+    // A tenant's text says nothing about the operator's token.
+    {"PUT", "sys/policies/acl/a", 400,
+     R"({"errors":["failed to parse policy: 1:1: unexpected token \"missing client token\""]})",
+     Errc::invalid, "failed to parse"},
     {"DELETE", "auth/token/lookup-self", 405,
      R"({"errors":["1 error occurred:\n\t* unsupported operation\n\n"]})", Errc::invalid,
      "405: unsupported operation (another version than expected?)"},
