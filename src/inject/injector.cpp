@@ -324,16 +324,19 @@ private:
         if (!c.files_folder.empty())
             edit_.append_json(mounts_at, mount(files_volume, files_folder, c.files_folder));
         if (c.wrap) {
-            array command(storage_);
-            command.emplace_back(launcher);
-            command.emplace_back("--");
-            if (const array* original = json::find_array(container, {"command"}))
-                for (const value& word : *original) command.push_back(word);
-            for (const std::string& word : c.entrypoint) command.emplace_back(word);
-            if (!c.entrypoint.empty()) note("command");
+            if (c.entrypoint.empty()) {
+                // Before the command's own words, which stay as they are spelt.
+                edit_.insert_each(at + "/command", launcher_words());
+            } else {
+                array command(storage_);
+                command.emplace_back(launcher);
+                command.emplace_back("--");
+                for (const std::string& word : c.entrypoint) command.emplace_back(word);
+                note("command");
+                edit_.set(at + "/command", std::move(command));
+                marker_.entrypoints.push_back(c.name);
+            }
             marker_.wrapped.push_back(c.name);
-            if (!c.entrypoint.empty()) marker_.entrypoints.push_back(c.name);
-            edit_.set(at + "/command", std::move(command));
         }
     }
 

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 namespace keyshepherd::inject {
@@ -219,8 +220,8 @@ void strip_container(json::Editor& edit, const std::string& pointer, const std::
             edit.set(pointer + "/command",
                      listed.made_of_null.contains(label) ? value(nullptr) : value(array()));
         } else {
-            array original(command->begin() + 2, command->end(), edit.document().storage());
-            edit.set(pointer + "/command", std::move(original));
+            constexpr std::array<std::size_t, 2> head = {0, 1};
+            edit.remove_each(pointer + "/command", head);
         }
     }
 }
@@ -291,6 +292,10 @@ std::string Marker::text() const {
     list("madeOfNull", made_of_null);
     w.end_object();
     return out;
+}
+
+std::vector<json::Insertion> launcher_words() {
+    return {{.index = 0, .json = fmt::format("\"{}\"", launcher)}, {.index = 1, .json = "\"--\""}};
 }
 
 std::optional<Marker> parse_marker(std::string_view text) {
@@ -406,8 +411,15 @@ void replay(json::Editor& edit, const std::string& base, const json::value& stor
             }
             if (const array* mounts = json::find_array(c, {"volumeMounts"}))
                 insert_own(edit, at + "/volumeMounts", *mounts);
-            if (const array* command = json::find_array(c, {"command"}); is_wrapped(command))
-                edit.set(at + "/command", *command);
+            if (const array* command = json::find_array(c, {"command"}); is_wrapped(command)) {
+                const array* own = json::find_array(*json::at(edit.document(), at), {"command"});
+                if (own != nullptr &&
+                    std::equal(command->begin() + 2, command->end(), own->begin(), own->end(),
+                               [](const value& a, const value& b) { return json::equal(a, b); }))
+                    edit.insert_each(at + "/command", launcher_words());
+                else
+                    edit.set(at + "/command", *command);
+            }
         }
     }
     for (const std::string_view list : {"initContainers", "containers", "volumes"})

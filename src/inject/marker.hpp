@@ -31,6 +31,9 @@ struct Marker {
     std::string text() const;  // JSON, deterministic
 };
 
+// What wiring exec puts before a container's command: the launcher and `--`.
+std::vector<json::Insertion> launcher_words();
+
 // Nothing where `text` is no marker of a schema that this version knows.
 std::optional<Marker> parse_marker(std::string_view text);
 

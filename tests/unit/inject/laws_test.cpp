@@ -542,6 +542,9 @@ void expect_ours(const Json& operation) {
         }
         all.push_back({"add", std::regex(pod + "(initContainers|containers|volumes)/\\d+"), named_ours});
         all.push_back({"add", std::regex(container + "volumeMounts/\\d+"), mount});
+        all.push_back({"add", std::regex(container + "command/0"),
+                       [](const Json& v) { return v == "/keyshepherd/bin/keyshepherd-exec"; }});
+        all.push_back({"add", std::regex(container + "command/1"), [](const Json& v) { return v == "--"; }});
         return all;
     }();
     EXPECT_TRUE(std::any_of(rules.begin(), rules.end(), [&](const Rule& rule) {
