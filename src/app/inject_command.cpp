@@ -142,13 +142,16 @@ public:
                 diff.add(document.separator, document.separator);
                 diff.add(document.source, patched, std::move(label));
             } else {
-                print(document, patched, i == 0);
+                pieces_.push_back({document.separator, patched, document.format, i == 0});
             }
         }
         if (flags_.diff) outcome_.text += diff.text(file.name);
     }
 
-    Outcome take() && { return std::move(outcome_); }
+    Outcome take() && {
+        if (!flags_.diff) outcome_.text = joined();
+        return std::move(outcome_);
+    }
 
 private:
     void error(const InputFile& file, const std::string& message) {
@@ -220,36 +223,60 @@ private:
         return std::move(patched).value();
     }
 
-    // As it stood in its file; between two files there is a separator too.
-    void print(const yaml::Document& document, const std::string& text, bool first_of_file) {
-        std::string& out = outcome_.text;
-        std::string_view separator = document.separator;
-        constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
-        if (first_of_file && !out.empty()) {
-            if (separator.starts_with(byte_order_mark)) separator.remove_prefix(byte_order_mark.size());
-            if (!out.ends_with('\n')) out += '\n';
-            const bool json_stream = previous_ == yaml::Format::json && document.format == yaml::Format::json;
-            if (separator.starts_with('%')) {
-                out += "...\n";
-            } else if (!json_stream && !has_separator(separator)) {
-                out += "---\n";
+    // kubectl reads JSON values without a '---' between them only in a stream that holds nothing else, and
+    // begins with '{': k8s.io/apimachinery/pkg/util/yaml, YAMLOrJSONDecoder.
+    bool is_json_stream() const {
+        return std::ranges::all_of(pieces_, [](const Piece& piece) {
+            return piece.format == yaml::Format::json &&
+                   (piece.separator.empty() || piece.separator == byte_order_mark);
+        });
+    }
+
+    // The documents as they stood in their files, with a '---' line wherever kubectl needs one.
+    std::string joined() const {
+        const bool json_stream = is_json_stream();
+        std::string out;
+        for (const Piece& piece : pieces_) {
+            const bool leads = &piece == &pieces_.front();
+            std::string_view separator = piece.separator;
+            if (piece.first_of_file && separator.starts_with(byte_order_mark)) {
+                if (leads) out += byte_order_mark;
+                separator.remove_prefix(byte_order_mark.size());
             }
+            const bool joins_files = piece.first_of_file && !leads;
+            if (joins_files && !out.empty() && !out.ends_with('\n')) out += '\n';
+            if (joins_files && !out.empty() && separator.starts_with('%')) {
+                out += "...\n";
+            } else if (!json_stream && !has_separator(separator) &&
+                       (joins_files || piece.format == yaml::Format::json)) {
+                if (!out.empty() && !out.ends_with('\n') && !out.ends_with(byte_order_mark)) out += '\n';
+                out += "---";
+                // A value that follows another in its file brings its own line break.
+                if (piece.first_of_file || !piece.text.starts_with('\n')) out += '\n';
+            }
+            out += separator;
+            out += piece.text;
         }
-        out += separator;
-        out += text;
-        previous_ = document.format;
+        return out;
     }
 
     static bool has_separator(std::string_view separator) {
         return separator.starts_with("---") || separator.contains("\n---");
     }
 
+    static constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
     const InjectFlags& flags_;
     const inject::Catalog& catalog_;
     const inject::Settings& settings_;
     const inject::Namespaces& namespaces_;
     Outcome outcome_;
-    yaml::Format previous_ = yaml::Format::yaml;
+    struct Piece {
+        std::string separator;
+        std::string text;
+        yaml::Format format;
+        bool first_of_file;
+    };
+    std::vector<Piece> pieces_;  // what is printed, in order
 };
 
 result<Outcome> run_inject(const InjectFlags& flags) {

@@ -202,6 +202,7 @@ void refuse_repeated_keys(const Node& node) {
 }
 
 constexpr std::string_view json_blank = " \t\r\n";
+constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
 
 bool starts_like_json(std::string_view source) {
     const std::size_t first = source.find_first_not_of(json_blank);
@@ -262,7 +263,7 @@ struct Chunk {
 // scalars.
 std::vector<Chunk> split(std::string_view stream) {
     std::vector<Chunk> chunks{{.begin = 0, .source = 0, .end = 0}};
-    std::size_t at = stream.starts_with("\xef\xbb\xbf") ? 3 : 0;
+    std::size_t at = stream.starts_with(byte_order_mark) ? byte_order_mark.size() : 0;
     chunks.back().source = at;
     enum {
         before,
@@ -315,6 +316,15 @@ std::vector<Chunk> split(std::string_view stream) {
     }
     chunks.back().end = stream.size();
     return chunks;
+}
+
+// Whether kubectl takes `chunk` for a series of JSON values: only where the stream begins with '{'
+// (k8s.io/apimachinery, pkg/util/yaml, GuessJSONStream). It reads one value of a YAML document and drops the
+// rest.
+bool is_json_stream(std::string_view stream, const Chunk& chunk) {
+    const std::string_view before = stream.substr(0, chunk.source);
+    const std::size_t first = stream.find_first_not_of(json_blank, chunk.source);
+    return (before.empty() || before == byte_order_mark) && first != nowhere && stream[first] == '{';
 }
 
 std::size_t first_content(std::string_view source) {
@@ -372,6 +382,11 @@ result<std::vector<Document>> read(std::string_view stream) {
             source = stream.substr(chunk.source, chunk.end - chunk.source);
             std::vector<Document> read;
             if (starts_like_json(source)) read = read_json(source);
+            if (read.size() > 1 && !is_json_stream(stream, chunk))
+                throw Fault{
+                    Errc::invalid, read.front().source.size() + read[1].source.find_first_not_of(json_blank),
+                    "another JSON value follows in the same YAML document, and kubectl would drop it: "
+                    "put a line '---' before it"};
             if (read.empty()) {
                 const Syntax syntax = parse_yaml(source);
                 read.push_back({.json = value_of(syntax),

@@ -7,6 +7,7 @@ import re
 import subprocess
 
 import pytest
+import rig
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -166,6 +167,30 @@ def test_anchors_are_expanded_where_they_must():
     assert printed("-f", "-", stdin=once) == once
 
 
+COMMANDS = [
+    "command: [sh, -c, 'exec app']  # the shell",
+    "command: [ sh,  # the shell\n                     -c, \"exec app\" ]",
+    "command:\n          # the shell\n          - sh   # of the image\n          - '-c'\n          - |\n            exec app",
+    "command:\n          - sh",
+    'command:\n            [\n              sh,   # the shell\n              "-c",\n            ]',
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_wrapped_command_keeps_its_spelling_and_opting_out_restores_it(command):
+    text = DEPLOYMENT.replace("inject: holysheep", 'inject: holysheep\n    keyshepherd.dev/wiring: exec')
+    text = text.replace("          ports:", f"          {command}\n          ports:")
+    wired = printed("-f", "-", stdin=text)
+    words = yaml.safe_load(wired)["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert words == ["/keyshepherd/bin/keyshepherd-exec", "--", *yaml.safe_load(text)["spec"]["template"]["spec"]["containers"][0]["command"]]
+    for line in command.splitlines()[1:]:
+        assert line in wired
+    assert wired.count("# the shell") == text.count("# the shell")
+    opted_out = printed("-f", "-", stdin=wired.replace("inject: holysheep", 'inject: "false"'))
+    assert f"          {command}\n          ports:" in opted_out
+    assert opted_out == text.replace("inject: holysheep", 'inject: "false"')
+
+
 # ---- the diff ------------------------------------------------------------------------------------------------------------
 
 
@@ -213,7 +238,7 @@ def folder(tmp_path):
 
 def test_directories_are_read_in_order_and_below_when_asked(folder):
     out = printed("-f", folder)
-    assert out == CONFIG_MAP + "---\n" + printed("-f", folder / "b.yaml") + '---\n{"kind":"C"}\n{"kind":"D"}'
+    assert out == CONFIG_MAP + "---\n" + printed("-f", folder / "b.yaml") + '---\n{"kind":"C"}\n---\n{"kind":"D"}'
     assert "name: below" not in out
     out = printed("-R", "-f", folder)
     assert out.startswith(CONFIG_MAP + "---\n") and "name: below" in out
@@ -236,6 +261,51 @@ def test_files_are_joined_by_separators(folder):
     out = printed("-f", folder / "f.yaml", "-f", folder / "f.yaml", "-f", folder / "g.yaml")
     assert out == "%YAML 1.1\n---\nkind: F\n...\n%YAML 1.1\n---\nkind: F\n---\nkind: G\n"
     assert printed("-f", "-", "-f", folder / "a.yml", stdin="kind: S\n") == "kind: S\n---\n" + CONFIG_MAP.rstrip("\n")
+
+
+def config_map(name):
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}})
+
+
+def read_by_kubectl(text):
+    """The names of the objects that kubectl reads out of a stream; no server is asked."""
+    kubectl = rig.build_tools() / "kubectl"
+    done = subprocess.run([kubectl, "label", "--local", "-f", "-", "read=yes", "-o", "name"], input=text, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+YAML_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yaml}\n"
+JSON_MAPS = "\n".join(map(config_map, ("one", "two")))
+
+
+@pytest.mark.parametrize("texts", [
+    [YAML_MAP, config_map("b"), config_map("c")],
+    [config_map("b"), YAML_MAP, config_map("c") + "\n"],
+    [config_map("b"), config_map("c"), YAML_MAP],
+    [config_map("b"), config_map("c")],
+    [JSON_MAPS, YAML_MAP],
+    [YAML_MAP, JSON_MAPS, config_map("c")],
+    [JSON_MAPS + "\n---\n" + YAML_MAP],
+    ["\ufeff" + config_map("b"), YAML_MAP],
+    [YAML_MAP + "---\n", config_map("b"), "# nothing\n", config_map("c")],
+    [config_map("b"), "---\n" + config_map("c"), config_map("d")],
+    ["", config_map("b"), config_map("c")],
+])
+def test_kubectl_reads_every_object_of_a_folder(tmp_path, texts):
+    for i, text in enumerate(texts):
+        (tmp_path / f"{i}.{'yaml' if 'kind: ' in text else 'json'}").write_text(text)
+    out = printed("-f", tmp_path)
+    names = [name for text in texts for name in re.findall(r"name\W+(\w+)", text)]
+    assert read_by_kubectl(out) == [f"configmap/{name}" for name in names], out
+    assert printed("-f", "-", stdin=out) == out
+
+
+def test_a_json_value_that_kubectl_would_drop_is_refused():
+    error = refused("-f", "-", stdin=f"---\n{JSON_MAPS}\n")
+    assert re.match(r"error: stdin line 3\b", error) and "put a line '---' before it" in error
+    assert read_by_kubectl(f"---\n{JSON_MAPS}\n") == ["configmap/one"]
+    assert printed("-f", "-", stdin=JSON_MAPS) == JSON_MAPS
 
 
 def test_an_empty_input_prints_itself():

@@ -33,14 +33,14 @@ TEST(ReadTest, SplitsAStreamAndKeepsEveryByte) {
     const std::string stream =
         "\xef\xbb\xbf# licence\n%YAML 1.1\n--- # first\na: 1 # x\r\n# tail\n---\n\n---   \nb: |\n  text\n  "
         "--- no\n...\n# c\n---\n"
-        "{\"c\": 1.0}\n{\"d\":2}\n---\n";
+        "{\"c\": 1.0}\n---\n{\"d\":2}\n---\n";
     const auto documents = read(stream);
     ASSERT_TRUE(documents) << documents.error().message;
     EXPECT_EQ(json_of(stream), R"({"a":1} null {"b":"text\n--- no\n"} {"c":1E0} {"d":2} null)");
     EXPECT_EQ(joined(stream), stream);
     std::vector<std::size_t> lines;
     for (const Document& document : *documents) lines.push_back(document.line);
-    EXPECT_EQ(lines, (std::vector<std::size_t>{4, 7, 9, 15, 16, 18}));
+    EXPECT_EQ(lines, (std::vector<std::size_t>{4, 7, 9, 15, 17, 19}));
     EXPECT_EQ((*documents)[3].format, Format::json);
     EXPECT_EQ((*documents)[2].separator, "---   \n");
     EXPECT_EQ((*documents)[3].separator, "...\n# c\n---\n");
@@ -76,6 +76,21 @@ TEST(ReadTest, ReadsJsonAsJsonAndFlowYamlAsYaml) {
     EXPECT_EQ(json_of("{\"a\":\"\\ud83c\\udf89\"}"), "{\"a\":\"\xf0\x9f\x8e\x89\"}");
     EXPECT_EQ(json_of("{\n\t\"a\": 1\n}"), R"({"a":1})");
     EXPECT_EQ(read("{}{}\n{}")->size(), 3U);
+}
+
+// What kubectl does with each stream was tried with `kubectl label --local -f - read=yes -o name` 1.37.
+TEST(ReadTest, RefusesAJsonValueThatKubectlWouldDrop) {
+    const std::string dropped =
+        "another JSON value follows in the same YAML document, and kubectl would drop it: put a line '---' "
+        "before it";
+    EXPECT_TRUE(message_of("---\n{\"a\":1}\n{\"b\":2}\n").ends_with(dropped));
+    EXPECT_TRUE(message_of("---\n{\"a\":1}\n{\"b\":2}\n").starts_with("line 3"));
+    EXPECT_TRUE(message_of("x: 1\n---\n{\"a\":1}\n\n  {\"b\":2}\n").starts_with("line 5"));
+    EXPECT_TRUE(message_of("{\"a\":1}\n---\n{\"b\":2}{\"c\":3}\n").ends_with(dropped));
+    EXPECT_TRUE(message_of("[1]\n[2]\n").ends_with(dropped));
+    EXPECT_EQ(json_of("\n {\"a\":1}\n{\"b\":2}\n"), R"({"a":1} {"b":2})");
+    EXPECT_EQ(json_of("\xef\xbb\xbf{\"a\":1}{\"b\":2}"), R"({"a":1} {"b":2})");
+    EXPECT_EQ(json_of("---\n{\"a\":1}\n---\n{\"b\":2}\n"), R"({"a":1} {"b":2})");
 }
 
 // Each row was read by sigs.k8s.io/yaml 1.6.0; differential_test.cpp asks it about many more.
