@@ -88,7 +88,7 @@ const Row refused[] = {
     // A tenant's text says nothing about the operator's token.
     {"PUT", "sys/policies/acl/a", 400,
      R"({"errors":["failed to parse policy: 1:1: unexpected token \"missing client token\""]})",
-     Errc::invalid, "failed to parse"},
+     Errc::invalid, "missing client token\""},
     {"DELETE", "auth/token/lookup-self", 405,
      R"({"errors":["1 error occurred:\n\t* unsupported operation\n\n"]})", Errc::invalid,
      "405: unsupported operation (another version than expected?)"},
