@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace keyshepherd::controller {
@@ -15,7 +14,6 @@ using planner::Truth;
 
 namespace {
 
-constexpr std::size_t longest_key = 8 * 1024;
 // A list of models may be long; what counts is the answer's status.
 constexpr std::size_t answer_bytes = 1024 * 1024;
 
@@ -37,12 +35,6 @@ Condition probe_verdict(const net::Origin& origin, int status) {
 
 net::Task<Condition> probe_key(boost::asio::io_context& context, planner::ProbeTarget target, std::string key,
                                net::Deadline deadline) {
-    const bool fits = !key.empty() && key.size() <= longest_key &&
-                      std::ranges::all_of(key, [](unsigned char c) { return c > 0x20 && c < 0x7f; });
-    if (!fits) {
-        net::wipe(key);
-        co_return not_probed("NoKey", "the secret has no key that a request can carry");
-    }
     auto origin = net::Origin::parse(target.origin);
     if (!origin) {
         net::wipe(key);

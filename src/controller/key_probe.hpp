@@ -11,8 +11,8 @@ namespace keyshepherd::controller {
 // Pure: what an answer means for the condition KeyValid. Redirects are answers like any other.
 planner::Condition probe_verdict(const net::Origin& origin, int status);
 
-// `key` is wiped. Errors are the condition's too; nothing of the key or of the answer is in its message. For
-// one thread, that of `context`.
+// `key`, of which planner::unsendable_key() says nothing, is wiped. Errors are the condition's too; nothing
+// of the key or of the answer is in its message. For one thread, that of `context`.
 net::Task<planner::Condition> probe_key(boost::asio::io_context& context, planner::ProbeTarget target,
                                         std::string key, net::Deadline deadline);
 

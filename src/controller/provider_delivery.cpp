@@ -90,7 +90,11 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
                at->second.source == source_of(place, *view.version) &&
                at->second.variables == place.variables;
     };
-    if (as_left(runtime_.secrets.version(ns, name))) co_return result<void>();
+    const auto tell_warning = [&] { outcome_here.warning = runtime_.providers[key_].published[ns].warning; };
+    if (as_left(runtime_.secrets.version(ns, name))) {
+        tell_warning();
+        co_return result<void>();
+    }
 
     auto secret = co_await runtime_.kube.get({kube::secrets, ns, name}, runtime_.soon());
     if (!secret && secret.error().code != Errc::not_found) {
@@ -103,6 +107,7 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
     if (secret) found = planner::read_secret(*secret, resource());
     runtime_.secrets.expect(ns, name, key_, found ? found->resource_version : "");
     if (found && as_left(found->resource_version)) {
+        tell_warning();
         kube::wipe(*secret);
         co_return result<void>();
     }
@@ -111,6 +116,20 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
         kube::wipe(*secret);
         runtime_.providers[key_].published.erase(ns);
         outcome_here = {"Conflict", fmt::format("Secret {}/{} is somebody else's; remove it", ns, name)};
+        co_return result<void>();
+    }
+    // A Secret that has another version keeps it while this one must not reach the workloads.
+    const auto is_held = [&](const planner::KeyVersion& next) {
+        if (!found || found->key.version == 0 || found->fixed ||
+            (found->key.version == next.version && found->source == source_of(place, next)))
+            return false;
+        const auto held = planner::hold(runtime_.providers[key_].trials, resource(), place, next);
+        if (!held) return false;
+        outcome_here = {held->reason, fmt::format("keeps the key before: {}", held->message)};
+        return true;
+    };
+    if (is_held(*view.version)) {
+        kube::wipe(*secret);
         co_return result<void>();
     }
     const auto [read, fresh] = data.try_emplace(place.path);
@@ -130,6 +149,8 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
                                     place.path, view.version->version, key.key.version)};
         deliver_again_ = true;
     }
+    // What was read may be newer than what was tried.
+    if (outcome_here.reason.empty() && is_held(key.key)) deliver_again_ = true;
     for (const auto& [variable, field] : place.variables) {
         if (!outcome_here.reason.empty()) break;
         auto value = planner::carried_value(key.fields, field);
@@ -144,11 +165,13 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
     if (secret) kube::wipe(*secret);
     if (!outcome_here.reason.empty()) co_return result<void>();
 
+    const std::string warning = planner::key_warning(key.fields, place.key);
+    outcome_here.warning = warning;
     const std::string source = source_of(place, key.key);
     const DeliveryStep step = planner::next_step(found, key.key, source, same);
     if (step == DeliveryStep::rest) {
         runtime_.providers[key_].published[ns] = {found->resource_version, found->key, source,
-                                                  place.variables};
+                                                  place.variables, warning};
         co_return result<void>();
     }
     // With other variables it is the provider that was changed.
@@ -165,6 +188,10 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
         delivered.created = 0;  // also where somebody has deleted the one with the key before
     const auto written = co_await write_secret(ns, step, found, place, delivered, source, key.fields);
     if (written) {
+        runtime_.providers[key_].published[ns].warning = warning;
+        if (!warning.empty())
+            event(kube::Event::Type::warning, "TrailingNewline", "Publish",
+                  fmt::format("{}: {}", place.path, warning));
         failpoint("published");
         runtime_.log.info("published a key", {{"kind", key_.kind->name},
                                               {"namespace", ns},
@@ -251,17 +278,12 @@ Task<result<void>> ProviderTurn::read_data(const KeyPlace& place, const Way& way
     if (content.contains("data")) into.fields = std::move(content["data"]);
     net::wipe(content);
     if (*answer) net::wipe(**answer);
-    const auto version = told.is_object() ? told.find("version") : told.end();
-    if (!into.fields.is_object() || !told.is_object() || version == told.end() ||
-        !version->is_number_integer()) {
+    const auto version = planner::version_of(told);
+    if (!into.fields.is_object() || !version) {
         into.fault = {"KeyMissing", fmt::format("{}: no version of it is in Vault", place.path)};
         co_return result<void>();
     }
-    const auto created = told.find("created_time");
-    into.key = {
-        version->get<std::int64_t>(),
-        seconds_since_epoch(created != told.end() && created->is_string() ? created->get<std::string>()
-                                                                          : std::string())};
+    into.key = *version;
     // It may be newer than what was looked at before: then the workloads are rolled for this one. Or older,
     // from a node of Vault's that is behind: then they wait.
     if (auto& looked = views_.at(place.path).version; into.key.version > looked->version) looked = into.key;

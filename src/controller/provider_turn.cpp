@@ -29,8 +29,10 @@ namespace {
 
 // Who may not be patched is tried again only now and then: a person has to bind a role first.
 constexpr int refused_rounds = 10;
-// Rollouts wait while a key is tried.
+// Rollouts wait while keys are tried: for one try, and for all tries of one look but the last.
 constexpr milliseconds probe_time = 5s;
+// Of the status: the version of the provider's own key that was refused.
+const std::string refused_version = "refusedKeyVersion";
 
 const resources::Kind* const provider_kind = resources::find_kind("AIProvider");
 const resources::Kind* const cluster_provider_kind = resources::find_kind("ClusterAIProvider");
@@ -71,7 +73,7 @@ Task<Again> ProviderTurn::reconcile() {
         Finding declared{.ready = Truth::yes,
                          .reason = "Declared",
                          .message = "without spec.connectionRef the key is not watched",
-                         .gone = {"keyVersion", "users", "stale", "skipped", "KeyValid"}};
+                         .gone = {"keyVersion", "users", "stale", "skipped", refused_version, "KeyValid"}};
         if (planner::delivers(resource()))
             declared.others.push_back({.type = "SecretPublished",
                                        .truth = Truth::no,
@@ -112,6 +114,12 @@ Task<Again> ProviderTurn::reconcile() {
     places_ = planner::key_places(resource());
     if (const auto looked = co_await look(*reached); !looked)
         co_return co_await failed(reached->connection, looked.error());
+    // Before any workload can get the key: one that is refused is kept from them.
+    if (!planner::probes(resource())) {
+        runtime_.providers[key_].trials.clear();
+    } else if (const auto tried = co_await try_keys(*reached); !tried) {
+        co_return co_await failed(reached->connection, tried.error());
+    }
     // Before any rollout: whoever is rolled reads the Secret.
     if (planner::delivers(resource()))
         if (const auto delivered = co_await deliver(*reached); !delivered)
@@ -128,12 +136,7 @@ Task<Again> ProviderTurn::reconcile() {
     sort_users();
     Finding found = finding();
     tell_of_delivery(found);
-    if (!planner::probes(resource())) {
-        found.gone.insert("KeyValid");
-        runtime_.metrics.key_validity_unknown(key_.name, key_.ns);
-    } else if (const auto tried = co_await probe(*reached)) {
-        found.others.push_back(*tried);
-    }
+    report_validity(found);
     const Again next_write = co_await report(std::move(found), std::nullopt);
     milliseconds again = resync();
     const auto not_later_than = [&](Deadline at) {
@@ -141,7 +144,9 @@ Task<Again> ProviderTurn::reconcile() {
     };
     const ProviderMemory& memory = runtime_.providers[key_];
     if (const auto next = memory.schedule.next()) not_later_than(*next);
-    if (planner::probes(resource())) not_later_than(memory.next_probe);
+    for (const auto& [name, at] : memory.next_trial)
+        if (memory.trials.contains(name)) not_later_than(at);
+    if (try_again_) again = std::min<milliseconds>(again, 1s);
     if (next_removal_) again = std::min(again, *next_removal_);
     if (deliver_again_) again = std::min(again, runtime_.retry_in(key_));
     co_return sooner(again, next_write);
@@ -240,11 +245,12 @@ void ProviderTurn::sort_users() {
         }
         const auto refused = memory.refused.find(id);
         if (refused != memory.refused.end() && refused->second == record) ++skipped_;
-        ids.insert(id);
-        stale_.emplace(id, Stale{workload, *version, record});
+        stale_.emplace(id, Stale{workload, *version, record,
+                                 needs == Need::roll_if_older ? std::optional(since) : std::nullopt});
+        if (!planner::hold(memory.trials, resource(), places_[*place], *version)) ids.insert(id);
     }
     memory.schedule.want(ids, SteadyClock::now(), runtime_.options.rollout_spread, kube::random_unit);
-    std::erase_if(memory.refused, [&](const auto& each) { return !ids.contains(each.first); });
+    std::erase_if(memory.refused, [&](const auto& each) { return !stale_.contains(each.first); });
     std::erase_if(memory.rolled,
                   [&](const auto& each) { return !runtime_.workloads.all().contains(each.first); });
 }
@@ -260,7 +266,27 @@ Task<result<void>> ProviderTurn::roll_due() {
 // The annotation on the template is the record: it is written over nothing but what was looked at, so that
 // neither a restart nor another leader rolls a version twice, or an older one.
 Task<result<void>> ProviderTurn::roll(std::string id) {
-    const auto [workload, key, record] = stale_.at(id);
+    const auto [workload, key, record, unless_after] = stale_.at(id);
+    if (unless_after) {
+        const auto since = co_await template_since(workload);
+        if (!since && since.error().code == Errc::cancelled) co_return std::unexpected(since.error());
+        ProviderMemory& known = runtime_.providers[key_];
+        // Nothing of the template has started: what starts gets the key.
+        if (since && !*since) {
+            known.schedule.put_off(id, SteadyClock::now() + 1s);
+            co_return result<void>();
+        }
+        if (since && **since > *unless_after) {
+            known.rolled[id] = record;
+            co_return result<void>();
+        }
+        // Without the right to look it is taken to be as old as the workload.
+        if (!since && since.error().code != Errc::forbidden) {
+            known.schedule.put_off(
+                id, SteadyClock::now() + (since.error().code == Errc::not_found ? 300ms : 5000ms));
+            co_return result<void>();
+        }
+    }
     const auto rolled = co_await roll_out(runtime_.kube, workload.ns, workload.kind, workload.name,
                                           planner::rotation_annotation(key_.name), record, runtime_.soon(),
                                           workload.resource_version);
@@ -339,59 +365,168 @@ Finding ProviderTurn::finding() const {
     return found;
 }
 
-Task<std::optional<planner::Condition>> ProviderTurn::probe(const Way& way) {
-    const auto now = SteadyClock::now();
-    if (now < runtime_.providers[key_].next_probe) co_return std::nullopt;
-    const auto interval =
-        resources::seconds_of(resource().spec.at("keyProbe").value("interval", Json("10m"))).value_or(600);
-    runtime_.providers[key_].next_probe = now + std::chrono::seconds(std::max<std::int64_t>(interval, 1));
-    planner::Condition tried = co_await probe_now(way);
-    if (tried.truth == Truth::unknown)
-        runtime_.metrics.key_validity_unknown(key_.name, key_.ns);
-    else
-        runtime_.metrics.key_valid(key_.name, key_.ns, tried.truth == Truth::yes);
-    co_return tried;
+Task<result<std::optional<std::int64_t>>> ProviderTurn::template_since(const Workload& workload) {
+    const std::string ns = workload.ns;
+    const kube::Resource made = workload.kind == "Deployment"
+                                    ? kube::Resource{"apps", "v1", "replicasets", true}
+                                    : kube::Resource{"apps", "v1", "controllerrevisions", true};
+    KEYSHEPHERD_CO_TRY(const Json object, co_await get_workload(runtime_.kube, ns, workload.kind,
+                                                                workload.name, runtime_.soon()));
+    kube::ListOptions options;
+    options.label_selector = planner::label_selector(object);
+    std::vector<Json> history;
+    do {
+        KEYSHEPHERD_CO_TRY(kube::Page page, co_await runtime_.kube.list(made, ns, options, runtime_.soon()));
+        std::ranges::move(page.items, std::back_inserter(history));
+        options.continue_token = page.continue_token;
+    } while (!options.continue_token.empty());
+    co_return planner::template_since(object, history);
 }
 
-Task<planner::Condition> ProviderTurn::probe_now(const Way& way) {
-    const std::string& path = places_.back().path;
-    if (!views_.at(path).version)
-        co_return planner::not_probed("NoKey", fmt::format("{} has no version that could be tried", path));
+Task<result<void>> ProviderTurn::try_keys(const Way& way) {
+    const Deadline until = SteadyClock::now() + probe_time;
+    std::vector<const KeyPlace*> due;
+    std::set<std::string> names;
+    const auto untried = [&](const KeyPlace& place) {
+        return planner::find_trial(runtime_.providers[key_].trials, resource(), place,
+                                   *views_.at(place.path).version) == nullptr;
+    };
+    for (const KeyPlace& place : places_) {
+        if (place.elsewhere || !views_.at(place.path).version) continue;
+        const std::string name = planner::trial_name(place);
+        if (!names.insert(name).second) continue;
+        if (untried(place) || SteadyClock::now() >= runtime_.providers[key_].next_trial[name])
+            due.push_back(&place);
+    }
+    std::erase_if(runtime_.providers[key_].trials,
+                  [&](const auto& each) { return !names.contains(each.first); });
+    std::erase_if(runtime_.providers[key_].next_trial,
+                  [&](const auto& each) { return !names.contains(each.first); });
+    std::ranges::partition(due, untried, [](const KeyPlace* place) -> const KeyPlace& { return *place; });
+    for (const KeyPlace* place : due) {
+        // The others are for the next look: one provider must not keep a worker.
+        if (SteadyClock::now() >= until) {
+            try_again_ = true;
+            break;
+        }
+        KEYSHEPHERD_CO_TRY(auto condition, co_await try_key(*place, way));
+        if (condition)
+            record_trial(*place, *std::move(condition));
+        else
+            try_again_ = true;
+    }
+    co_return result<void>();
+}
+
+void ProviderTurn::record_trial(const KeyPlace& place, planner::Condition condition) {
+    ProviderMemory& memory = runtime_.providers[key_];
+    const std::string name = planner::trial_name(place);
+    const KeyVersion& key = *views_.at(place.path).version;
+    const planner::KeyTrial* before = planner::find_trial(memory.trials, resource(), place, key);
+    // An operator that led before has told of it.
+    planner::KeyTrial told;
+    told.refused = before == nullptr && &place == &places_.back() && key.digest.empty() &&
+                   entry_->status.is_object() &&
+                   entry_->status.value(refused_version, Json()) == Json(key.version);
+    if (told.refused) before = &told;
+    const bool was_refused = before != nullptr && before->refused;
+    memory.trials[name] =
+        planner::next_trial(before, key, planner::trial_request(resource(), place), std::move(condition));
+    const auto interval =
+        resources::seconds_of(resource().spec.at("keyProbe").value("interval", Json("10m"))).value_or(600);
+    memory.next_trial[name] = SteadyClock::now() + std::chrono::seconds(std::max<std::int64_t>(interval, 1));
+    const planner::KeyTrial& trial = memory.trials[name];
+    if (trial.refused && !was_refused)
+        event(kube::Event::Type::warning, trial.condition.reason, "Probe",
+              fmt::format("{}: {}: {}", place.path, planner::version_text(key), trial.condition.message));
+}
+
+Task<result<std::optional<planner::Condition>>> ProviderTurn::try_key(const KeyPlace& place, const Way& way) {
+    using Tried = std::optional<planner::Condition>;
+    const std::string path = place.path;
+    const std::string field = place.key;
     if (!views_.at(path).version->digest.empty())
-        co_return planner::not_probed("NoKey", fmt::format("{}: only a key of KV version 2 is tried", path));
+        co_return Tried(planner::not_probed("NoKey", "only a key of KV version 2 is tried"));
     const auto& hosts = runtime_.options.probe_hosts;
     auto stated = planner::stated_probe_target(resource(), hosts);
-    if (!stated) co_return stated.error();
+    if (!stated) co_return Tried(stated.error());
     std::optional<planner::ProbeTarget> target = *std::move(stated);
     const auto encoded = vault::path({path});
-    if (!encoded) co_return planner::not_probed("NoKey", encoded.error().message);
+    if (!encoded) co_return Tried(planner::not_probed("NoKey", encoded.error().message));
     auto secret = co_await way.session->vault.read(*encoded, runtime_.soon());
-    if (!secret)
-        co_return planner::not_probed(planner::finding_of(secret.error()).reason, secret.error().message);
+    if (!secret) {
+        const Error& error = secret.error();
+        if (planner::concerns_connection(error) || error.code == Errc::cancelled)
+            co_return std::unexpected(error);
+        if (error.code == Errc::not_found) co_return Tried();
+        co_return Tried(planner::not_probed(planner::finding_of(error).reason, error.message));
+    }
+    if (!*secret) co_return Tried();
     std::string key;
     std::string base_url;
-    if (const auto data = *secret ? (*secret)->find("data") : Json::iterator();
-        *secret && data != (*secret)->end() && data->is_object()) {
-        const auto text = [&](const std::string& field) {
-            const auto at = data->find(field);
+    const auto of_secret = [&](const char* name) {
+        const auto at = (*secret)->find(name);
+        return at == (*secret)->end() ? nullptr : &*at;
+    };
+    const Json* metadata = of_secret("metadata");
+    const auto given = planner::version_of(metadata == nullptr ? Json() : *metadata);
+    if (const Json* data = of_secret("data"); data != nullptr && data->is_object()) {
+        const auto text = [&](const std::string& name) {
+            const auto at = data->find(name);
             return at != data->end() && at->is_string() ? at->get<std::string>() : std::string();
         };
-        key = text(resource().spec.at("variables").at(0).at("key").get<std::string>());
+        key = text(field);
         if (!target) base_url = text(resource().spec.at("keyProbe").at("baseURLKey").get<std::string>());
     }
-    if (*secret) kube::wipe(**secret);
+    kube::wipe(**secret);
+    // It may be newer than what was looked at; then this one counts. Or a node of Vault is behind.
+    auto& looked = views_.at(path).version;
+    if (given && given->version > looked->version) looked = given;
+    if (!given || *given != *looked) {
+        net::wipe(key);
+        net::wipe(base_url);
+        co_return Tried();
+    }
+    if (auto unsendable = planner::unsendable_key(field, key)) {
+        net::wipe(key);
+        net::wipe(base_url);
+        co_return Tried(*std::move(unsendable));
+    }
     if (!target) {
         auto found = planner::probe_target(base_url, hosts);
         net::wipe(base_url);
         if (!found) {
             net::wipe(key);
-            co_return found.error();
+            co_return Tried(found.error());
         }
         target = *std::move(found);
     }
-    co_return co_await probe_key(
-        runtime_.context, *std::move(target), std::move(key),
-        SteadyClock::now() + std::min<milliseconds>(runtime_.options.call, probe_time));
+    co_return Tried(
+        co_await probe_key(runtime_.context, *std::move(target), std::move(key),
+                           SteadyClock::now() + std::min<milliseconds>(runtime_.options.call, probe_time)));
+}
+
+void ProviderTurn::report_validity(Finding& found) {
+    const ProviderMemory& memory = runtime_.providers[key_];
+    found.gone.insert(refused_version);
+    if (!planner::probes(resource())) {
+        found.gone.insert("KeyValid");
+        runtime_.metrics.key_validity_unknown(key_.name, key_.ns);
+        return;
+    }
+    const auto& own = views_.at(places_.back().path).version;
+    const planner::KeyTrial* trial =
+        own ? planner::find_trial(memory.trials, resource(), places_.back(), *own) : nullptr;
+    if (trial != nullptr && trial->refused) {
+        found.counts[refused_version] = own->version;
+        found.gone.erase(refused_version);
+    }
+    planner::Condition validity = planner::key_validity(resource(), places_, views_, memory.trials);
+    if (validity.truth == Truth::unknown)
+        runtime_.metrics.key_validity_unknown(key_.name, key_.ns);
+    else
+        runtime_.metrics.key_valid(key_.name, key_.ns, validity.truth == Truth::yes);
+    found.others.push_back(std::move(validity));
 }
 
 Task<Again> ProviderTurn::refuse_all(std::string reason, std::string message) {
@@ -401,7 +536,7 @@ Task<Again> ProviderTurn::refuse_all(std::string reason, std::string message) {
     Finding refused{.ready = Truth::no,
                     .reason = std::move(reason),
                     .message = std::move(message),
-                    .gone = {"keyVersion", "users", "stale", "skipped", "KeyValid"}};
+                    .gone = {"keyVersion", "users", "stale", "skipped", refused_version, "KeyValid"}};
     if (planner::delivers(resource()))
         refused.others.push_back({.type = "SecretPublished",
                                   .truth = Truth::no,

@@ -18,12 +18,17 @@ kube::ObjectRef workload(std::string ns, const std::string& kind, std::string na
 
 }  // namespace
 
+kube::Task<result<Json>> get_workload(kube::Client& kube, std::string ns, std::string kind, std::string name,
+                                      kube::Deadline deadline) {
+    co_return co_await kube.get(workload(std::move(ns), kind, std::move(name)), deadline);
+}
+
 kube::Task<result<planner::RolloutState>> look_at_rollout(kube::Client& kube, std::string ns,
                                                           std::string kind, std::string name,
                                                           std::string annotation, std::string value,
                                                           kube::Deadline deadline) {
-    KEYSHEPHERD_CO_TRY(const Json object,
-                       co_await kube.get(workload(std::move(ns), kind, std::move(name)), deadline));
+    KEYSHEPHERD_CO_TRY(const Json object, co_await get_workload(kube, std::move(ns), std::move(kind),
+                                                                std::move(name), deadline));
     co_return planner::rollout_state(object, annotation, value);
 }
 

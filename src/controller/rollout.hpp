@@ -11,6 +11,8 @@
 namespace keyshepherd::controller {
 
 // `kind` is Deployment, StatefulSet or DaemonSet. Errc::not_found: there is none.
+kube::Task<result<kube::Json>> get_workload(kube::Client& kube, std::string ns, std::string kind,
+                                            std::string name, kube::Deadline deadline);
 kube::Task<result<planner::RolloutState>> look_at_rollout(kube::Client& kube, std::string ns,
                                                           std::string kind, std::string name,
                                                           std::string annotation, std::string value,

@@ -211,15 +211,24 @@ private:
     Task<result<void>> withdraw_from(std::string ns, std::chrono::seconds grace);
     Task<result<void>> mark_unread(std::string ns, planner::FoundSecret found);
     void tell_of_delivery(Finding& found) const;
-    // Tries the key of the provider's own path, when it is time to.
-    Task<std::optional<planner::Condition>> probe(const Way& way);
-    Task<planner::Condition> probe_now(const Way& way);
+    // Tries each key whose version was not tried yet, and the others when it is time to. An error is Vault's,
+    // or that we are told to stop.
+    Task<result<void>> try_keys(const Way& way);
+    // Nothing: Vault does not give this version yet.
+    Task<result<std::optional<planner::Condition>>> try_key(const planner::KeyPlace& place, const Way& way);
+    void record_trial(const planner::KeyPlace& place, planner::Condition condition);
+    // Adds the condition KeyValid.
+    void report_validity(Finding& found);
+    // When the present template of a workload was first run, as planner::template_since() says.
+    Task<result<std::optional<std::int64_t>>> template_since(const planner::Workload& workload);
     Task<Again> refuse_all(std::string reason, std::string message);
 
     struct Stale {
         planner::Workload workload;
         planner::KeyVersion key;
         std::string record;  // of the rollout that brings the key
+        // Rolled only if its template is not younger: pods that start later than this get the key.
+        std::optional<std::int64_t> unless_after = {};
     };
     std::vector<planner::KeyPlace> places_;
     std::map<std::string, planner::KeyView> views_;  // by path
@@ -230,6 +239,7 @@ private:
     std::size_t not_selected_ = 0;                         // namespaces with readers that may not have it
     std::optional<milliseconds> next_removal_;             // of a Secret that no workload reads
     bool deliver_again_ = false;                           // the API server was in the way
+    bool try_again_ = false;                               // a key is left that was not tried
 };
 
 }  // namespace keyshepherd::controller

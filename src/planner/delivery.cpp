@@ -1,11 +1,13 @@
 #include <keyshepherd/core/time.hpp>
 #include <keyshepherd/inject/provider.hpp>
 #include <keyshepherd/planner/delivery.hpp>
+#include <keyshepherd/planner/key_probe.hpp>
 #include <keyshepherd/provider/provider.hpp>
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 namespace keyshepherd::planner {
 
@@ -176,6 +178,14 @@ std::optional<std::string> carried_value(const Json& data, const std::string& ke
     return value;
 }
 
+std::string key_warning(const Json& data, const std::string& key) {
+    const auto at = data.is_object() ? data.find(key) : data.end();
+    if (!data.is_object() || at == data.end() || !at->is_string() ||
+        !ends_with_newline(at->get_ref<const std::string&>()))
+        return {};
+    return line_break_text(key);
+}
+
 Condition delivery_condition(const Resource& provider, const std::map<std::string, Delivered>& namespaces,
                              std::size_t not_selected) {
     Condition condition{.type = "SecretPublished", .truth = Truth::yes, .reason = "Published"};
@@ -194,6 +204,10 @@ Condition delivery_condition(const Resource& provider, const std::map<std::strin
             provider.kind->namespaced ? secret + " has the key"
             : all == 0                ? secret + " is in no namespace: no workload reads it"
                        : fmt::format("{} has the key in {} namespace{}", secret, all, all == 1 ? "" : "s");
+        std::set<std::string> warnings;
+        for (const auto& [ns, delivered] : namespaces)
+            if (!delivered.warning.empty() && warnings.insert(delivered.warning).second)
+                condition.message += "; " + delivered.warning;
         condition.message += left_out;
         return condition;
     }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 #include <utility>
 
 namespace keyshepherd::planner {
@@ -12,6 +13,7 @@ namespace keyshepherd::planner {
 namespace {
 
 constexpr std::size_t longest_url = 512;
+constexpr std::size_t longest_key = 8 * 1024;
 constexpr std::string_view scheme = "https://";
 
 bool is_path(std::string_view path) {
@@ -25,6 +27,10 @@ bool is_path(std::string_view path) {
 bool probes(const Resource& provider) {
     const auto probe = provider.spec.find("keyProbe");
     return probe != provider.spec.end() && probe->value("enabled", false);
+}
+
+bool blocks_rollouts(const Resource& provider) {
+    return probes(provider) && provider.spec.at("keyProbe").value("blockRollouts", true);
 }
 
 Condition not_probed(std::string reason, std::string message) {
@@ -67,6 +73,101 @@ std::expected<std::optional<ProbeTarget>, Condition> stated_probe_target(
     auto target = probe_target(probe.at("baseURL").get<std::string>(), hosts);
     if (!target) return std::unexpected(std::move(target.error()));
     return *std::move(target);
+}
+
+bool ends_with_newline(std::string_view value) {
+    return value.ends_with('\n') || value.ends_with('\r');
+}
+
+std::string line_break_text(std::string_view field) {
+    return fmt::format(
+        "the field {} ends with a line break, so no request can carry it; write it without "
+        "one, for example with printf %s in place of echo",
+        field);
+}
+
+std::optional<Condition> unsendable_key(std::string_view field, std::string_view value) {
+    const auto no = [](std::string reason, std::string message) {
+        return Condition{.type = "KeyValid",
+                         .truth = Truth::no,
+                         .reason = std::move(reason),
+                         .message = std::move(message)};
+    };
+    if (value.empty()) return no("KeyMissing", fmt::format("the field {} is missing or no text", field));
+    if (value.size() > longest_key)
+        return no("KeyMalformed", fmt::format("the field {} has more than {} bytes", field, longest_key));
+    if (ends_with_newline(value)) return no("KeyMalformed", line_break_text(field));
+    if (!std::ranges::all_of(value, [](unsigned char c) { return c > 0x20 && c < 0x7f; }))
+        return no("KeyMalformed",
+                  fmt::format("the field {} has a character that no request can carry: a space, a control "
+                              "character, or one outside of ASCII",
+                              field));
+    return std::nullopt;
+}
+
+std::string trial_name(const KeyPlace& place) {
+    return fmt::format("{} {}", place.path, place.key);
+}
+
+std::string trial_request(const Resource& provider, const KeyPlace& place) {
+    return fmt::format("{} {}", place.key, provider.spec.value("keyProbe", Json::object()).dump());
+}
+
+const KeyTrial* find_trial(const KeyTrials& trials, const Resource& provider, const KeyPlace& place,
+                           const KeyVersion& key) {
+    const auto at = trials.find(trial_name(place));
+    return at != trials.end() && at->second.key == key && at->second.asked == trial_request(provider, place)
+               ? &at->second
+               : nullptr;
+}
+
+KeyTrial next_trial(const KeyTrial* before, KeyVersion key, std::string asked, Condition condition) {
+    const bool refused = condition.truth == Truth::no ||
+                         (condition.truth == Truth::unknown && before != nullptr && before->refused);
+    return {.key = std::move(key),
+            .asked = std::move(asked),
+            .condition = std::move(condition),
+            .refused = refused};
+}
+
+std::optional<KeyHold> hold(const KeyTrials& trials, const Resource& provider, const KeyPlace& place,
+                            const KeyVersion& key) {
+    if (!blocks_rollouts(provider)) return std::nullopt;
+    const KeyTrial* trial = find_trial(trials, provider, place, key);
+    if (trial == nullptr)
+        return KeyHold{"KeyUntried", fmt::format("{}: {} was not tried yet", place.path, version_text(key))};
+    if (!trial->refused) return std::nullopt;
+    return KeyHold{"KeyRefused",
+                   fmt::format("{}: {} was refused by the provider; write a key that it accepts, "
+                               "or set spec.keyProbe.blockRollouts to false",
+                               place.path, version_text(key))};
+}
+
+Condition key_validity(const Resource& provider, const std::vector<KeyPlace>& places,
+                       const std::map<std::string, KeyView>& views, const KeyTrials& trials) {
+    Condition whole{.type = "KeyValid", .truth = Truth::yes, .reason = "KeyAccepted"};
+    const auto weight = [](Truth truth) { return truth == Truth::no ? 2 : truth == Truth::unknown ? 1 : 0; };
+    std::set<std::string> seen;
+    bool held = false;
+    for (const KeyPlace& place : places) {
+        if (place.elsewhere || !seen.insert(trial_name(place)).second) continue;
+        Condition one = not_probed("NoKey", "it has no version that could be tried");
+        std::string text = place.path;
+        if (const auto& version = views.at(place.path).version) {
+            const KeyTrial* trial = find_trial(trials, provider, place, *version);
+            one = trial != nullptr ? trial->condition : not_probed("KeyUntried", "it was not tried yet");
+            text += ": " + version_text(*version);
+            held = held || (trial != nullptr && trial->refused);
+        }
+        if (weight(one.truth) > weight(whole.truth)) {
+            whole.truth = one.truth;
+            whole.reason = one.reason;
+        }
+        whole.message += fmt::format("{}{}: {}", whole.message.empty() ? "" : "; ", text, one.message);
+    }
+    if (held && blocks_rollouts(provider))
+        whole.message += "; no workload is rolled for a key that was refused (spec.keyProbe.blockRollouts)";
+    return whole;
 }
 
 }  // namespace keyshepherd::planner

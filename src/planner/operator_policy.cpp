@@ -109,8 +109,8 @@ void add_beyond_plans(const Resource& resource, const Roles& roles, Needs& needs
 }
 
 // A version is asked for at every place, and nowhere else: whether a mount is of KV version 2 is told by the
-// path. The key itself is read where it is published, and to be tried at the provider's own place. Where the
-// secret holds the base URL, only the secret tells whether its host is allowed.
+// path. The key itself is read where it is published, and to be tried. Where the secret holds the base URL,
+// only the secret tells whether its host is allowed.
 void add_provider(const Resource& provider, const std::vector<std::string>& probe_hosts, Needs& needs) {
     const bool is_published = delivers(provider);
     const bool is_tried = probes(provider) && stated_probe_target(provider, probe_hosts).has_value();
@@ -123,7 +123,7 @@ void add_provider(const Resource& provider, const std::vector<std::string>& prob
             continue;
         }
         needs[*metadata].insert("read");
-        if (is_published || (is_tried && &place == &places.back())) needs[place.path].insert("read");
+        if (is_published || is_tried) needs[place.path].insert("read");
     }
 }
 

@@ -44,6 +44,10 @@ std::map<std::string, std::string> variables_of(const inject::Provider& provider
     return variables;
 }
 
+std::string key_field_of(const inject::Provider& provider) {
+    return provider.variables.empty() ? std::string() : provider.variables.front().key;
+}
+
 std::string digest_of_path(std::string_view path) {
     return json::fingerprint(json::value(path));
 }
@@ -117,9 +121,12 @@ std::vector<KeyPlace> key_places(const Resource& provider) {
         places.push_back({.namespaces = each.namespaces,
                           .path = each.provider.path,
                           .variables = variables_of(each.provider),
+                          .key = key_field_of(each.provider),
                           .elsewhere = each.own_vault});
-    places.push_back(
-        {.namespaces = {}, .path = declared.provider.path, .variables = variables_of(declared.provider)});
+    places.push_back({.namespaces = {},
+                      .path = declared.provider.path,
+                      .variables = variables_of(declared.provider),
+                      .key = key_field_of(declared.provider)});
     return places;
 }
 
@@ -157,6 +164,12 @@ KeyView read_key(std::string_view path, const Json& metadata, std::int64_t now) 
                 .reason = "KeyDeleted",
                 .message = fmt::format("{}: version {}, the newest, is deleted", path, version)};
     return {.version = KeyVersion{version, seconds_since_epoch(text(state, {"created_time"}))}};
+}
+
+std::optional<KeyVersion> version_of(const Json& metadata) {
+    const std::int64_t version = number(metadata, {"version"}, 0);
+    if (version < 1) return std::nullopt;
+    return KeyVersion{version, seconds_since_epoch(text(metadata, {"created_time"}))};
 }
 
 std::string version_text(const KeyVersion& key) {
@@ -200,7 +213,75 @@ Need need(const Workload& workload, const std::string& provider, std::string_vie
         return due;
     if (key.digest.empty() && record == std::to_string(key.version)) return Need::none;
     if (names_another_path(record, path)) return due;
-    return workload.created > since ? Need::none : due;
+    if (workload.created > since) return Need::none;
+    return due == Need::roll ? Need::roll_if_older : due;
+}
+
+namespace {
+
+bool is_owned_by(const Json& object, const std::string& uid) {
+    const Json& owners = at(object, {"metadata", "ownerReferences"});
+    return owners.is_array() && std::ranges::any_of(owners, [&](const Json& owner) {
+               return text(owner, {"uid"}) == uid && at(owner, {"controller"}) == Json(true);
+           });
+}
+
+// The label that the Deployment controller adds to what it makes of a template.
+Json without_hash(Json pod_template) {
+    if (pod_template.is_object() && at(pod_template, {"metadata", "labels"}).is_object())
+        pod_template["metadata"]["labels"].erase("pod-template-hash");
+    return pod_template;
+}
+
+}  // namespace
+
+std::optional<std::int64_t> template_since(const Json& workload, const std::vector<Json>& history) {
+    const std::string uid = text(workload, {"metadata", "uid"});
+    const bool is_deployment = text(workload, {"kind"}) == "Deployment";
+    // The newest ControllerRevision is of the template that the controller saw last.
+    if (!is_deployment && number(workload, {"status", "observedGeneration"}, 0) <
+                              number(workload, {"metadata", "generation"}, 0))
+        return std::nullopt;
+    const Json wanted = is_deployment ? without_hash(at(workload, {"spec", "template"})) : Json();
+    std::optional<std::int64_t> since;
+    std::int64_t newest = -1;
+    for (const Json& each : history) {
+        if (uid.empty() || !is_owned_by(each, uid)) continue;
+        const std::int64_t created = seconds_since_epoch(text(each, {"metadata", "creationTimestamp"}));
+        if (is_deployment) {
+            if (without_hash(at(each, {"spec", "template"})) == wanted)
+                since = std::min(since.value_or(created), created);
+        } else if (const std::int64_t revision = number(each, {"revision"}, 0); revision > newest) {
+            newest = revision;
+            since = created;
+        }
+    }
+    return since;
+}
+
+std::string label_selector(const Json& workload) {
+    std::string selector;
+    const auto add = [&selector](const std::string& requirement) {
+        selector += (selector.empty() ? "" : ",") + requirement;
+    };
+    if (const Json& labels = at(workload, {"spec", "selector", "matchLabels"}); labels.is_object())
+        for (const auto& [name, value] : labels.items())
+            if (value.is_string()) add(fmt::format("{}={}", name, value.get<std::string>()));
+    const Json& expressions = at(workload, {"spec", "selector", "matchExpressions"});
+    if (!expressions.is_array()) return selector;
+    for (const Json& each : expressions) {
+        const std::string name = text(each, {"key"});
+        const std::string op = text(each, {"operator"});
+        std::string values;
+        if (const Json& list = at(each, {"values"}); list.is_array())
+            for (const Json& value : list)
+                if (value.is_string()) values += (values.empty() ? "" : ",") + value.get<std::string>();
+        if (op == "Exists") add(name);
+        if (op == "DoesNotExist") add("!" + name);
+        if (op == "In") add(fmt::format("{} in ({})", name, values));
+        if (op == "NotIn") add(fmt::format("{} notin ({})", name, values));
+    }
+    return selector;
 }
 
 RolloutState rollout_state(const Json& object, const std::string& annotation, const std::string& value) {

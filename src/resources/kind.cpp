@@ -812,8 +812,13 @@ constexpr std::array<Field, 5> provider_override = {{
     provider_vault,
     provider_login,
 }};
-constexpr std::array<Field, 4> key_probe = {{
+constexpr std::array<Field, 5> key_probe = {{
     {.name = "enabled", .type = boolean, .doc = "Whether keys are tried.", .fallback = "false"},
+    {.name = "blockRollouts",
+     .type = boolean,
+     .doc = "Whether workloads get a new version of the key only after it was tried, and none that the "
+            "provider refuses: no workload is rolled for it, and a published Secret keeps the key before.",
+     .fallback = "true"},
     {.name = "baseURL",
      .doc = "Address of the provider's API; absent: what baseURLKey holds.",
      .pattern = R"(^https://[A-Za-z0-9.:_\[\]-]+(/[A-Za-z0-9._~-]+)*/?$)"},
@@ -988,7 +993,8 @@ constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,
                                                             {"Stale", ".status.stale", "integer", 1},
                                                             age}};
 
-constexpr std::array<std::string_view, 4> provider_counts = {"keyVersion", "users", "stale", "skipped"};
+constexpr std::array<std::string_view, 5> provider_counts = {"keyVersion", "users", "stale", "skipped",
+                                                             "refusedKeyVersion"};
 
 constexpr std::array<Kind, 8> all = {{
     {.name = "VaultConnection",

@@ -170,6 +170,10 @@ rules:
   - apiGroups: [apps]
     resources: [deployments, statefulsets, daemonsets]
     verbs: [get, patch]
+  # When the present template of a workload was first run: one that began with the new key is not rolled for it.
+  - apiGroups: [apps]
+    resources: [replicasets, controllerrevisions]
+    verbs: [list]
 {tenant_role}---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role

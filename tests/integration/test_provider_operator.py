@@ -408,6 +408,76 @@ def test_a_workload_that_began_with_the_version_is_not_rolled(team):
     assert team.told("young") is None and team.replicasets("young") == 1
 
 
+def test_a_deployment_that_is_annotated_later_is_rolled_once(team):
+    """It is older than the key, but its pods are not: injection rolls it, and rotation must not roll it again."""
+    plain = rig.unannotated(rig.seed_deployment(plain=True))
+    plain["metadata"]["name"], plain["metadata"]["namespace"], plain["spec"]["replicas"] = "old", team.ns, 1
+    team.apply(plain)
+    wait_until(lambda: team.replicasets("old") == 1, 10)
+    time.sleep(1.1)
+    begun(team, "steady")
+    team.write()
+    wait_until(lambda: team.told("steady") == "2", SPREAD + 5)
+    time.sleep(1.1)
+    team.cluster.kubectl("annotate", "deployment", "old", "-n", team.ns, "keyshepherd.dev/inject=acme")
+    team.wait_status(25, keyVersion=2, users=2, stale=0, skipped=0)
+    team.settled("old")
+    assert team.told("old") is None
+    # The next version rolls it like any other.
+    team.write()
+    wait_until(lambda: team.told("old") == "3", SPREAD + 5)
+    team.settled("old", sets=3)
+
+
+def test_a_statefulset_and_a_daemonset_that_are_annotated_later_are_rolled_once(team):
+    plain = rig.unannotated(rig.seed_deployment(plain=True))["spec"]["template"]
+    kinds = {"StatefulSet": "set", "DaemonSet": "daemon"}
+
+    def put(kind, template):
+        template = json.loads(json.dumps(template))
+        template["metadata"].pop("creationTimestamp", None)
+        if kind:
+            template["metadata"]["annotations"]["keyshepherd.dev/inject"] = "acme"
+        return template
+    for kind, name in kinds.items():
+        spec = {"selector": {"matchLabels": plain["metadata"]["labels"]}, "template": put(None, plain)}
+        team.apply({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": team.ns},
+                    "spec": spec | ({"serviceName": "none"} if kind == "StatefulSet" else {})})
+    time.sleep(1.1)
+    begun(team, "steady")
+    injected = team.cluster.deployment(team.ns, "steady")["spec"]["template"]
+    team.write()
+    wait_until(lambda: team.told("steady") == "2", SPREAD + 5)
+    time.sleep(1.1)
+    for kind, name in kinds.items():
+        spec = {"selector": {"matchLabels": plain["metadata"]["labels"]}, "template": put(kind, injected)}
+        team.apply({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": team.ns},
+                    "spec": spec | ({"serviceName": "none"} if kind == "StatefulSet" else {})})
+    wait_until(lambda: team.status().get("users") == 3, 10)
+    team.wait_status(25, stale=0)
+    time.sleep(2)
+    assert team.told("set", "StatefulSet") is None and team.told("daemon", "DaemonSet") is None
+    team.write()
+    wait_until(lambda: team.told("set", "StatefulSet") == team.told("daemon", "DaemonSet") == "3", SPREAD + 5)
+
+
+def test_metadata_that_was_deleted_and_written_anew_as_version_1_rolls(team, world):
+    begun(team, "never")
+    team.write()
+    wait_until(lambda: team.told("never") == "2", SPREAD + 5)
+    time.sleep(1.1)
+    team.workload("young")
+    delete = world.bao.root.secrets.kv.v2.delete_metadata_and_all_versions
+    for _ in range(2):  # the second time version 1 follows version 1
+        time.sleep(1.1)
+        delete(team.path, mount_point="ai-apis")
+        before = {name: team.record(name) for name in ("never", "young")}
+        assert team.write() == 1
+        wait_until(lambda: all(team.told(n) == "1" and team.record(n) != before[n] for n in before), SPREAD + 8)
+    team.wait_status(keyVersion=1, users=2, stale=0, skipped=0)
+    team.settled("young", sets=3)
+
+
 def test_who_may_not_be_rolled_is_told_once_and_skipped(users):
     team = users(may_roll=False)
     begun(team, "one", "two")
@@ -520,6 +590,162 @@ def test_a_key_is_tried_at_an_allowed_host(team, world):
     wait_until(lambda: team.condition("AIProvider", "acme", "KeyValid") == {}, 5)
     stored = json.dumps([team.stored("AIProvider", "acme"), team.cluster.get(f"/apis/events.k8s.io/v1/namespaces/{team.ns}/events")])
     assert "sk-" not in stored and "sk-" not in world.operator.log
+
+
+def validity(team, status, reason, part="", seconds=10):
+    """The condition KeyValid, once it says so."""
+    def as_wanted():
+        found = team.condition("AIProvider", "acme", "KeyValid")
+        return found if (found.get("status"), found.get("reason")) == (status, reason) and part in found["message"] else None
+    try:
+        return wait_until(as_wanted, seconds)
+    except TimeoutError:
+        raise TimeoutError(f"{status} {reason} {part}: {team.status()}\n{team.world.operator.log[-3000:]}") from None
+
+
+def tried(team, world, *names, wiring=None, **spec):
+    """Deployments that began with version 1, whose key the provider accepts."""
+    team.write(api_key=world.models.key, base_url=world.models.base_url)
+    time.sleep(1.1)
+    team.provide(**{"keyProbe": {"enabled": True, "interval": "1h"}} | spec)
+    validity(team, "True", "KeyAccepted", "version 1: ")
+    if wiring:
+        published(team)
+    for name in names:
+        team.workload(name, **({"wiring": wiring} if wiring else {}))
+    team.wait_status(keyVersion=1, users=len(names), stale=0, skipped=0)
+    time.sleep(1.1)
+
+
+def test_a_new_version_is_tried_at_once_and_reported_by_its_number(team, world):
+    tried(team, world, "web")
+    before = len(world.models.seen)
+    team.write(api_key=world.models.key, base_url=world.models.base_url)
+    validity(team, "True", "KeyAccepted", "version 2: ")
+    assert len(world.models.seen) == before + 1, "once, though the interval is an hour"
+    wait_until(lambda: team.told("web") == "2", SPREAD + 5)
+    team.settled("web")
+
+
+def test_a_refused_version_reaches_no_workload(team, world):
+    tried(team, world, "web", keyProbe={"enabled": True, "interval": "3s"})
+    team.write(api_key="sk-refused", base_url=world.models.base_url)
+    refused = validity(team, "False", "KeyRefused", "version 2: ")
+    assert "no workload is rolled" in refused["message"]
+    team.wait_status(keyVersion=2, stale=1, users=1, refusedKeyVersion=2)
+    wait_until(lambda: team.events("KeyRefused"), 10)
+    world.models.status = 500  # says nothing for the key
+    try:
+        world.models.key, accepted = "sk-refused", world.models.key
+        validity(team, "Unknown", "UnexpectedAnswer", "version 2: ")
+        # Neither does an operator that knows nothing but the status.
+        world.kill()
+        world.start()
+        time.sleep(SPREAD + 2)
+        validity(team, "Unknown", "UnexpectedAnswer", "version 2: ")
+        assert team.told("web") is None and team.replicasets("web") == 1 and team.status()["refusedKeyVersion"] == 2
+        # The provider accepts it after all.
+        world.models.status = 200
+        validity(team, "True", "KeyAccepted", "version 2: ")
+        wait_until(lambda: team.told("web") == "2", SPREAD + 10)
+        wait_until(lambda: "refusedKeyVersion" not in team.status(), 5)
+    finally:
+        world.models.status, world.models.key = 200, accepted
+    team.settled("web")
+    assert "sk-" not in json.dumps([team.stored("AIProvider", "acme"), team.events("KeyRefused")])
+
+
+def test_a_refused_version_is_kept_out_of_the_secret(team, world):
+    tried(team, world, "web", wiring="secret", **DELIVERED)
+    version = secret_of(team.cluster, team.ns)["metadata"]["resourceVersion"]
+    team.write(api_key="sk-refused", base_url=world.models.base_url)
+    validity(team, "False", "KeyRefused", "version 2: ")
+    condition = published(team, "KeyRefused")
+    assert condition["status"] == "False" and "keeps the key before" in condition["message"]
+    time.sleep(2)
+    assert secret_of(team.cluster, team.ns)["metadata"]["resourceVersion"] == version
+    team.write(api_key=world.models.key, base_url="b3")
+    validity(team, "Unknown", "NoAddress", "version 3: ")
+    wait_until(lambda: (values_of(team.cluster, team.ns) or {})["ACME_BASE_URL"] == "b3", 5)
+    wait_until(lambda: team.told("web") == "3", SPREAD + 5)
+    team.settled("web")
+
+
+def test_a_refused_version_is_rolled_where_the_provider_says_so(team, world):
+    tried(team, world, "web", keyProbe={"enabled": True, "interval": "1h", "blockRollouts": False})
+    team.write(api_key="sk-refused", base_url=world.models.base_url)
+    validity(team, "False", "KeyRefused", "version 2: ")
+    wait_until(lambda: team.told("web") == "2", SPREAD + 5)
+
+
+def test_a_version_that_cannot_be_tried_is_unknown_and_rolled(team, world):
+    tried(team, world, "web")
+    world.models.stop()
+    try:
+        team.write(api_key="sk-new", base_url=world.models.base_url)
+        validity(team, "Unknown", "Unreachable", "version 2: ")
+        wait_until(lambda: team.told("web") == "2", SPREAD + 5)
+    finally:
+        world.models.start()
+    # A deleted version is not the one that was accepted.
+    world.bao.root.secrets.kv.v2.delete_latest_version_of_secret(team.path, mount_point="ai-apis")
+    team.look_at_providers()
+    validity(team, "Unknown", "NoKey")
+
+
+def test_a_key_with_a_trailing_newline_is_reported_and_reaches_no_workload(team, world):
+    tried(team, world, "web", wiring="secret", **DELIVERED)
+    before = len(world.models.seen)
+    team.write(api_key=f"{world.models.key}\n", base_url=world.models.base_url)
+    condition = validity(team, "False", "KeyMalformed", "version 2: the field api_key ends with a line break")
+    assert len(world.models.seen) == before and "sk-" not in condition["message"]
+    published(team, "KeyRefused")
+    time.sleep(SPREAD)
+    assert team.told("web") is None
+
+
+def test_a_published_key_with_a_trailing_newline_is_reported(team):
+    team.write(api_key="sk-one\n", base_url="b")
+    team.provide(**DELIVERED)
+    condition = published(team)
+    assert "the field api_key ends with a line break" in condition["message"] and "sk-" not in condition["message"]
+    assert values_of(team.cluster, team.ns)["ACME_API_KEY"] == "sk-one\n", "it is published as it is"
+    wait_until(lambda: team.events("TrailingNewline"), 10)
+    team.write(api_key="sk-two", base_url="b")
+    wait_until(lambda: "line break" not in published(team)["message"], 10)
+
+
+def test_every_key_of_an_override_is_tried(users, world):
+    """The workloads of one namespace read the key of an override, which the provider refuses."""
+    dev, prod = users(), users()
+    name = f"acme-{time.monotonic_ns()}"
+    world.cluster.core.patch_namespace(prod.ns, {"metadata": {"labels": {"env": "prod"}}})
+    for stage in ("dev", "prod"):
+        dev.write(f"{name}/{stage}", api_key=world.models.key, base_url=world.models.base_url)
+    time.sleep(1.1)
+    made = {"apiVersion": rig.GROUP, "kind": "ClusterAIProvider", "metadata": {"name": name}, "spec": {
+        "path": f"ai-apis/data/{name}/dev", "resyncPeriod": "10s", "connectionRef": {"name": "main", "namespace": dev.ns},
+        "variables": [{"name": "ACME_API_KEY", "key": "api_key"}], "keyProbe": {"enabled": True, "interval": "1h"},
+        "overrides": [{"namespaceSelector": {"matchLabels": {"env": "prod"}}, "path": f"ai-apis/data/{name}/prod"}]}}
+
+    def condition():
+        found = world.cluster.get(f"{CLUSTER}/{name}").get("status", {}).get("conditions", [])
+        return next((c for c in found if c["type"] == "KeyValid"), {})
+    try:
+        world.cluster.kubectl("apply", "--server-side", "-f", "-", input=made)
+        wait_until(lambda: condition().get("status") == "True", 10)
+        for team in (dev, prod):
+            team.workload("web", inject=name)
+        time.sleep(1.1)
+        dev.write(f"{name}/prod", api_key="sk-refused", base_url=world.models.base_url)
+        wait_until(lambda: condition()["status"] == "False", 10)
+        assert f"ai-apis/data/{name}/prod: version 2: " in condition()["message"]
+        dev.write(f"{name}/dev", api_key=world.models.key, base_url=world.models.base_url)
+        wait_until(lambda: dev.told("web", provider=name) == "2", SPREAD + 5)
+        time.sleep(SPREAD)
+        assert prod.told("web", provider=name) is None and prod.replicasets("web") == 1
+    finally:
+        world.cluster.kubectl("delete", "clusteraiprovider", name, "--ignore-not-found")
 
 
 def test_a_key_goes_to_no_other_host(team, world):

@@ -99,7 +99,10 @@ std::optional<std::string> carried_value(const Json& data, const std::string& ke
 struct Delivered {
     std::string reason = {};  // KeyMissing, Denied, Conflict, …
     std::string message = {};
+    std::string warning = {};  // what is odd about the key that it has
 };
+// What is odd about the API key among the fields of the secret; "": nothing. It holds no part of the value.
+std::string key_warning(const Json& data, const std::string& key);
 // The condition SecretPublished. `not_selected` is how many namespaces have workloads that read the Secret
 // and may not have it: anybody can make such a workload, so it is told and does not count as a failure.
 Condition delivery_condition(const Resource& provider, const std::map<std::string, Delivered>& namespaces,

@@ -60,6 +60,7 @@ struct KeyPlace {
     inject::Selector namespaces;                        // empty: all that no place before it takes
     std::string path;                                   // API path, as the agents read it
     std::map<std::string, std::string> variables = {};  // by name, the field of the secret
+    std::string key = {};                               // the field that holds the API key
     bool elsewhere = false;  // in another Vault than the provider's own, where the operator does not look
 };
 // In the order in which they are tried; the last one is the provider's own.
@@ -82,6 +83,10 @@ struct KeyVersion {
 };
 // "version 3", or "the current value" for KV version 1.
 std::string version_text(const KeyVersion& key);
+// What the metadata of a KV version 2 read says:
+// https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2 `metadata` is `data.metadata` of the answer.
+// Nothing if it names no version.
+std::optional<KeyVersion> version_of(const Json& metadata);
 // What the condition Ready says about a key.
 std::string seen_text(std::string_view path, const KeyVersion& key);
 // What Vault says of a key. Without a version, `reason` and `message` are of the condition Ready.
@@ -106,14 +111,25 @@ std::optional<KeyView> unreadable_mount(std::string_view path, const Json& mount
 std::string rotation_record(std::string_view path, const KeyVersion& key);
 
 enum class Need {
-    none,  // it has the version, or began with it
-    roll,
-    skip,  // it has an older one, and is not to be rolled
+    none,           // it has the version, or began with it
+    roll,           // its template reads another key
+    roll_if_older,  // only if template_since() is not after `since`
+    skip,           // it has an older one, and is not to be rolled
 };
 // Whether a workload has to be rolled to get `key`, which is at `path`. `since` is the time from which on a
-// workload that is created begins with it, in seconds since 1970. A workload that was created in that very
-// second may have begun with the key before, and is rolled.
+// pod that starts gets it, in seconds since 1970. A workload that was created in that very second may have
+// begun with the key before.
 Need need(const Workload& workload, const std::string& provider, std::string_view path, const KeyVersion& key,
           std::int64_t since);
+
+// The time before which no pod of the workload's present template started, in seconds since 1970: its
+// controller created the ReplicaSet or the ControllerRevision for it then. A workload that exists for long
+// may have a new template, for example because it was injected today. `workload` is the Deployment,
+// StatefulSet or DaemonSet, `history` the ReplicaSets or ControllerRevisions of its namespace. Nothing: the
+// controller has not seen the template yet.
+std::optional<std::int64_t> template_since(const Json& workload, const std::vector<Json>& history);
+// spec.selector of a workload, as the query parameter labelSelector spells it
+// (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#api).
+std::string label_selector(const Json& workload);
 
 }  // namespace keyshepherd::planner

@@ -65,5 +65,126 @@ TEST(ProbeHost, IsAHostWithOrWithoutAPort) {
         EXPECT_FALSE(is_probe_host(host)) << host;
 }
 
+Resource provider(Json probe) {
+    auto reading = resources::read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
+                                    {"kind", "AIProvider"},
+                                    {"metadata", {{"name", "acme"}, {"namespace", "shop"}}},
+                                    {"spec",
+                                     {{"path", "ai-apis/data/a"},
+                                      {"variables", Json::array({{{"name", "A"}, {"key", "api_key"}}})},
+                                      {"keyProbe", std::move(probe)}}}},
+                                   "");
+    for (const auto& fault : reading.faults) ADD_FAILURE() << fault.field << " " << fault.message;
+    return reading.resource;
+}
+
+const KeyPlace place{.namespaces = {}, .path = "ai-apis/data/a", .key = "api_key"};
+const KeyVersion first{1, 100};
+const KeyVersion second{2, 200};
+
+Condition accepted() {
+    return {.type = "KeyValid", .truth = Truth::yes, .reason = "KeyAccepted", .message = "a takes it"};
+}
+Condition refused() {
+    return {.type = "KeyValid", .truth = Truth::no, .reason = "KeyRefused", .message = "a answers 401"};
+}
+
+class Trials : public testing::Test {
+protected:
+    void note(const KeyVersion& key, Condition condition) {
+        trials[trial_name(place)] = next_trial(find_trial(trials, probing, place, key), key,
+                                               trial_request(probing, place), std::move(condition));
+    }
+    std::string held(const KeyVersion& key, const Resource& of) const {
+        const auto why = hold(trials, of, place, key);
+        return why ? why->reason : "";
+    }
+    Condition validity(const KeyVersion& key) const {
+        return key_validity(probing, {place}, {{place.path, {.version = key}}}, trials);
+    }
+
+    const Resource probing = provider({{"enabled", true}});
+    KeyTrials trials;
+};
+
+TEST_F(Trials, SayNothingOfAVersionThatWasNotTried) {
+    EXPECT_EQ(validity(first).truth, Truth::unknown);
+    note(first, accepted());
+    EXPECT_EQ(validity(first).truth, Truth::yes);
+    EXPECT_EQ(validity(first).message, "ai-apis/data/a: version 1: a takes it");
+    EXPECT_EQ(validity(second).truth, Truth::unknown);
+    EXPECT_EQ(validity(second).reason, "KeyUntried");
+    EXPECT_EQ(validity({1, 101}).truth, Truth::unknown) << "deleted and written anew";
+    const KeyView none{.version = {}, .reason = "KeyDeleted", .message = "deleted"};
+    EXPECT_EQ(key_validity(probing, {place}, {{place.path, none}}, trials).truth, Truth::unknown);
+}
+
+TEST_F(Trials, AreForgottenWhenTheKeyIsTriedOtherwise) {
+    note(first, accepted());
+    const Resource elsewhere = provider({{"enabled", true}, {"baseURL", "https://other.example/v1"}});
+    EXPECT_EQ(find_trial(trials, elsewhere, place, first), nullptr);
+    KeyPlace another = place;
+    another.key = "other_key";
+    EXPECT_EQ(find_trial(trials, probing, another, first), nullptr);
+}
+
+TEST_F(Trials, HoldAVersionBackUntilItIsTriedAndWhileItIsRefused) {
+    EXPECT_EQ(held(first, probing), "KeyUntried");
+    note(first, accepted());
+    EXPECT_EQ(held(first, probing), "");
+    EXPECT_EQ(held(second, probing), "KeyUntried");
+    note(second, refused());
+    EXPECT_EQ(held(second, probing), "KeyRefused");
+    note(second, not_probed("Unreachable", "it is away"));
+    EXPECT_EQ(held(second, probing), "KeyRefused") << "that nobody answers does not make it good";
+    EXPECT_EQ(validity(second).truth, Truth::unknown);
+    note(second, accepted());
+    EXPECT_EQ(held(second, probing), "");
+    note({3, 300}, not_probed("Unreachable", "it is away"));
+    EXPECT_EQ(held({3, 300}, probing), "") << "it was tried once";
+}
+
+TEST_F(Trials, HoldNothingBackWhereTheProviderSaysSo) {
+    const Resource frank = provider({{"enabled", true}, {"blockRollouts", false}});
+    EXPECT_EQ(held(first, frank), "");
+    EXPECT_EQ(held(first, provider({{"enabled", false}})), "");
+}
+
+TEST_F(Trials, OfSeveralPlacesTheWorstCounts) {
+    KeyPlace other = place;
+    other.path = "ai-apis/data/b";
+    KeyPlace far = place;
+    far.path = "ai-apis/data/far";
+    far.elsewhere = true;
+    const std::map<std::string, KeyView> views = {{place.path, {.version = first}},
+                                                  {other.path, {.version = second}}};
+    const auto whole = [&] { return key_validity(probing, {other, far, place, place}, views, trials); };
+    note(first, accepted());
+    EXPECT_EQ(whole().truth, Truth::unknown);
+    trials[trial_name(other)] = next_trial(nullptr, second, trial_request(probing, other), accepted());
+    EXPECT_EQ(whole().truth, Truth::yes);
+    EXPECT_EQ(whole().message,
+              "ai-apis/data/b: version 2: a takes it; ai-apis/data/a: version 1: a takes it");
+    trials[trial_name(other)] = next_trial(nullptr, second, trial_request(probing, other), refused());
+    EXPECT_EQ(whole().truth, Truth::no);
+    EXPECT_THAT(whole().message, testing::HasSubstr("ai-apis/data/b: version 2: a answers 401"));
+}
+
+TEST(UnsendableKey, IsNamedByItsFieldAndNeverShown) {
+    EXPECT_FALSE(unsendable_key("api_key", "sk-abc_123"));
+    EXPECT_EQ(unsendable_key("api_key", "")->reason, "KeyMissing");
+    for (const std::string& value :
+         {std::string("sk-abc\n"), std::string("sk-abc\r\n"), std::string("sk abc"),
+          std::string("sk-\xc3\xa9"), std::string(10'000, 'a')}) {
+        const auto why = unsendable_key("api_key", value);
+        ASSERT_TRUE(why);
+        EXPECT_EQ(why->truth, Truth::no);
+        EXPECT_EQ(why->reason, "KeyMalformed");
+        EXPECT_THAT(why->message,
+                    testing::AllOf(testing::HasSubstr("api_key"), testing::Not(testing::HasSubstr("sk-"))));
+    }
+    EXPECT_THAT(unsendable_key("api_key", "sk-abc\n")->message, testing::HasSubstr("ends with a line break"));
+}
+
 }  // namespace
 }  // namespace keyshepherd::planner

@@ -210,9 +210,11 @@ TEST(OperatorPolicy, OfAProviderIsTheVersionAtEachPlaceInItsOwnVault) {
               versions);
 }
 
-TEST(OperatorPolicy, OfAProviderWhoseKeyIsTriedHasTheKeyThatIsTried) {
+TEST(OperatorPolicy, OfAProviderWhoseKeyIsTriedHasTheKeyAtEachPlace) {
     const std::vector<std::string> hosts = {"api.acme.example"};
-    const std::string with_key = read_rule("ai-apis/data/acme") + "\n" + policy_of_provider();
+    const std::string with_key = policy_of_provider(R"({"delivery": {"secret": true}})");
+    ASSERT_THAT(with_key, testing::AllOf(testing::HasSubstr(read_rule("ai-apis/data/acme")),
+                                         testing::HasSubstr(read_rule("prod/data/acme"))));
     // The secret holds the base URL.
     EXPECT_EQ(policy_of_provider(R"({"keyProbe": {"enabled": true}})", hosts), with_key);
     for (const char* url : {"https://api.acme.example/v1", "https://API.acme.example:443"})

@@ -120,16 +120,16 @@ TEST(Needs, AreRolledOnceForEachVersion) {
     Workload workload = read(deployment({}, asks));
     const KeyVersion later{2, noon + 1};
     EXPECT_EQ(need_of(workload, {1, noon - 1}), Need::none) << "it began with it";
-    EXPECT_EQ(need_of(workload, {1, noon}), Need::roll) << "it may have begun a moment before";
-    EXPECT_EQ(need_of(workload, later), Need::roll);
+    EXPECT_EQ(need_of(workload, {1, noon}), Need::roll_if_older) << "it may have begun a moment before";
+    EXPECT_EQ(need_of(workload, later), Need::roll_if_older);
     workload.told["holysheep"] = rotation_record(dev, later);
     EXPECT_EQ(need_of(workload, later), Need::none);
-    EXPECT_EQ(need_of(workload, {3, noon + 5}), Need::roll);
+    EXPECT_EQ(need_of(workload, {3, noon + 5}), Need::roll_if_older);
     workload.told["holysheep"] = rotation_record(dev, {12, noon});
-    EXPECT_EQ(need_of(workload, later), Need::roll) << "of a mount that was there before";
+    EXPECT_EQ(need_of(workload, later), Need::roll_if_older) << "of a mount that was there before";
     workload.told.clear();
     workload.told["other"] = rotation_record(dev, later);
-    EXPECT_EQ(need_of(workload, later), Need::roll);
+    EXPECT_EQ(need_of(workload, later), Need::roll_if_older);
     workload.rolls = false;
     EXPECT_EQ(need_of(workload, later), Need::skip);
     EXPECT_EQ(need_of(workload, {1, noon - 1}), Need::none);
@@ -142,7 +142,7 @@ TEST(Needs, AreRolledForAnotherKeyOfTheSameVersion) {
     workload.told["holysheep"] = rotation_record(dev, key);
     EXPECT_EQ(need_of(workload, key, prod), Need::roll);
     EXPECT_EQ(need_of(workload, {3, noon - 60}, prod), Need::roll) << "also when that one is older than it";
-    EXPECT_EQ(need_of(workload, {3, noon + 2}), Need::roll) << "deleted and begun again";
+    EXPECT_EQ(need_of(workload, {3, noon + 2}), Need::roll_if_older) << "deleted and begun again";
     EXPECT_EQ(need_of(workload, {2, noon - 60}), Need::none) << "it began with it";
 }
 
@@ -165,7 +165,7 @@ TEST(Needs, AreRolledWhenTheAgentReadsAnotherPath) {
 TEST(Needs, TakeTheRecordOfAnEarlierReleaseForItsVersion) {
     Workload workload = read(deployment({{"rotation.keyshepherd.dev/holysheep", "3"}}, asks));
     EXPECT_EQ(need_of(workload, {3, noon + 1}), Need::none) << "an upgrade rolls nothing";
-    EXPECT_EQ(need_of(workload, {4, noon + 1}), Need::roll);
+    EXPECT_EQ(need_of(workload, {4, noon + 1}), Need::roll_if_older);
     EXPECT_EQ(need_of(workload, {4, noon - 1}), Need::none);
 }
 
@@ -175,17 +175,76 @@ TEST(Needs, AreRolledForAnotherValueOfKvVersionOne) {
     const KeyVersion another{.version = 1, .created = 0, .digest = "cd"};
     workload.told["holysheep"] = rotation_record("kv/key", key);
     EXPECT_EQ(need(workload, "holysheep", "kv/key", key, noon), Need::none);
-    EXPECT_EQ(need(workload, "holysheep", "kv/key", another, noon), Need::roll);
+    EXPECT_EQ(need(workload, "holysheep", "kv/key", another, noon), Need::roll_if_older);
     EXPECT_EQ(need(workload, "holysheep", "kv/key", another, noon - 1), Need::none) << "it began with it";
     workload.told["holysheep"] = "1";
-    EXPECT_EQ(need(workload, "holysheep", "kv/key", key, noon), Need::roll) << "of KV version 2";
+    EXPECT_EQ(need(workload, "holysheep", "kv/key", key, noon), Need::roll_if_older) << "of KV version 2";
 }
 
 TEST(Needs, CountFromWhenTheKeyCouldBeRead) {
     const Workload workload = read(deployment({}, asks));
     const KeyVersion key{3, noon - 60};
     EXPECT_EQ(need(workload, "holysheep", dev, key, noon - 1), Need::none);
-    EXPECT_EQ(need(workload, "holysheep", dev, key, noon), Need::roll) << "in the same second: perhaps not";
+    EXPECT_EQ(need(workload, "holysheep", dev, key, noon), Need::roll_if_older)
+        << "in the same second: perhaps not";
+}
+
+// ---- templates
+
+Json made_of(const char* uid, const char* created, Json pod_template, std::int64_t revision = 0) {
+    pod_template["metadata"]["labels"]["pod-template-hash"] = "abc";
+    return {{"metadata",
+             {{"creationTimestamp", created},
+              {"ownerReferences", Json::array({{{"uid", uid}, {"controller", true}}})}}},
+            {"revision", revision},
+            {"spec", {{"template", std::move(pod_template)}}}};
+}
+
+// Who annotates an old Deployment rolls it by that: its template is younger than it.
+TEST(Templates, AreAsOldAsTheReplicaSetThatIsMadeOfThem) {
+    Json object = deployment({}, asks);
+    object["spec"]["template"]["metadata"]["labels"] = {{"app", "web"}};
+    const Json present = object["spec"]["template"];
+    Json before = present;
+    before["metadata"]["annotations"].erase("keyshepherd.dev/injected");
+    std::vector<Json> history = {made_of("u", "2026-01-30T12:00:00Z", before)};
+    EXPECT_EQ(template_since(object, history), std::nullopt) << "the controller has not seen it";
+    history.push_back(made_of("other", "2026-01-29T12:00:00Z", present));
+    EXPECT_EQ(template_since(object, history), std::nullopt) << "of another Deployment";
+    history.push_back(made_of("u", "2026-01-31T13:00:00Z", present));
+    EXPECT_EQ(template_since(object, history), noon + 3600);
+    history.push_back(made_of("u", "2026-01-31T12:30:00Z", present));
+    EXPECT_EQ(template_since(object, history), noon + 1800) << "the older of two";
+    history.back()["metadata"]["ownerReferences"][0].erase("controller");
+    EXPECT_EQ(template_since(object, history), noon + 3600);
+}
+
+TEST(Templates, AreAsOldAsTheNewestControllerRevision) {
+    for (const char* kind : {"StatefulSet", "DaemonSet"}) {
+        Json object = deployment({}, asks);
+        object["kind"] = kind;
+        object["metadata"]["generation"] = 2;
+        object["status"]["observedGeneration"] = 1;
+        const std::vector<Json> history = {made_of("u", "2026-01-31T13:00:00Z", Json::object(), 3),
+                                           made_of("u", "2026-01-30T12:00:00Z", Json::object(), 2),
+                                           made_of("other", "2026-01-31T14:00:00Z", Json::object(), 9)};
+        EXPECT_EQ(template_since(object, history), std::nullopt) << "the newest may be of the one before";
+        object["status"]["observedGeneration"] = 2;
+        EXPECT_EQ(template_since(object, history), noon + 3600);
+        EXPECT_EQ(template_since(object, {}), std::nullopt);
+    }
+}
+
+TEST(Selectors, AreWrittenAsTheQueryHasThem) {
+    Json object;
+    object["spec"]["selector"] = {
+        {"matchLabels", {{"app", "web"}}},
+        {"matchExpressions", Json::array({{{"key", "tier"}, {"operator", "In"}, {"values", {"a", "b"}}},
+                                          {{"key", "x"}, {"operator", "Exists"}},
+                                          {{"key", "y"}, {"operator", "DoesNotExist"}},
+                                          {{"key", "z"}, {"operator", "NotIn"}, {"values", {"c"}}}})}};
+    EXPECT_EQ(label_selector(object), "app=web,tier in (a,b),x,!y,z notin (c)");
+    EXPECT_EQ(label_selector(Json()), "");
 }
 
 TEST(Records, TellVersionTimeAndPathApartAndShowNoPath) {
