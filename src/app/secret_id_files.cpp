@@ -58,7 +58,7 @@ net::Task<result<planner::Plan>> SecretIdFiles::run() {
         const Step step = planner::next_step(resource_, owner_, record_, view_);
         if (step.what == Step::What::refuse) {
             refuse(
-                fmt::format("{} holds a secret-id of somebody else's; remove it, or give another "
+                fmt::format("{} holds a secret-id of somebody else's and is not written; give another "
                             "spec.secretName",
                             place_));
             co_return std::move(plan_);
@@ -90,8 +90,9 @@ result<void> SecretIdFiles::read_state(const std::string& text) {
     const Json state = Json::parse(text, nullptr, false);
     if (!state.is_object())
         return fail(Errc::invalid,
-                    fmt::format("{}/{} cannot be read; remove it, and it is read back from Vault", place_,
-                                state_file));
+                    fmt::format("{}/{} is not valid JSON; move it to another place, and its content is read "
+                                "back from Vault",
+                                place_, state_file));
     written_state_ = text;
     const std::string whose = text_at(state, "owner");
     if (whose != owner_) {
@@ -103,10 +104,11 @@ result<void> SecretIdFiles::read_state(const std::string& text) {
     }
     const std::string role = text_at(state, "role");
     if (const std::string ours = vault_.name + " " + role_.path; role != ours) {
-        refuse(
-            fmt::format("{} holds a secret-id of {}, and this is {}; give another --secrets-dir, or, where "
-                        "it is the same Vault under another address, remove {}: it is read back from Vault",
-                        place_, role, ours, state_file));
+        refuse(fmt::format(
+            "{} holds a secret-id of {}, and this is {}; give another --secrets-dir, or, where "
+            "it is the same Vault under another address, move {} to another place: its content is read "
+            "back from Vault",
+            place_, role, ours, state_file));
         return result<void>();
     }
     if (const auto status = state.find("status"); status != state.end())

@@ -115,7 +115,9 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
         DeliveryStep::refuse) {
         kube::wipe(*secret);
         runtime_.providers[key_].published.erase(ns);
-        outcome_here = {"Conflict", fmt::format("Secret {}/{} is somebody else's; remove it", ns, name)};
+        outcome_here = {"Conflict", fmt::format("Secret {}/{} belongs to somebody else and is not written; "
+                                                "its owner has to keep its data under another name",
+                                                ns, name)};
         co_return result<void>();
     }
     // A Secret that has another version keeps it while this one must not reach the workloads.

@@ -62,8 +62,8 @@ kube::Task<result<void>> Seal::open(kube::Client& kube, std::string ns, kube::De
     if (key.empty())
         co_return fail(
             Errc::invalid,
-            fmt::format("Secret {}/{} holds no key. Restore it from a backup; or delete it, and a new one is "
-                        "created: then every resource has to adopt what it made in Vault",
+            fmt::format("Secret {}/{} holds no key. Restore it from a backup: without its key every resource "
+                        "has to adopt what it made in Vault",
                         ns, secret_name));
     auto cluster = co_await kube.get({namespaces, "", "kube-system"}, deadline);
     if (!cluster) {

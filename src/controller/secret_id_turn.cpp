@@ -173,8 +173,8 @@ Task<Again> SecretIdTurn::reconcile() {
         if (step.what == What::refuse) {
             co_return co_await refuse(
                 "Conflict",
-                fmt::format("Secret {}/{} is somebody else's; remove it, or give another "
-                            "spec.secretName in a new resource",
+                fmt::format("Secret {}/{} belongs to somebody else and is not written; give another "
+                            "spec.secretName in a new VaultSecretID",
                             key_.ns, view_.pending_foreign ? pending_name_ : secret_name_),
                 resync(), false);
         }

@@ -226,9 +226,19 @@ Task<Again> VaultObjectTurn::remove(const Way& way, planner::Observation observe
         if (!ended) co_return co_await failed(way.connection, ended.error());
         if (!*ended)
             event(kube::Event::Type::warning, "EntityDisabled", "Delete",
-                  fmt::format("identity entity {} stays disabled: {} may have issued batch tokens, which "
-                              "would be valid again with it; delete the entity in Vault",
-                              entry_->status.value("cutOffEntity", ""), vault_path_));
+                  fmt::format(
+                      "identity entity {0} stays disabled: {1} may have issued batch tokens, which "
+                      "would be valid again with it. When the last of them has expired, enable it: vault "
+                      "write identity/entity/id/{0} disabled=false",
+                      entry_->status.value("cutOffEntity", ""), vault_path_));
+    }
+    if (plan.verdict == Verdict::refused) {
+        runtime_.log.warn("left in Vault", {{"kind", key_.kind->name},
+                                            {"namespace", key_.ns},
+                                            {"name", key_.name},
+                                            {"vaultPath", vault_path_},
+                                            {"reason", plan.message}});
+        event(kube::Event::Type::warning, plan.reason, "Delete", plan.message);
     }
     if (auto done = co_await reconcile::act(way.session->vault, plan, runtime_.soon()); !done)
         co_return co_await failed(way.connection, done.error());

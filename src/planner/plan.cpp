@@ -1,3 +1,4 @@
+#include "policy_encoding.hpp"
 #include "same.hpp"
 
 #include <keyshepherd/planner/plan.hpp>
@@ -34,12 +35,6 @@ std::string mounts_of(const Resource& mount) {
     return text_of(mount.spec, "engine") == "Auth" ? "sys/auth" : "sys/mounts";
 }
 
-// What a request has to say to Vault about a value of the spec.
-Json for_vault(const Field& field, const Json& value) {
-    if (field.type == Type::duration) return resources::seconds_of(value).value_or(0);
-    return value;
-}
-
 bool differs(const Field& field, const Json& wanted, const Json& held) {
     if (field.type == Type::text_map) {  // the server adds defaults of its own to a map
         for (const auto& [name, value] : wanted.items())
@@ -66,11 +61,27 @@ void compare(std::span<const Field> fields, const Json& spec, const Json& held, 
         const Json before = member(held, field.vault);
         const bool was_there = !held.is_null();
         const bool different = differs(field, wanted, before);
-        // In an update what is left out keeps its value; in a new object it gets the server's own default.
-        if (was_there || different) body[name] = for_vault(field, wanted);
+        // In an update what is left out keeps its value; in a new object it gets the server's own default. A
+        // server of an earlier version warns of a parameter that it does not know.
+        const bool is_known = member(held, field.vault) != nullptr;
+        if (different || (is_known && !field.create_only)) body[name] = sent(field, wanted);
         if (!different) continue;
         changes.push_back(
             {prefix + name, was_there ? canonical(field, before) : Json(), canonical(field, wanted)});
+    }
+}
+
+// Parameters that no field stands for, and that somebody has set in Vault. `body` gets the values that unset
+// them; a null is for those that a write without them unsets.
+void compare_unset(const resources::Kind& kind, const Json& held, std::vector<FieldChange>& changes,
+                   Json& body) {
+    for (const resources::Parameter& parameter : kind.parameters) {
+        if (parameter.handling != resources::Handling::unset) continue;
+        const Json unset = Json::parse(parameter.value);
+        const Json before = member(held, parameter.name);
+        if (before.is_null() || before == unset) continue;
+        changes.push_back({std::string(parameter.name), before, unset});
+        if (!unset.is_null()) body[std::string(parameter.name)] = unset;
     }
 }
 
@@ -102,10 +113,26 @@ bool adoption_stands(const Resource& resource, const Standing& standing, bool eq
     return policy == "Adopt" || equal;
 }
 
+// What Vault sets only when it creates the object, and has otherwise than the spec: nothing can be sent.
+std::optional<Plan> refuse_fixed(const Resource& resource, const FieldChange& change,
+                                 std::string_view field) {
+    return Plan{.verdict = Verdict::refused,
+                .changes = {change},
+                .reason = "FixedInVault",
+                .message = fmt::format(
+                    "spec.{}: {} has {}: {}, which Vault sets only when it creates the object, and {} is "
+                    "wanted. It stays as it is. Set spec.{}: {}, or give the resource another name in Vault",
+                    field, claim(resource), change.field, change.before.dump(), change.after.dump(), field,
+                    change.before.dump())};
+}
+
+// `blocked`: the refusal of an object that is there and that no request makes equal.
 Plan decide(const Resource& resource, const Standing& standing, bool exists, std::vector<FieldChange> changes,
-            std::vector<Request> create, std::vector<Request> update) {
+            std::vector<Request> create, std::vector<Request> update,
+            std::optional<Plan> blocked = std::nullopt) {
     if (!exists)
         return {.verdict = Verdict::create, .changes = std::move(changes), .requests = std::move(create)};
+    if (blocked && (standing.owner || standing.may_adopt)) return *std::move(blocked);
     if (!adoption_stands(resource, standing, changes.empty()))
         return refuse_foreign(resource, standing, std::move(changes));
     if (changes.empty()) return {};
@@ -123,13 +150,20 @@ Plan plan_policy(const Resource& resource, const Observation& observed, const St
     const std::string wanted = policy_text(resource.spec);
     const Json* held = held_at(observed, path);
     std::vector<FieldChange> changes;
+    Json body = {{"policy", for_vault(wanted)}};
     if (held == nullptr) {
         changes.push_back({"policy", nullptr, wanted});
     } else {
         const std::string before = text_of(*held, held->contains("policy") ? "policy" : "rules");
         if (!same_policy(before, wanted)) changes.push_back({"policy", before, wanted});
+        compare_unset(*resource.kind, *held, changes, body);
+        // Vault refuses a write without the version, and a write that does not name it ends the requirement.
+        if (member(*held, "cas_required") == true) {
+            body["cas_required"] = true;
+            body["cas"] = member(*held, "version");
+        }
     }
-    const std::vector<Request> write = {{"POST", path, {{"policy", wanted}}}};
+    const std::vector<Request> write = {{"POST", path, std::move(body)}};
     return decide(resource, standing, held != nullptr, std::move(changes), write, write);
 }
 
@@ -145,12 +179,64 @@ Json held_lockout(const Json& mount) {
     return held;
 }
 
+// The spec of a mount as Vault stores it: the types kv-v1 and kv-v2 are kv with a version
+// (https://openbao.org/api-docs/system/mounts/#enable-secrets-engine).
+Json stored_mount(Json spec) {
+    const std::string type = text_of(spec, "type");
+    if (type != "kv-v1" && type != "kv-v2") return spec;
+    spec["type"] = "kv";
+    spec["options"]["version"] = type.substr(4);
+    return spec;
+}
+
+// The mount in Vault; null: there is none.
+Json held_mount(const Resource& resource, const Observation& observed) {
+    const Json* all = held_at(observed, mounts_of(resource));
+    if (all == nullptr) return nullptr;
+    Json held = member(*all, text_of(resource.spec, "path") + "/");
+    // A kv engine that says no version is of version 1.
+    if (text_of(held.is_object() ? held : Json::object(), "type") == "kv" &&
+        member(member(held, "options"), "version").is_null()) {
+        if (!member(held, "options").is_object()) held["options"] = Json::object();
+        held["options"]["version"] = "1";
+    }
+    return held;
+}
+
+// Why no request turns the mount into what the spec says.
+std::optional<Plan> refuse_other_mount(const Resource& resource, const Json& spec, const Json& held) {
+    const std::string path = claim(resource);
+    const Json type = member(held, "type");
+    if (type.is_string() && type != member(spec, "type"))
+        return Plan{
+            .verdict = Verdict::refused,
+            .changes = {{"type", type, member(spec, "type")}},
+            .reason = "TypeMismatch",
+            .message = fmt::format(
+                "spec.type: {} is a mount of type {}, and {} is wanted. Vault does not change the type "
+                "of a mount, and the mount stays as it is. Give spec.type: {} or another spec.path in "
+                "a new VaultMount",
+                path, type.dump(), member(spec, "type").dump(), type.get<std::string>())};
+    if (const Json local = member(held, "local"); !local.is_null() && local != member(spec, "local"))
+        return refuse_fixed(resource, {"local", local, member(spec, "local")}, "local");
+    if (member(spec, "type") == "kv" && member(member(spec, "options"), "version") == "1" &&
+        member(member(held, "options"), "version") == "2")
+        return Plan{
+            .verdict = Verdict::refused,
+            .changes = {{"options.version", "2", "1"}},
+            .reason = "TypeMismatch",
+            .message = fmt::format(
+                "spec.options.version: {} is KV version 2, and Vault does not turn it back to version "
+                "1. The mount stays as it is. Give spec.options.version: \"2\" with spec.type: kv",
+                path)};
+    return std::nullopt;
+}
+
 Plan plan_mount(const Resource& resource, const Observation& observed, const Standing& standing) {
-    const Json& spec = resource.spec;
+    const Json spec = stored_mount(resource.spec);
     const std::string path = claim(resource);
     const std::string type = text_of(spec, "type");
-    const Json* all = held_at(observed, mounts_of(resource));
-    const Json held = all == nullptr ? Json() : member(*all, text_of(spec, "path") + "/");
+    const Json held = held_mount(resource, observed);
     const auto config_fields = resources::find_field(resource.kind->spec, "config")->members;
     const Json lockout_wanted = member(spec.at("config"), "userLockoutConfig");
 
@@ -166,19 +252,11 @@ Plan plan_mount(const Resource& resource, const Observation& observed, const Sta
         compare(resources::find_field(config_fields, "userLockoutConfig")->members, lockout_wanted,
                 held_lockout(held), "config.user_lockout_config.", changes, lockout);
 
+    std::optional<Plan> blocked;
     if (!held.is_null()) {
-        for (const char* fixed : {"type", "local"}) {
-            const Json wanted = member(spec, fixed);
-            const Json before = member(held, fixed);
-            if (before == wanted || before.is_null()) continue;
-            return {.verdict = Verdict::refused,
-                    .changes = {{fixed, before, wanted}},
-                    .reason = "TypeMismatch",
-                    .message = fmt::format(
-                        "{} has {}: {}, and {} is wanted; Vault cannot change that: move or disable the "
-                        "mount by hand, which loses what is in it",
-                        path, fixed, before.dump(), wanted.dump())};
-        }
+        blocked = refuse_other_mount(resource, spec, held);
+        if (blocked && member(held, "type") != member(spec, "type"))
+            changes.insert(changes.begin(), blocked->changes.front());
     }
     Json create = body;
     create["config"] = config;
@@ -193,7 +271,7 @@ Plan plan_mount(const Resource& resource, const Observation& observed, const Sta
         first.push_back({"POST", path + "/tune", {{"user_lockout_config", std::move(lockout)}}});
     }
     return decide(resource, standing, !held.is_null(), std::move(changes), std::move(first),
-                  {{"POST", path + "/tune", std::move(tune)}});
+                  {{"POST", path + "/tune", std::move(tune)}}, std::move(blocked));
 }
 
 Plan plan_role(const Resource& resource, const Observation& observed, const Standing& standing) {
@@ -202,6 +280,14 @@ Plan plan_role(const Resource& resource, const Observation& observed, const Stan
     std::vector<FieldChange> changes;
     Json body = Json::object();
     compare(resource.kind->spec, resource.spec, held == nullptr ? Json() : *held, "", changes, body);
+    std::optional<Plan> blocked;
+    if (held != nullptr) {
+        compare_unset(*resource.kind, *held, changes, body);
+        for (const FieldChange& change : changes)
+            for (const Field& field : resource.kind->spec)
+                if (field.create_only && field.vault == change.field)
+                    blocked = refuse_fixed(resource, change, field.name);
+    }
     std::vector<Request> create;
     std::vector<Request> update;
     std::string role_id;
@@ -222,16 +308,15 @@ Plan plan_role(const Resource& resource, const Observation& observed, const Stan
     }
     const bool only_id = changes.size() == 1 && changes.front().field == "role_id";
     if (!only_id) update.insert(update.begin(), {"POST", path, std::move(body)});
-    Plan made =
-        decide(resource, standing, held != nullptr, std::move(changes), std::move(create), std::move(update));
+    Plan made = decide(resource, standing, held != nullptr, std::move(changes), std::move(create),
+                       std::move(update), std::move(blocked));
     made.role_id = std::move(role_id);
     return made;
 }
 
 bool in_vault(const Resource& resource, const Observation& observed) {
     if (what(resource) != What::mount) return held_at(observed, claim(resource)) != nullptr;
-    const Json* all = held_at(observed, mounts_of(resource));
-    return all != nullptr && all->contains(text_of(resource.spec, "path") + "/");
+    return !held_mount(resource, observed).is_null();
 }
 
 // Vault after somebody else changed all that plan() can put back.
@@ -240,7 +325,7 @@ Observation all_changed(const Resource& resource) {
     const std::string path = claim(resource);
     switch (what(resource)) {
         case What::mount: {
-            const Json held = {{"type", spec.at("type")},
+            const Json held = {{"type", stored_mount(spec).at("type")},
                                {"description", text_of(spec, "description") + "."}};
             return {{mounts_of(resource), Json{{text_of(spec, "path") + "/", held}}}};
         }
@@ -248,7 +333,8 @@ Observation all_changed(const Resource& resource) {
             return {{path, Json{{"policy", policy_text(spec) + "\npath \"changed\" {}\n"}}}};
         case What::approle:
         case What::kubernetes_role: {
-            const Json held = {{"token_ttl", resources::seconds_of(spec.at("tokenTTL")).value_or(0) + 1}};
+            const Json held = {{"token_ttl", resources::seconds_of(spec.at("tokenTTL")).value_or(0) + 1},
+                               {"local_secret_ids", member(spec, "localSecretIDs")}};
             return {{path, held}, {path + "/role-id", Json{{"role_id", text_of(spec, "roleID") + "."}}}};
         }
         case What::other:
@@ -318,7 +404,24 @@ Plan plan_removal(const Resource& resource, const Observation& observed, const S
     if (what(resource) == What::other || text_of(resource.spec, "deletionPolicy") != "Delete" ||
         !standing.owner || !in_vault(resource, observed))
         return {};
+    // Somebody has made another mount in the place of ours: what is in it is not ours.
+    if (what(resource) == What::mount)
+        if (const Json held = held_mount(resource, observed);
+            member(held, "type").is_string() &&
+            member(held, "type") != stored_mount(resource.spec).at("type"))
+            return {.verdict = Verdict::refused,
+                    .reason = "TypeMismatch",
+                    .message = fmt::format("{} stays in Vault: it is a mount of type {} and not the one that "
+                                           "this resource made",
+                                           claim(resource), member(held, "type").dump())};
     return {.verdict = Verdict::remove, .changes = {}, .requests = {{"DELETE", claim(resource), nullptr}}};
+}
+
+bool has_unset_parameters(const resources::Kind& kind, const Json& held) {
+    std::vector<FieldChange> changes;
+    Json body = Json::object();
+    compare_unset(kind, held, changes, body);
+    return changes.empty();
 }
 
 std::vector<Request> requests_ever(const Resource& resource) {

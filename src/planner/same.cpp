@@ -1,13 +1,9 @@
 #include "same.hpp"
 
 #include <keyshepherd/planner/vault_names.hpp>
-
-#include <arpa/inet.h>
-#include <fmt/format.h>
+#include <keyshepherd/resources/network.hpp>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 
 namespace keyshepherd::planner {
 
@@ -15,28 +11,13 @@ namespace {
 
 using resources::Type;
 
-// "10.0.0.1/24" and "10.0.0.0/24" are one network, "10.0.0.1/32" is an address. What is none stays as it is.
+// What is no network stays as it is.
 std::string network(const std::string& text) {
-    const std::size_t slash = text.find('/');
-    const std::string address = text.substr(0, slash);
-    std::array<unsigned char, 16> bytes{};
-    int family = AF_INET;
-    if (inet_pton(AF_INET, address.c_str(), bytes.data()) != 1) {
-        family = AF_INET6;
-        if (inet_pton(AF_INET6, address.c_str(), bytes.data()) != 1) return text;
-    }
-    const unsigned width = family == AF_INET ? 32 : 128;
-    unsigned prefix = width;
-    if (slash != std::string::npos) {
-        const std::string_view digits = std::string_view(text).substr(slash + 1);
-        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), prefix);
-        if (error != std::errc{} || end != digits.data() + digits.size() || prefix > width) return text;
-    }
-    for (unsigned bit = prefix; bit < width; ++bit)
-        bytes[bit / 8] = static_cast<unsigned char>(bytes[bit / 8] & ~(0x80U >> (bit % 8)));
-    std::array<char, INET6_ADDRSTRLEN> printed{};
-    inet_ntop(family, bytes.data(), printed.data(), printed.size());
-    return prefix == width ? std::string(printed.data()) : fmt::format("{}/{}", printed.data(), prefix);
+    return resources::canonical_network(text).value_or(text);
+}
+
+std::string network_with_prefix(const std::string& text) {
+    return resources::canonical_network(text, true).value_or(text);
 }
 
 Json set_of(const Json& list, std::string (*spelling)(const std::string&)) {
@@ -70,8 +51,9 @@ Json canonical(const Field& field, const Json& value) {
             if (value.is_number_integer()) return value.get<std::int64_t>();
             return value;
         case Type::enumeration:
-            // Vault keeps default-service as service, and default-batch as batch.
-            if (field.vault == "token_type" && value.is_string()) {
+            // Of a role Vault keeps default-service as service, and default-batch as batch; of a mount it
+            // does not.
+            if (field.vault == "token_type" && field.fallback == R"("default")" && value.is_string()) {
                 const auto& text = value.get_ref<const std::string&>();
                 if (text.empty()) return "default";
                 if (text.starts_with("default-")) return text.substr(8);
@@ -79,6 +61,17 @@ Json canonical(const Field& field, const Json& value) {
             if (value.is_string() && value.get_ref<const std::string&>().empty())
                 return canonical(field, nullptr);
             return value;
+        default:
+            return value;
+    }
+}
+
+Json sent(const Field& field, const Json& value) {
+    switch (field.type) {
+        case Type::duration:
+            return resources::seconds_of(value).value_or(0);
+        case Type::cidr_set:
+            return set_of(value, field.host_prefix ? network_with_prefix : network);
         default:
             return value;
     }

@@ -12,4 +12,7 @@ using resources::Json;
 // networks. Null becomes what the server holds when nothing was ever set.
 Json canonical(const Field& field, const Json& value);
 
+// The value of the spec in the spelling that Vault takes and stores: seconds for durations, masked networks.
+Json sent(const Field& field, const Json& value);
+
 }  // namespace keyshepherd::planner

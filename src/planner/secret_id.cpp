@@ -33,14 +33,6 @@ std::uint64_t digest(std::string_view text) {
     return hash;
 }
 
-// Of a role Vault gives 10.0.0.1 for 10.0.0.1/32; of a secret-id it takes nothing without a mask.
-Json with_masks(Json cidrs) {
-    for (Json& each : cidrs)
-        if (const auto text = each.get<std::string>(); !text.contains('/'))
-            each = text + (text.contains(':') ? "/128" : "/32");
-    return cidrs;
-}
-
 Json wanted(const Resource& resource) {
     Json body = Json::object();
     // What is absent is as the role says; a zero would be refused by a role that has a limit.
@@ -49,7 +41,7 @@ Json wanted(const Resource& resource) {
     for (const auto& [field, name] :
          {std::pair("cidrs", "cidr_list"), {"tokenBoundCIDRs", "token_bound_cidrs"}})
         if (const auto at = resource.spec.find(field); at != resource.spec.end() && !at->empty())
-            body[name] = with_masks(canonical(*resources::find_field(resource.kind->spec, field), *at));
+            body[name] = sent(*resources::find_field(resource.kind->spec, field), *at);
     return body;
 }
 

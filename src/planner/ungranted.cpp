@@ -9,8 +9,9 @@ namespace keyshepherd::planner {
 
 namespace {
 
-// A deletion needs the grant, too.
+// A deletion needs the grant, too. A mount goes with all that is in it: no message tells how.
 std::string way_out(const resources::Resource& resource) {
+    if (resource.kind->name == "VaultMount") return "To manage it again, grant it again";
     return fmt::format(
         "To remove it, grant it again, {}delete {} and then take the grant away",
         resource.spec.value("deletionPolicy", "") == "Retain" ? "set spec.deletionPolicy: Delete, " : "",

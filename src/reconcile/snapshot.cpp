@@ -139,7 +139,10 @@ Task<result<std::size_t>> Snapshots::ask_policies(Sort& sort, Deadline deadline)
         if (event == json::parse_event_t::object_end) {
             const auto name = part.find("name");
             const auto text = part.find("policy");
-            if (name != part.end() && name->is_string() && text != part.end() && text->is_string())
+            // One with more than its text is read singly.
+            static const resources::Kind& kind = *resources::find_kind("VaultPolicy");
+            if (name != part.end() && name->is_string() && text != part.end() && text->is_string() &&
+                planner::has_unset_parameters(kind, part))
                 found.add(std::string(policy_root) + name->get_ref<const std::string&>(),
                           text->get_ref<const std::string&>());
         }

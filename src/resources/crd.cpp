@@ -280,6 +280,36 @@ void rows(std::span<const Field> fields, const std::string& prefix, std::string&
     }
 }
 
+void managed_rows(std::span<const Field> fields, const std::string& prefix, std::string& page) {
+    for (const Field& field : fields) {
+        if (!field.vault.empty())
+            page += fmt::format("| `{}` | managed | `{}{}` |\n", field.vault, prefix, field.name);
+        managed_rows(field.members, fmt::format("{}{}.", prefix, field.name), page);
+    }
+}
+
+std::string_view handling_name(Handling handling) {
+    switch (handling) {
+        case Handling::managed:
+            return "managed";
+        case Handling::unset:
+            return "kept unset";
+        case Handling::ignored:
+            return "ignored";
+    }
+    return "";
+}
+
+// Which parameters of Vault's API the operator compares, and why not the others.
+void parameter_rows(const Kind& kind, std::string& page) {
+    if (kind.parameters.empty()) return;
+    page += "\n| parameter of Vault's API | handling | field or reason |\n|---|---|---|\n";
+    managed_rows(kind.spec, "", page);
+    for (const Parameter& parameter : kind.parameters)
+        page += fmt::format("| `{}` | {} | {} |\n", parameter.name, handling_name(parameter.handling),
+                            parameter.text);
+}
+
 }  // namespace
 
 std::string definitions() {
@@ -293,12 +323,17 @@ std::string definitions() {
 
 std::string reference() {
     std::string page = fmt::format(
-        "# Custom resources\n\nGroup `{}`, version `{}`. Made by hack/generate.sh.\n", group, version);
+        "# Custom resources\n\nGroup `{}`, version `{}`. Made by hack/generate.sh.\n\n"
+        "The second table of a kind lists the parameters of the request that writes its object in Vault: "
+        "*managed* are sent and compared, *kept unset* are compared with the value that leaves them out, and "
+        "*ignored* are neither sent nor compared.\n",
+        group, version);
     for (const Kind& kind : kinds()) {
         page += fmt::format(
             "\n## {}\n\n{} {} `{}`.\n\n| field | type | default | meaning |\n|---|---|---|---|\n", kind.name,
             kind.doc, kind.namespaced ? "Short name" : "Cluster-scoped; short name", kind.short_name);
         rows(kind.spec, "", page);
+        parameter_rows(kind, page);
     }
     return page;
 }

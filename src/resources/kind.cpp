@@ -248,7 +248,18 @@ constexpr std::array<Field, 4> user_lockout = {{
      .fallback = "false",
      .vault = "lockout_disable"},
 }};
-constexpr std::array<Field, 4> mount_config = {{
+constexpr std::array<std::string_view, 4> mount_token_types = {"default-service", "default-batch", "service",
+                                                               "batch"};
+constexpr Field mount_texts(std::string_view name, std::string_view doc, std::string_view vault) {
+    return {.name = name,
+            .type = text_set,
+            .doc = doc,
+            .fallback = "[]",
+            .max = 64,
+            .max_length = 256,
+            .vault = vault};
+}
+constexpr std::array<Field, 9> mount_config = {{
     {.name = "defaultLeaseTTL",
      .type = duration,
      .doc = "Life of a lease or token that names none; 0: the server's.",
@@ -268,6 +279,23 @@ constexpr std::array<Field, 4> mount_config = {{
      .values = visibility,
      .vault = "listing_visibility",
      .server = R"("hidden")"},
+    {.name = "tokenType",
+     .type = enumeration,
+     .doc = "Type of the tokens that an auth method issues; a role may override the two that begin with "
+            "default. Only for engine Auth.",
+     .fallback = R"("default-service")",
+     .values = mount_token_types,
+     .vault = "token_type"},
+    mount_texts("passthroughRequestHeaders", "Headers of a request that the mount's plugin receives.",
+                "passthrough_request_headers"),
+    mount_texts("allowedResponseHeaders", "Headers that the mount's plugin may set in its answers.",
+                "allowed_response_headers"),
+    mount_texts("auditNonHMACRequestKeys",
+                "Fields of requests that the audit log holds in plain text, without an HMAC.",
+                "audit_non_hmac_request_keys"),
+    mount_texts("auditNonHMACResponseKeys",
+                "Fields of answers that the audit log holds in plain text, without an HMAC.",
+                "audit_non_hmac_response_keys"),
     {.name = "userLockoutConfig",
      .type = object,
      .doc =
@@ -290,7 +318,7 @@ constexpr std::array<Field, 12> mount_spec = {{
      .values = engines,
      .immutable = true},
     {.name = "type",
-     .doc = "Its type: kv, approle, kubernetes, …",
+     .doc = "Its type: kv, approle, kubernetes, …; kv-v1 and kv-v2 are kv with options.version 1 and 2.",
      .pattern = "^[a-z0-9][a-z0-9_-]*$",
      .required = true,
      .immutable = true},
@@ -320,11 +348,38 @@ constexpr std::array<Field, 12> mount_spec = {{
     resync_field,
 }};
 
-constexpr std::array<Rule, 1> mount_rules = {{
+constexpr std::array<Rule, 3> mount_rules = {{
+    {"!(self.type in ['kv-v1', 'kv-v2']) || !has(self.options) || !('version' in self.options) || "
+     "self.type == 'kv-v' + self.options['version']",
+     "options.version: differs from the version in type; leave it out"},
+    {"!has(self.config) || !has(self.config.tokenType) || self.config.tokenType == 'default-service' || "
+     "(has(self.engine) && self.engine == 'Auth')",
+     "config.tokenType: only for engine Auth"},
     {"!has(self.config) || !has(self.config.userLockoutConfig) || (has(self.engine) && self.engine == 'Auth' "
      "&& "
      "self.type in ['approle', 'userpass', 'ldap'])",
      "config.userLockoutConfig: only for engine Auth of type approle, userpass or ldap"},
+}};
+
+constexpr std::array<Parameter, 13> mount_parameters = {{
+    {"type", Handling::managed, "`type`"},
+    {"config", Handling::managed, "`config`, when the mount is made"},
+    {"user_lockout_config", Handling::managed, "`config.userLockoutConfig`"},
+    {"plugin_name", Handling::ignored, "An old name of `type`."},
+    {"plugin_version", Handling::ignored,
+     "Which version of a plugin runs is up to whoever upgrades Vault's plugins."},
+    {"override_pinned_version", Handling::ignored, "Goes with `plugin_version`; HashiCorp Vault only."},
+    {"seal_wrap", Handling::ignored, "How Vault encrypts its storage: changes nothing that clients see."},
+    {"external_entropy_access", Handling::ignored,
+     "Where random bytes come from: changes nothing that clients see."},
+    {"force_no_cache", Handling::ignored, "A cache in Vault's memory: changes nothing that clients see."},
+    {"allowed_managed_keys", Handling::ignored, "Managed keys; HashiCorp Vault Enterprise only."},
+    {"identity_token_key", Handling::ignored,
+     "The key of plugin identity tokens, which no supported engine uses; HashiCorp Vault only."},
+    {"delegated_auth_accessors", Handling::ignored,
+     "Delegated logins, which no supported engine uses; HashiCorp Vault only."},
+    {"trim_request_trailing_slashes", Handling::ignored,
+     "How Vault reads the paths of requests; HashiCorp Vault only."},
 }};
 
 // ---- VaultPolicy
@@ -372,7 +427,9 @@ constexpr std::array<Field, 8> policy_spec = {{
      .max = 512,
      .members = policy_rule},
     {.name = "hcl",
-     .doc = "The policy as text, written byte for byte. Needs the right hcl of the connection's grants.",
+     .doc =
+         "The policy as text, written byte for byte; text in base64 is decoded, as Vault decodes it. Needs "
+         "the right hcl of the connection's grants.",
      .max_length = 262'144},
     object_deletion,
     adoption_field,
@@ -381,6 +438,20 @@ constexpr std::array<Field, 8> policy_spec = {{
 }};
 constexpr std::array<Rule, 1> policy_rules = {{
     {"has(self.rules) != has(self.hcl)", "give exactly one of rules and hcl"},
+}};
+
+// Every write of a policy resets what it does not name.
+constexpr std::array<Parameter, 7> policy_parameters = {{
+    {"policy", Handling::managed, "`rules` or `hcl`"},
+    {"expiration", Handling::unset, "A policy of the operator's does not expire."},
+    {"ttl", Handling::ignored, "Sets `expiration`, which is compared."},
+    {"cas", Handling::managed, "the version that was read, where the policy has `cas_required`"},
+    {"cas_required", Handling::ignored,
+     "It guards the policy against other writers: each write of the operator's keeps it, and sends `cas`."},
+    {"allow_slashes_in_identity_templates", Handling::unset,
+     "It widens what identity templates in the policy may reach.", "false"},
+    {"allow_wildcards_in_identity_templates", Handling::unset,
+     "It widens what identity templates in the policy may reach.", "false"},
 }};
 
 // ---- roles
@@ -444,7 +515,20 @@ constexpr Field token_type = {.name = "tokenType",
                               .values = token_types,
                               .vault = "token_type"};
 
-constexpr std::array<Field, 22> approle_spec = {{
+constexpr Field token_strictly_bind_ip = {
+    .name = "tokenStrictlyBindIP",
+    .type = boolean,
+    .doc = "Whether a token is good only from the address that it was issued to. OpenBao only.",
+    .fallback = "false",
+    .vault = "token_strictly_bind_ip"};
+
+constexpr Parameter deprecated(std::string_view name, std::string_view text) {
+    return {name, Handling::ignored, text};
+}
+constexpr std::string_view alias_metadata_text =
+    "Policies may use it in identity templates; HashiCorp Vault only.";
+
+constexpr std::array<Field, 24> approle_spec = {{
     connection_field,
     {.name = "mount",
      .doc = "Path of the auth method.",
@@ -474,7 +558,8 @@ constexpr std::array<Field, 22> approle_spec = {{
      .fallback = "[]",
      .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
      .max = 256,
-     .vault = "secret_id_bound_cidrs"},
+     .vault = "secret_id_bound_cidrs",
+     .host_prefix = true},
     {.name = "secretIDNumUses",
      .type = integer,
      .doc = "How often a secret-id may be used; 0: without limit.",
@@ -486,6 +571,14 @@ constexpr std::array<Field, 22> approle_spec = {{
      .fallback = R"("0")",
      .pattern = duration_text,
      .vault = "secret_id_ttl"},
+    {.name = "localSecretIDs",
+     .type = boolean,
+     .doc =
+         "Whether secret-ids stay in the cluster that issued them and are not replicated. Vault sets it only "
+         "when it creates the role.",
+     .fallback = "false",
+     .vault = "local_secret_ids",
+     .create_only = true},
     token_ttl,
     token_max_ttl,
     token_explicit_max_ttl,
@@ -495,6 +588,7 @@ constexpr std::array<Field, 22> approle_spec = {{
     token_no_default,
     token_num_uses,
     token_type,
+    token_strictly_bind_ip,
     {.name = "revokeTokens",
      .type = boolean,
      .doc =
@@ -512,6 +606,15 @@ constexpr std::array<Rule, 1> approle_rules = {{
     {"!(has(self.revokeTokens) && self.revokeTokens && has(self.tokenType) && self.tokenType in ['batch', "
      "'default-batch'])",
      "revokeTokens: batch tokens cannot be revoked; give tokenType: service"},
+}};
+
+constexpr std::array<Parameter, 5> approle_parameters = {{
+    {"role_id", Handling::managed, "`roleID`"},
+    deprecated("bound_cidr_list",
+               "A deprecated name of `secret_id_bound_cidrs`, under which it is compared."),
+    deprecated("period", "A deprecated name of `token_period`, under which it is compared."),
+    deprecated("policies", "A deprecated name of `token_policies`, under which it is compared."),
+    {"alias_metadata", Handling::unset, alias_metadata_text, "{}"},
 }};
 
 // ---- VaultSecretID
@@ -578,13 +681,15 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .doc = "Addresses from which the secret-id may be used, a part of the role's; none: the role's.",
      .fallback = "[]",
      .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
-     .max = 256},
+     .max = 256,
+     .host_prefix = true},
     {.name = "tokenBoundCIDRs",
      .type = cidr_set,
      .doc = "Addresses from which its tokens may be used, a part of the role's; none: the role's.",
      .fallback = "[]",
      .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
-     .max = 256},
+     .max = 256,
+     .host_prefix = true},
     {.name = "numUses",
      .type = integer,
      .doc = "How many logins it is good for; 0: the role's secretIDNumUses. One that is used up is replaced "
@@ -602,13 +707,23 @@ constexpr std::array<Field, 12> secret_id_spec = {{
     resync_field,
 }};
 
+// Of auth/<mount>/role/<name>/custom-secret-id.
+constexpr std::array<Parameter, 6> secret_id_parameters = {{
+    {"secret_id", Handling::managed, "a random value that the operator draws"},
+    {"metadata", Handling::managed, "the stamp by which the operator knows its own"},
+    {"cidr_list", Handling::managed, "`cidrs`"},
+    {"token_bound_cidrs", Handling::managed, "`tokenBoundCIDRs`"},
+    {"num_uses", Handling::managed, "`numUses`"},
+    {"ttl", Handling::managed, "`ttl`"},
+}};
+
 constexpr std::array<Rule, 1> secret_id_rules = {{
     {"!(has(self.secretName) && self.secretName.endsWith('-pending'))",
      "secretName: must not end in -pending, as what the operator makes beside a Secret does"},
 }};
 
 constexpr std::array<std::string_view, 2> alias_sources = {"serviceaccount_uid", "serviceaccount_name"};
-constexpr std::array<Field, 20> kubernetes_spec = {{
+constexpr std::array<Field, 21> kubernetes_spec = {{
     connection_field,
     {.name = "mount",
      .doc = "Path of the auth method.",
@@ -656,10 +771,23 @@ constexpr std::array<Field, 20> kubernetes_spec = {{
     token_no_default,
     token_num_uses,
     token_type,
+    token_strictly_bind_ip,
     object_deletion,
     adoption_field,
     drift_field,
     resync_field,
+}};
+
+constexpr std::array<Parameter, 8> kubernetes_parameters = {{
+    {"bound_service_account_namespace_selector", Handling::unset,
+     "It lets namespaces log in beside those of `boundServiceAccountNamespaces`.", R"("")"},
+    deprecated("bound_cidrs", "A deprecated name of `token_bound_cidrs`, under which it is compared."),
+    deprecated("max_ttl", "A deprecated name of `token_max_ttl`, under which it is compared."),
+    deprecated("num_uses", "A deprecated name of `token_num_uses`, under which it is compared."),
+    deprecated("period", "A deprecated name of `token_period`, under which it is compared."),
+    deprecated("policies", "A deprecated name of `token_policies`, under which it is compared."),
+    deprecated("ttl", "A deprecated name of `token_ttl`, under which it is compared."),
+    {"alias_metadata", Handling::unset, alias_metadata_text, "{}"},
 }};
 
 // ---- AIProvider, ClusterAIProvider
@@ -1015,6 +1143,7 @@ constexpr std::array<Kind, 8> all = {{
      .spec = mount_spec,
      .columns = mount_columns,
      .rules = mount_rules,
+     .parameters = mount_parameters,
      .facts = object_facts},
     {.name = "VaultPolicy",
      .plural = "vaultpolicies",
@@ -1023,6 +1152,7 @@ constexpr std::array<Kind, 8> all = {{
      .spec = policy_spec,
      .columns = policy_columns,
      .rules = policy_rules,
+     .parameters = policy_parameters,
      .facts = object_facts},
     {.name = "VaultAppRole",
      .plural = "vaultapproles",
@@ -1031,6 +1161,7 @@ constexpr std::array<Kind, 8> all = {{
      .spec = approle_spec,
      .columns = role_columns,
      .rules = approle_rules,
+     .parameters = approle_parameters,
      .facts = approle_facts},
     {.name = "VaultKubernetesRole",
      .plural = "vaultkubernetesroles",
@@ -1038,6 +1169,7 @@ constexpr std::array<Kind, 8> all = {{
      .doc = "A role of the Kubernetes auth method.",
      .spec = kubernetes_spec,
      .columns = role_columns,
+     .parameters = kubernetes_parameters,
      .facts = object_facts},
     {.name = "VaultSecretID",
      .plural = "vaultsecretids",
@@ -1046,6 +1178,7 @@ constexpr std::array<Kind, 8> all = {{
      .spec = secret_id_spec,
      .columns = secret_id_columns,
      .rules = secret_id_rules,
+     .parameters = secret_id_parameters,
      .facts = secret_id_facts},
     {.name = "AIProvider",
      .plural = "aiproviders",

@@ -1,4 +1,5 @@
 #include <keyshepherd/core/server_address.hpp>
+#include <keyshepherd/resources/network.hpp>
 #include <keyshepherd/resources/resource.hpp>
 
 #include <boost/regex.hpp>
@@ -163,6 +164,9 @@ private:
             } else {
                 text(field, given[i], place);
                 if (!given[i].is_string()) continue;
+                if (field.type == Type::cidr_set && !canonical_network(given[i].get<std::string>()))
+                    fault(place,
+                          "must be an address or a network, such as 10.0.0.1, 10.0.0.0/8 or fd00::/64");
                 // The API server refuses a repetition in a list of type set.
                 if (field.type != Type::text_list && !seen.insert(given[i].get<std::string>()).second)
                     fault(place, "is in the list twice; keep one");
@@ -246,6 +250,17 @@ void check_user_lockout(const Json& spec, Reader& reader) {
                      "is only for engine: Auth of type approle, userpass or ldap; leave it out");
 }
 
+void check_mount(const Json& spec, Reader& reader) {
+    const std::string type = spec.value("type", "");
+    const Json version = spec.at("options").value("version", Json());
+    if ((type == "kv-v1" || type == "kv-v2") && version.is_string() &&
+        version.get<std::string>() != type.substr(4))
+        reader.fault("spec.options.version", fmt::format("differs from spec.type: {}; leave it out", type));
+    if (spec.at("config").value("tokenType", "") != "default-service" && spec.value("engine", "") != "Auth")
+        reader.fault("spec.config.tokenType", "is only for engine: Auth; leave it out");
+    check_user_lockout(spec, reader);
+}
+
 void check_variables(const Json& from, const std::string& path, Reader& reader) {
     if (!from.contains("variables")) return;
     std::set<std::string> names;
@@ -293,7 +308,7 @@ void check_provider(const Json& spec, Reader& reader) {
 
 void check_whole(const Resource& resource, Reader& reader) {
     const Json& spec = resource.spec;
-    if (resource.kind->name == "VaultMount") check_user_lockout(spec, reader);
+    if (resource.kind->name == "VaultMount") check_mount(spec, reader);
     // sys/mounts/x/tune is not a mount at x/tune, but the settings of x.
     if (resource.kind->name == "VaultMount" && ("/" + spec.value("path", "") + "/").contains("/tune/"))
         reader.fault("spec.path",

@@ -965,7 +965,7 @@ def test_a_secret_of_somebody_elses_is_never_written(team):
     team.write(base_url="b")
     team.provide(**DELIVERED)
     condition = published(team, "Conflict")
-    assert condition["status"] == "False" and f"Secret {team.ns}/keyshepherd-acme is somebody else's" in condition["message"]
+    assert condition["status"] == "False" and f"Secret {team.ns}/keyshepherd-acme belongs to somebody else" in condition["message"]
     team.provide()  # off
     wait_until(lambda: team.condition("AIProvider", "acme", "SecretPublished") == {}, 5)
     found = secret_of(team.cluster, team.ns)

@@ -426,7 +426,7 @@ def test_somebody_elses_secret_is_a_conflict_and_not_touched(pair, team, bao):
     before = team.cluster.request("GET", pair.path()).content
     pair.apply()
     told = team.wait_reason("VaultSecretID", "s", "Conflict")
-    assert f"Secret {team.ns}/s is somebody else's" in told["message"]
+    assert f"Secret {team.ns}/s belongs to somebody else" in told["message"]
     pair.look()
     time.sleep(1)
     assert team.cluster.request("GET", pair.path()).content == before
@@ -452,7 +452,7 @@ def test_somebody_elses_pending_secret_is_a_conflict_and_not_touched(pair, team)
     before = team.cluster.request("GET", pair.path("s-pending")).content
     pair.apply()
     told = team.wait_reason("VaultSecretID", "s", "Conflict")
-    assert f"Secret {team.ns}/s-pending is somebody else's" in told["message"]
+    assert f"Secret {team.ns}/s-pending belongs to somebody else" in told["message"]
     assert team.cluster.request("GET", pair.path("s-pending")).content == before
     assert pair.accessors() == [] and pair.secret() is None
     team.delete("VaultSecretID", "s")

@@ -50,7 +50,8 @@ struct Plan {
     Verdict verdict = Verdict::in_sync;
     std::vector<FieldChange> changes = {};  // field by field; of a create: what it will be
     std::vector<Request> requests = {};     // in order
-    std::string reason = {};   // of a refusal, as a condition's reason: AdoptionRefused, TypeMismatch
+    std::string reason =
+        {};  // of a refusal, as a condition's reason: AdoptionRefused, TypeMismatch, FixedInVault
     std::string message = {};  // in a sentence, with the way out
     std::string role_id = {};  // of a VaultAppRole, once it was read
 };
@@ -62,8 +63,13 @@ struct Standing {
 };
 
 Plan plan(const Resource& resource, const Observation& observed, const Standing& standing);
-// What deleting the resource asks for, by its deletionPolicy. Only an owner removes anything.
+// What deleting the resource asks for, by its deletionPolicy. Only an owner removes anything. Refused: what
+// is in the object's place is not what the resource made.
 Plan plan_removal(const Resource& resource, const Observation& observed, const Standing& standing);
+
+// Whether `held`, what Vault answers for an object of that kind, leaves every parameter of Handling::unset at
+// its value.
+bool has_unset_parameters(const resources::Kind& kind, const Json& held);
 
 // Every request that plan() and, by its deletionPolicy, plan_removal() could come to for the resource,
 // whatever Vault held: methods and paths count, the bodies do not.
@@ -71,7 +77,7 @@ std::vector<Request> requests_ever(const Resource& resource);
 
 // A text as a string of HCL, with its quotes: nothing in it ends the string or begins an interpolation.
 std::string hcl_string(std::string_view text);
-// The policy as text: `hcl` byte for byte, or the rules.
+// The policy as Vault stores it: `hcl` byte for byte, decoded once where it is base64, or the rules.
 std::string policy_text(const Json& policy_spec);
 // Equal but for white space, comments, the order in lists and commas at their end.
 bool same_policy(std::string_view a, std::string_view b);

@@ -30,7 +30,7 @@ enum class Type {
     text_list,    // order counts
     text_set,     // order and repetition do not
     name_set,     // the same without regard to case (Vault stores names of policies in lower case)
-    cidr_set,     // the same; a single address equals its /32 or /128
+    cidr_set,     // order and repetition do not count; canonical_network() says which are equal
     text_map,
     object,
     object_list,
@@ -54,6 +54,24 @@ struct Field {
     std::span<const Field> members = {};
     std::string_view vault = {};   // its name in Vault's API; "": not a field there
     std::string_view server = {};  // what Vault answers when it was never set, as JSON; "": `fallback`
+    bool create_only = false;      // Vault takes it only in the request that creates the object
+    bool host_prefix = false;      // Vault refuses a single address without its prefix length
+};
+
+// What the operator does with a parameter of Vault's API that no field of the same meaning stands for.
+enum class Handling {
+    managed,  // sent, from what `text` names
+    unset,    // kept at `value`: another value in Vault is a difference
+    ignored,  // neither sent nor compared, for the reason in `text`
+};
+
+// A parameter of the request that writes the object in Vault
+// (https://openbao.org/api-docs/system/internal-specs-openapi/).
+struct Parameter {
+    std::string_view name;
+    Handling handling = Handling::ignored;
+    std::string_view text;
+    std::string_view value = "null";  // as JSON; null: the parameter is left out
 };
 
 struct PrinterColumn {
@@ -76,6 +94,7 @@ struct Kind {
     std::span<const Field> spec;
     std::span<const PrinterColumn> columns;
     std::span<const Rule> rules = {};
+    std::span<const Parameter> parameters = {};     // of Vault's API, beside those of the fields
     std::span<const std::string_view> facts = {};   // texts in the status, beside the conditions
     std::span<const std::string_view> counts = {};  // numbers there
     bool named_in_annotation = false;               // its name stands in `keyshepherd.dev/inject`

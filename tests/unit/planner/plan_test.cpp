@@ -322,6 +322,112 @@ TEST(MountPlan, TunesTheUserLockout) {
     EXPECT_EQ(planned(make("VaultMount", silent)).verdict, Verdict::in_sync) << "absent, it is left as it is";
 }
 
+Observation mount_is(Json held) {
+    return {{"sys/mounts", Json{{"x/", std::move(held)}}}};
+}
+
+TEST(MountPlan, ReadsKvWithAVersionAsVaultStoresIt) {
+    for (const auto& [type, version] : {std::pair("kv-v1", "1"), {"kv-v2", "2"}}) {
+        const Resource mount = make("VaultMount", {{"path", "x"}, {"type", type}});
+        const Plan created = plan(mount, {{"sys/mounts", Json::object()}}, owner);
+        ASSERT_EQ(created.verdict, Verdict::create);
+        EXPECT_EQ(created.requests[0].body["type"], "kv");
+        EXPECT_EQ(created.requests[0].body["options"], Json({{"version", version}}));
+        EXPECT_EQ(plan(mount, mount_is({{"type", "kv"}, {"options", {{"version", version}}}}), owner).verdict,
+                  Verdict::in_sync);
+    }
+    const Resource first = make("VaultMount", {{"path", "x"}, {"type", "kv-v1"}});
+    EXPECT_EQ(plan(first, mount_is({{"type", "kv"}, {"options", nullptr}}), owner).verdict, Verdict::in_sync);
+    const Plan back = plan(first, mount_is({{"type", "kv"}, {"options", {{"version", "2"}}}}), owner);
+    EXPECT_EQ(back.verdict, Verdict::refused) << "Vault does not turn version 2 back";
+    EXPECT_THAT(requests_ever(make("VaultMount", {{"path", "x"}, {"type", "kv-v2"}})).back().path,
+                testing::EndsWith("/tune"));
+}
+
+TEST(MountPlan, NoMessageNamesAWayToLoseWhatIsInAMount) {
+    const Resource mount =
+        make("VaultMount", {{"path", "x"}, {"type", "transit"}, {"adoptionPolicy", "Adopt"}});
+    for (const Json& held : {Json{{"type", "kv"}}, Json{{"type", "transit"}, {"local", true}}}) {
+        const Plan made = plan(mount, mount_is(held), {.owner = false, .may_adopt = true});
+        ASSERT_EQ(made.verdict, Verdict::refused);
+        for (const char* word : {"disable", "delete", "remove", "destroy", "lose"})
+            EXPECT_THAT(made.message, testing::Not(HasSubstr(word))) << made.message;
+    }
+    // Nobody who could not take it over is told what it is.
+    const Plan foreign = plan(mount, mount_is({{"type", "kv"}}), {.owner = false});
+    EXPECT_EQ(foreign.reason, "AdoptionRefused");
+    EXPECT_THAT(foreign.message, testing::Not(HasSubstr("kv")));
+}
+
+TEST(Removal, LeavesAMountThatSomebodyMadeInThePlaceOfOurs) {
+    const Resource mount =
+        make("VaultMount", {{"path", "x"}, {"type", "kv-v2"}, {"deletionPolicy", "Delete"}});
+    EXPECT_EQ(plan_removal(mount, mount_is({{"type", "kv"}}), owner).verdict, Verdict::remove);
+    const Plan other = plan_removal(mount, mount_is({{"type", "transit"}}), owner);
+    EXPECT_EQ(other.verdict, Verdict::refused);
+    EXPECT_TRUE(other.requests.empty());
+}
+
+TEST(UnsetParameters, AreADifferenceWhereSomebodySetThem) {
+    const Resource kubernetes = make(
+        "VaultKubernetesRole", {{"name", "r"}, {"boundServiceAccountNames", {"a"}}, {"audience", "vault"}});
+    Json held = {{"bound_service_account_names", {"a"}},
+                 {"bound_service_account_namespaces", {"ai"}},
+                 {"audience", "vault"},
+                 {"bound_service_account_namespace_selector", ""}};
+    const std::string path = "auth/kubernetes/role/r";
+    EXPECT_EQ(plan(kubernetes, {{path, held}}, owner).verdict, Verdict::in_sync);
+    held["bound_service_account_namespace_selector"] = R"({"matchLabels":{"a":"b"}})";
+    const Plan made = plan(kubernetes, {{path, held}}, owner);
+    EXPECT_EQ(names(made.changes), std::vector<std::string>{"bound_service_account_namespace_selector"});
+    EXPECT_EQ(made.requests.at(0).body["bound_service_account_namespace_selector"], "");
+
+    Json text = {{"policy", rules_text}};
+    const auto planned = [&] { return plan(policy(), {{"sys/policies/acl/ai-api", text}}, owner); };
+    EXPECT_TRUE(has_unset_parameters(*policy().kind, text));
+    text["expiration"] = "2030-01-01T00:00:00Z";
+    EXPECT_EQ(names(planned().changes), std::vector<std::string>{"expiration"});
+    EXPECT_FALSE(has_unset_parameters(*policy().kind, text)) << "no list of policies confirms it";
+    EXPECT_FALSE(planned().requests.at(0).body.contains("cas"));
+    text["cas_required"] = true;
+    text["version"] = 7;
+    EXPECT_EQ(planned().requests.at(0).body["cas"], 7);
+    EXPECT_EQ(planned().requests.at(0).body["cas_required"], true) << "a write that does not name it ends it";
+}
+
+TEST(RolePlan, RefusesWhatVaultSetsOnlyAtCreation) {
+    Json held = stored_role();
+    held["local_secret_ids"] = true;
+    const Plan made = plan(role(), role_is(held), owner);
+    EXPECT_EQ(made.reason, "FixedInVault");
+    EXPECT_TRUE(made.requests.empty());
+    EXPECT_THAT(made.message, HasSubstr("Set spec.localSecretIDs: true"));
+    EXPECT_EQ(plan(role({{"localSecretIDs", true}}), role_is(held), owner).verdict, Verdict::in_sync);
+    EXPECT_EQ(plan(role({{"localSecretIDs", true}}), {}, owner).requests.at(0).body["local_secret_ids"],
+              true);
+}
+
+TEST(RolePlan, SendsNetworksAsVaultTakesThem) {
+    const Json spec = {{"secretIDBoundCIDRs", {"10.0.0.1", "fd00:10:0:0::/64"}},
+                       {"tokenBoundCIDRs", {"::ffff:10.0.0.1/128"}}};
+    const Json body = plan(role(spec), {}, owner).requests.at(0).body;
+    EXPECT_EQ(body["secret_id_bound_cidrs"], Json({"10.0.0.1/32", "fd00:10::/64"}));
+    EXPECT_EQ(body["token_bound_cidrs"], Json({"10.0.0.1"}));
+}
+
+TEST(PolicyPlan, SendsTextThatIsBase64SoThatVaultStoresIt) {
+    const auto sent = [](const char* hcl) {
+        const Resource made = make("VaultPolicy", {{"name", "p"}, {"hcl", hcl}});
+        return plan(made, {}, owner).requests.at(0).body["policy"].get<std::string>();
+    };
+    const std::string text = "path \"a\" { }\n";
+    EXPECT_EQ(sent("cGF0aCAiYSIgeyB9Cg=="), text) << "Vault decodes it too";
+    EXPECT_EQ(sent("cGF0aCAi\r\nYSIgeyB9Cg==\n"), text) << "with its line breaks";
+    EXPECT_EQ(sent("YWJjZA=="), "YWJjZA==") << "abcd is base64 again: Vault would decode it twice";
+    for (const char* none : {"YWJjZ", "YWJjZA=", "YWJjZA===", "=", "YW=JjZA=", "path \"a\" { }"})
+        EXPECT_EQ(sent(none), none);
+}
+
 TEST(Removal, IsForOwnersThatAskForIt) {
     const Observation there = role_is(stored_role());
     EXPECT_EQ(plan_removal(role(), there, owner).requests.at(0).method, "DELETE");
