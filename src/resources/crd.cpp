@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 
 namespace keyshepherd::resources {
 
@@ -37,19 +38,26 @@ void print(const Ordered& value, int indent, std::string& out) {
     }
 }
 
+constexpr long longest_duration_text = 32;
+
 long longest(const Field& field) {
     return field.max_length != 0 ? field.max_length : 512;
 }
 
-Ordered schema_of(std::span<const Field> fields, bool fallbacks);
+// `occurrences`: how often the lists around it let each field occur in one object.
+Ordered schema_of(std::span<const Field> fields, double occurrences);
 
-Ordered text_schema(const Field& field) {
+std::optional<Ordered> pattern_rule(const Field& field, long length, double occurrences);
+
+Ordered text_schema(const Field& field, double occurrences) {
     Ordered schema = {{"type", "string"}};
     if (!field.values.empty()) {
         schema["enum"] = field.values;
     } else {
         schema["maxLength"] = longest(field);
         if (!field.pattern.empty()) schema["pattern"] = field.pattern;
+        if (auto rule = pattern_rule(field, longest(field), occurrences))
+            schema["x-kubernetes-validations"] = Ordered::array({*std::move(rule)});
     }
     return schema;
 }
@@ -57,22 +65,39 @@ Ordered text_schema(const Field& field) {
 // The CEL rule of a duration's minimum.
 std::string at_least(const Field& field) {
     // Any digit but 0 makes a second: what is less is rounded up.
-    if (field.min == 1) return "type(self) == int ? self >= 1 : self.matches('[1-9]')";
-    const std::string number_zero = field.zero_too ? "self == 0 || " : "";
-    const std::string digits_zero = field.zero_too ? "!self.matches('[1-9]') || " : "";
+    if (field.min == 1) return "self.matches('[1-9]')";
+    const std::string zero = field.zero_too ? "!self.matches('[1-9]') || " : "";
     // CEL's durations are Go's, which know no days.
     return fmt::format(
-        "type(self) == int ? {0}self >= {2} : {1}(self.matches('^[0-9]+$') ? int(self) >= {2} : "
-        "self.matches('[1-9][0-9]*d') || duration(self.replace('d', 'h')) >= duration('{2}s'))",
-        number_zero, digits_zero, field.min);
+        "{0}(self.matches('^[0-9]+$') ? int(self) >= {1} : "
+        "self.matches('[1-9][0-9]*d') || duration(self.replace('d', 'h')) >= duration('{1}s'))",
+        zero, field.min);
 }
 
-Ordered field_schema(const Field& field) {
+// A refusal by `pattern` shows the regular expression alone. A CEL rule of the same expression adds what it
+// means. The API server refuses a definition with a rule that may cost more than 10,000,000 units, and
+// charges `matches` by the lengths of the text and of the expression and by how often the field may occur
+// (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#resource-use-by-validation-functions),
+// so the elements of lists within lists have no such rule.
+constexpr double most_rule_cost = 1'000'000;
+
+std::optional<Ordered> pattern_rule(const Field& field, long length, double occurrences) {
+    if (field.pattern.empty() || field.expected.empty()) return std::nullopt;
+    const double cost =
+        occurrences * static_cast<double>(length) * 0.1 * static_cast<double>(field.pattern.size()) * 0.25;
+    if (cost > most_rule_cost) return std::nullopt;
+    // A raw string of CEL: the backslashes are the expression's.
+    return Ordered{{"rule", fmt::format("self.matches(r\"\"\"{}\"\"\")", field.pattern)},
+                   {"message", fmt::format("must be {}", field.expected)}};
+}
+
+Ordered field_schema(const Field& field, double occurrences) {
     Ordered schema;
+    const double elements = occurrences * static_cast<double>(std::min<long>(field.max, 1024));
     switch (field.type) {
         case Type::text:
         case Type::enumeration:
-            schema = text_schema(field);
+            schema = text_schema(field, occurrences);
             break;
         case Type::boolean:
             schema = {{"type", "boolean"}};
@@ -82,11 +107,11 @@ Ordered field_schema(const Field& field) {
             schema["maximum"] = std::min<long>(field.max, 2'000'000'000);
             break;
         case Type::duration:
-            schema = {{"x-kubernetes-int-or-string", true},
-                      {"pattern", field.pattern},
-                      {"maxLength", 32},
-                      {"minimum", 0},
-                      {"maximum", longest_duration}};
+            // A text only, as durations of Kubernetes are: for a field that is also a number, `kubectl
+            // explain` knows no type.
+            schema = {{"type", "string"}, {"pattern", field.pattern}, {"maxLength", longest_duration_text}};
+            if (auto rule = pattern_rule(field, longest_duration_text, occurrences))
+                schema["x-kubernetes-validations"] = Ordered::array({*std::move(rule)});
             break;
         case Type::text_list:
         case Type::text_set:
@@ -98,24 +123,24 @@ Ordered field_schema(const Field& field) {
             schema["maxItems"] = std::min<long>(field.max, 1024);
             if (field.type == Type::object_list) {
                 schema["x-kubernetes-list-type"] = "atomic";
-                schema["items"] = schema_of(field.members, true);
+                schema["items"] = schema_of(field.members, elements);
             } else {
                 schema["x-kubernetes-list-type"] = field.type == Type::text_list ? "atomic" : "set";
-                schema["items"] = text_schema(field);
+                schema["items"] = text_schema(field, elements);
             }
             break;
         case Type::text_map:
             schema = {{"type", "object"},
                       {"maxProperties", std::min<long>(field.max, 1024)},
-                      {"additionalProperties", text_schema(field)}};
+                      {"additionalProperties", text_schema(field, elements)}};
             break;
         case Type::object:
-            schema = schema_of(field.members, true);
+            schema = schema_of(field.members, occurrences);
             break;
     }
     schema["description"] = field.doc;
     if (!field.fallback.empty()) schema["default"] = Ordered::parse(field.fallback);
-    Ordered rules = Ordered::array();
+    Ordered rules = schema.value("x-kubernetes-validations", Ordered::array());
     if (field.immutable)
         rules.push_back(
             {{"rule", "self == oldSelf"},
@@ -128,20 +153,21 @@ Ordered field_schema(const Field& field) {
     return schema;
 }
 
-Ordered schema_of(std::span<const Field> fields, bool) {
+Ordered schema_of(std::span<const Field> fields, double occurrences) {
     Ordered schema = {{"type", "object"}};
     Ordered required = Ordered::array();
     for (const Field& field : fields)
         if (field.required) required.push_back(field.name);
     if (!required.empty()) schema["required"] = required;
     Ordered properties = Ordered::object();
-    for (const Field& field : fields) properties[std::string(field.name)] = field_schema(field);
+    for (const Field& field : fields) properties[std::string(field.name)] = field_schema(field, occurrences);
     schema["properties"] = properties;
     return schema;
 }
 
 Ordered spec_schema(const Kind& kind) {
-    Ordered schema = schema_of(kind.spec, true);
+    Ordered schema = schema_of(kind.spec, 1);
+    schema["description"] = "The desired state.";
     Ordered rules = Ordered::array();
     for (const Rule& rule : kind.rules)
         rules.push_back({{"rule", rule.expression}, {"message", rule.message}});
@@ -156,29 +182,41 @@ Ordered spec_schema(const Kind& kind) {
     return schema;
 }
 
+Ordered described(Ordered schema, std::string_view doc) {
+    schema["description"] = doc;
+    return schema;
+}
+
 Ordered status_schema(const Kind& kind) {
     const Ordered text = {{"type", "string"}};
     const Ordered time = {{"type", "string"}, {"format", "date-time"}};
     const Ordered number = {{"type", "integer"}, {"format", "int64"}};
-    const Ordered condition = {{"type", "object"},
-                               {"required", {"type", "status", "lastTransitionTime", "reason", "message"}},
-                               {"properties",
-                                {{"type", text},
-                                 {"status", {{"type", "string"}, {"enum", {"True", "False", "Unknown"}}}},
-                                 {"observedGeneration", number},
-                                 {"lastTransitionTime", time},
-                                 {"reason", text},
-                                 {"message", text}}}};
-    Ordered properties = {{"observedGeneration", number},
-                          {"conditions",
-                           {{"type", "array"},
-                            {"x-kubernetes-list-type", "map"},
-                            {"x-kubernetes-list-map-keys", {"type"}},
-                            {"items", condition}}},
-                          {"lastChange", time}};
-    for (const std::string_view fact : kind.facts) properties[std::string(fact)] = text;
-    for (const std::string_view count : kind.counts) properties[std::string(count)] = number;
-    return {{"type", "object"}, {"properties", properties}};
+    const Ordered truth = {{"type", "string"}, {"enum", {"True", "False", "Unknown"}}};
+    const Ordered condition = {
+        {"type", "object"},
+        {"required", {"type", "status", "lastTransitionTime", "reason", "message"}},
+        {"properties",
+         {{"type", described(text, "Type of the condition, such as Ready.")},
+          {"status", described(truth, "Whether the condition holds.")},
+          {"observedGeneration", described(number, "The metadata.generation that the condition is about.")},
+          {"lastTransitionTime", described(time, "When status last changed.")},
+          {"reason", described(text, "One word for the last change, such as Reconciled.")},
+          {"message", described(text, "The same for people, with what to do where something is wrong.")}}}};
+    const Ordered conditions = {{"type", "array"},
+                                {"x-kubernetes-list-type", "map"},
+                                {"x-kubernetes-list-map-keys", {"type"}},
+                                {"items", condition}};
+    Ordered properties = {
+        {"observedGeneration", described(number, "The metadata.generation that the operator saw last.")},
+        {"conditions", described(conditions, "What the operator found. Ready sums it up.")},
+        {"lastChange", described(time, "When the operator last changed something for this resource.")}};
+    for (const std::string_view fact : kind.facts)
+        properties[std::string(fact)] = described(text, status_doc(fact));
+    for (const std::string_view count : kind.counts)
+        properties[std::string(count)] = described(number, status_doc(count));
+    return {{"type", "object"},
+            {"description", "What the operator found, and did. Only the operator writes it."},
+            {"properties", properties}};
 }
 
 Ordered definition(const Kind& kind) {
@@ -335,6 +373,9 @@ std::string reference() {
         rows(kind.spec, "", page);
         parameter_rows(kind, page);
     }
+    page += "\n## Annotations of custom resources\n\n| annotation | on | meaning |\n|---|---|---|\n";
+    for (const Annotation& annotation : annotations())
+        page += fmt::format("| `{}` | {} | {} |\n", annotation.name, annotation.on, annotation.doc);
     return page;
 }
 

@@ -1,4 +1,5 @@
 #include <keyshepherd/resources/kind.hpp>
+#include <keyshepherd/resources/resource.hpp>
 
 #include <algorithm>
 #include <array>
@@ -32,6 +33,23 @@ constexpr std::string_view server_address =
 constexpr std::string_view address_expected =
     "an address such as https://vault.example:8200, with no user and no path";
 
+// What each pattern means in words, behind "must be".
+constexpr std::string_view object_name_expected =
+    "the name of a Kubernetes object: lower-case letters, digits, '-' and '.', such as ai-application";
+constexpr std::string_view namespace_expected =
+    "the name of a namespace: lower-case letters, digits and '-', such as ai";
+constexpr std::string_view mount_expected =
+    "a path in Vault with no '/' at the start or end, such as approle or team/kv";
+constexpr std::string_view role_expected =
+    "the name of a role: letters, digits, '.', '_' and '-', such as ai-prod-role";
+constexpr std::string_view policy_expected =
+    "the name of a policy: lower-case letters, digits, '.', '_', '-' and '/', such as ai-api";
+constexpr std::string_view glob_expected = "a name such as ai-api, or a prefix and a '*', such as ai-*";
+constexpr std::string_view acl_expected =
+    "a path of a Vault policy with no '/' at the start and '*' only at the end, such as ai-apis/data/*";
+constexpr std::string_view duration_expected = "a duration such as 90s, 1h30m or 2d";
+constexpr std::string_view cidr_expected = "an IP address or a network, such as 10.0.0.0/8";
+
 constexpr std::array<std::string_view, 2> delete_retain = {"Delete", "Retain"};
 constexpr std::array<std::string_view, 3> adoption = {"Fail", "IfEqual", "Adopt"};
 constexpr std::array<std::string_view, 2> drift = {"Repair", "Report"};
@@ -40,11 +58,13 @@ constexpr std::array<Field, 2> connection_ref = {{
     {.name = "name",
      .doc = "Name of the VaultConnection.",
      .pattern = dns_subdomain,
+     .expected = object_name_expected,
      .max_length = longest_dns_subdomain,
      .required = true},
     {.name = "namespace",
      .doc = "Namespace of the VaultConnection; absent: the resource's own.",
      .pattern = dns_label,
+     .expected = namespace_expected,
      .max_length = longest_dns_label},
 }};
 
@@ -75,6 +95,7 @@ constexpr Field resync_field = {.name = "resyncPeriod",
                                 .doc = "How often Vault is compared, 10s or more; spread by 20 percent.",
                                 .fallback = R"("5m")",
                                 .pattern = duration_text,
+                                .expected = duration_expected,
                                 .min = shortest_resync};
 
 constexpr Field deletion_field(std::string_view fallback, std::string_view doc) {
@@ -91,14 +112,23 @@ constexpr Field object_deletion =
 
 constexpr std::array<Field, 3> account_login(std::string_view mount) {
     return {{
-        {.name = "mount", .doc = "Path of the auth method.", .fallback = mount, .pattern = mount_path},
-        {.name = "role", .doc = "Role to log in with.", .pattern = role_name, .required = true},
+        {.name = "mount",
+         .doc = "Path of the auth method.",
+         .fallback = mount,
+         .pattern = mount_path,
+         .expected = mount_expected},
+        {.name = "role",
+         .doc = "Role to log in with.",
+         .pattern = role_name,
+         .expected = role_expected,
+         .required = true},
         {.name = "serviceAccountName",
          .doc =
              "ServiceAccount in the connection's namespace whose token logs in (TokenRequest). It needs the "
              "label keyshepherd.dev/vault-login: \"true\". The token's audience is the operator's setting, "
              "never the API server's.",
          .pattern = dns_subdomain,
+         .expected = object_name_expected,
          .max_length = longest_dns_subdomain,
          .required = true},
     }};
@@ -106,11 +136,16 @@ constexpr std::array<Field, 3> account_login(std::string_view mount) {
 constexpr auto kubernetes_login = account_login(R"("kubernetes")");
 constexpr auto jwt_login = account_login(R"("jwt")");
 constexpr std::array<Field, 2> approle_login = {{
-    {.name = "mount", .doc = "Path of the auth method.", .fallback = R"("approle")", .pattern = mount_path},
+    {.name = "mount",
+     .doc = "Path of the auth method.",
+     .fallback = R"("approle")",
+     .pattern = mount_path,
+     .expected = mount_expected},
     {.name = "secretName",
      .doc = "Secret in the connection's namespace with the keys role_id and secret_id. It needs the label "
             "keyshepherd.dev/vault-login: \"true\".",
      .pattern = dns_subdomain,
+     .expected = object_name_expected,
      .max_length = longest_dns_subdomain,
      .required = true},
 }};
@@ -119,9 +154,14 @@ constexpr std::array<Field, 2> token_login = {{
      .doc = "Secret in the connection's namespace that holds a token. It needs the label "
             "keyshepherd.dev/vault-login: \"true\".",
      .pattern = dns_subdomain,
+     .expected = object_name_expected,
      .max_length = longest_dns_subdomain,
      .required = true},
-    {.name = "key", .doc = "Its key.", .fallback = R"("token")", .pattern = "^[-._a-zA-Z0-9]+$"},
+    {.name = "key",
+     .doc = "Its key.",
+     .fallback = R"("token")",
+     .pattern = "^[-._a-zA-Z0-9]+$",
+     .expected = "a key of a Secret: letters, digits, '-', '_' and '.', such as token"},
 }};
 constexpr std::array<Field, 4> login = {{
     {.name = "kubernetes", .type = object, .doc = "Kubernetes auth method.", .members = kubernetes_login},
@@ -139,6 +179,7 @@ constexpr std::array<Field, 6> grant = {{
      .type = text_set,
      .doc = "Namespaces that may use the connection; * is every one.",
      .pattern = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?|[*])$",
+     .expected = "the name of a namespace, such as ai, or *",
      .min = 1,
      .max = 256,
      .max_length = longest_dns_label,
@@ -147,6 +188,7 @@ constexpr std::array<Field, 6> grant = {{
      .type = text_set,
      .doc = "Names that policies and roles may have; a * at the end is any ending. Absent: <namespace>.*",
      .pattern = name_glob,
+     .expected = glob_expected,
      .max = 256},
     {.name = "mounts",
      .type = text_set,
@@ -154,6 +196,7 @@ constexpr std::array<Field, 6> grant = {{
             "namespace, none "
             "for another.",
      .pattern = name_glob,
+     .expected = glob_expected,
      .max = 256},
     {.name = "paths",
      .type = text_set,
@@ -162,11 +205,13 @@ constexpr std::array<Field, 6> grant = {{
          "sys, auth or identity as any segment needs a path with that word in that place, unless a secrets "
          "engine is mounted where the rule begins: the rest may be a child namespace's.",
      .pattern = acl_path,
+     .expected = acl_expected,
      .max = 256},
     {.name = "policies",
      .type = text_set,
      .doc = "Policies that a role may be given; a * at the end is any ending. Absent: as names.",
      .pattern = name_glob,
+     .expected = glob_expected,
      .max = 256},
     {.name = "rights",
      .type = text_set,
@@ -190,7 +235,11 @@ constexpr std::array<Field, 7> connection_spec = {{
      .pattern = host_name,
      .expected = "a host name",
      .max_length = longest_dns_subdomain},
-    {.name = "vaultNamespace", .doc = "Namespace in Vault.", .pattern = mount_path, .immutable = true},
+    {.name = "vaultNamespace",
+     .doc = "Namespace in Vault.",
+     .pattern = mount_path,
+     .expected = mount_expected,
+     .immutable = true},
     {.name = "auth",
      .type = object,
      .doc = "How the operator logs in; exactly one.",
@@ -209,7 +258,8 @@ constexpr std::array<Field, 7> connection_spec = {{
             "the object in Vault "
             "stays.",
      .fallback = R"("5m")",
-     .pattern = duration_text},
+     .pattern = duration_text,
+     .expected = duration_expected},
 }};
 constexpr std::array<Rule, 2> connection_rules = {{
     {"[has(self.auth.kubernetes), has(self.auth.jwt), has(self.auth.appRole), "
@@ -235,12 +285,14 @@ constexpr std::array<Field, 4> user_lockout = {{
      .doc = "How long a name stays locked; 0: the server's, which is 15m.",
      .fallback = R"("0")",
      .pattern = duration_text,
+     .expected = duration_expected,
      .vault = "lockout_duration"},
     {.name = "counterReset",
      .type = duration,
      .doc = "Time without a refused login after which the count begins again; 0: the server's, which is 15m.",
      .fallback = R"("0")",
      .pattern = duration_text,
+     .expected = duration_expected,
      .vault = "lockout_counter_reset_duration"},
     {.name = "disable",
      .type = boolean,
@@ -265,12 +317,14 @@ constexpr std::array<Field, 9> mount_config = {{
      .doc = "Life of a lease or token that names none; 0: the server's.",
      .fallback = R"("0")",
      .pattern = duration_text,
+     .expected = duration_expected,
      .vault = "default_lease_ttl"},
     {.name = "maxLeaseTTL",
      .type = duration,
      .doc = "Longest life of a lease or token; 0: the server's.",
      .fallback = R"("0")",
      .pattern = duration_text,
+     .expected = duration_expected,
      .vault = "max_lease_ttl"},
     {.name = "listingVisibility",
      .type = enumeration,
@@ -308,6 +362,7 @@ constexpr std::array<Field, 12> mount_spec = {{
     {.name = "path",
      .doc = "Path of the mount.",
      .pattern = mount_path,
+     .expected = mount_expected,
      .max_length = 256,
      .required = true,
      .immutable = true},
@@ -320,6 +375,7 @@ constexpr std::array<Field, 12> mount_spec = {{
     {.name = "type",
      .doc = "Its type: kv, approle, kubernetes, …; kv-v1 and kv-v2 are kv with options.version 1 and 2.",
      .pattern = "^[a-z0-9][a-z0-9_-]*$",
+     .expected = "the name of a plugin in Vault: lower-case letters, digits, '_' and '-', such as kv",
      .required = true,
      .immutable = true},
     {.name = "description", .doc = "For people.", .fallback = R"("")", .vault = "description"},
@@ -390,6 +446,7 @@ constexpr std::array<Field, 5> policy_rule = {{
     {.name = "path",
      .doc = "What the rule is about; * at the end is any ending, + is one segment.",
      .pattern = acl_path,
+     .expected = acl_expected,
      .required = true},
     {.name = "capabilities",
      .type = text_set,
@@ -402,21 +459,25 @@ constexpr std::array<Field, 5> policy_rule = {{
      .type = text_set,
      .doc = "Parameters that a request must have.",
      .pattern = "^[A-Za-z0-9_.*-]+$",
+     .expected = "the name of a parameter: letters, digits, '_', '.', '-' and '*', such as policies",
      .max = 64},
     {.name = "minWrappingTTL",
      .type = duration,
      .doc = "Shortest wrapping of an answer.",
-     .pattern = duration_text},
+     .pattern = duration_text,
+     .expected = duration_expected},
     {.name = "maxWrappingTTL",
      .type = duration,
      .doc = "Longest wrapping of an answer.",
-     .pattern = duration_text},
+     .pattern = duration_text,
+     .expected = duration_expected},
 }};
 constexpr std::array<Field, 8> policy_spec = {{
     connection_field,
     {.name = "name",
      .doc = "Name of the policy.",
      .pattern = policy_name,
+     .expected = policy_expected,
      .max_length = 256,
      .required = true,
      .immutable = true},
@@ -463,12 +524,14 @@ constexpr Field token_ttl = {.name = "tokenTTL",
                              .doc = "Life of a token; 0: the mount's.",
                              .fallback = R"("0")",
                              .pattern = duration_text,
+                             .expected = duration_expected,
                              .vault = "token_ttl"};
 constexpr Field token_max_ttl = {.name = "tokenMaxTTL",
                                  .type = duration,
                                  .doc = "How long a token can be renewed; 0: the mount's.",
                                  .fallback = R"("0")",
                                  .pattern = duration_text,
+                                 .expected = duration_expected,
                                  .vault = "token_max_ttl"};
 constexpr Field token_explicit_max_ttl = {
     .name = "tokenExplicitMaxTTL",
@@ -476,6 +539,7 @@ constexpr Field token_explicit_max_ttl = {
     .doc = "The same, and later changes of the mount do not lengthen it.",
     .fallback = R"("0")",
     .pattern = duration_text,
+    .expected = duration_expected,
     .vault = "token_explicit_max_ttl"};
 constexpr Field token_period = {
     .name = "tokenPeriod",
@@ -483,19 +547,23 @@ constexpr Field token_period = {
     .doc = "A token that is renewed within this time lives on for ever; 0: none does.",
     .fallback = R"("0")",
     .pattern = duration_text,
+    .expected = duration_expected,
     .vault = "token_period"};
-constexpr Field token_policies = {.name = "tokenPolicies",
-                                  .type = name_set,
-                                  .doc = "Policies of a token, beside default.",
-                                  .fallback = "[]",
-                                  .pattern = "^[A-Za-z0-9_-][A-Za-z0-9._/-]*$",
-                                  .max = 256,
-                                  .vault = "token_policies"};
+constexpr Field token_policies = {
+    .name = "tokenPolicies",
+    .type = name_set,
+    .doc = "Policies of a token, beside default.",
+    .fallback = "[]",
+    .pattern = "^[A-Za-z0-9_-][A-Za-z0-9._/-]*$",
+    .expected = "the name of a policy: letters, digits, '.', '_', '-' and '/', such as ai-api",
+    .max = 256,
+    .vault = "token_policies"};
 constexpr Field token_bound_cidrs = {.name = "tokenBoundCIDRs",
                                      .type = cidr_set,
                                      .doc = "Addresses from which a token may be used; none: every one.",
                                      .fallback = "[]",
                                      .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+                                     .expected = cidr_expected,
                                      .max = 256,
                                      .vault = "token_bound_cidrs"};
 constexpr Field token_no_default = {.name = "tokenNoDefaultPolicy",
@@ -534,11 +602,13 @@ constexpr std::array<Field, 24> approle_spec = {{
      .doc = "Path of the auth method.",
      .fallback = R"("approle")",
      .pattern = mount_path,
+     .expected = mount_expected,
      .max_length = 256,
      .immutable = true},
     {.name = "name",
      .doc = "Name of the role.",
      .pattern = role_name,
+     .expected = role_expected,
      .max_length = 256,
      .required = true,
      .immutable = true},
@@ -546,7 +616,8 @@ constexpr std::array<Field, 24> approle_spec = {{
      .doc =
          "The role-id. The names of the grant bound it, as they bound `name`. Absent: Vault makes one, and "
          "it is kept when the role has to be made again.",
-     .pattern = "^[A-Za-z0-9._-]+$"},
+     .pattern = "^[A-Za-z0-9._-]+$",
+     .expected = "a role-id: letters, digits, '.', '_' and '-'"},
     {.name = "bindSecretID",
      .type = boolean,
      .doc = "Whether a login needs a secret-id.",
@@ -557,6 +628,7 @@ constexpr std::array<Field, 24> approle_spec = {{
      .doc = "Addresses from which a secret-id may be used; none: every one.",
      .fallback = "[]",
      .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+     .expected = cidr_expected,
      .max = 256,
      .vault = "secret_id_bound_cidrs",
      .host_prefix = true},
@@ -570,6 +642,7 @@ constexpr std::array<Field, 24> approle_spec = {{
      .doc = "Life of a secret-id; 0: without end.",
      .fallback = R"("0")",
      .pattern = duration_text,
+     .expected = duration_expected,
      .vault = "secret_id_ttl"},
     {.name = "localSecretIDs",
      .type = boolean,
@@ -624,6 +697,7 @@ constexpr std::array<Field, 1> approle_ref = {{
     {.name = "name",
      .doc = "Name of the VaultAppRole, in the same namespace.",
      .pattern = dns_subdomain,
+     .expected = object_name_expected,
      .max_length = longest_dns_subdomain,
      .required = true},
 }};
@@ -636,6 +710,7 @@ constexpr std::array<Field, 2> restart_target = {{
     {.name = "name",
      .doc = "Its name, in the same namespace.",
      .pattern = dns_subdomain,
+     .expected = object_name_expected,
      .max_length = longest_dns_subdomain,
      .required = true},
 }};
@@ -650,6 +725,7 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .doc = "Secret that gets the keys role_id and secret_id. Absent: the resource's own name. A Secret that "
             "somebody else made is never written.",
      .pattern = dns_subdomain,
+     .expected = object_name_expected,
      .max_length = 245,
      .immutable = true},
     {.name = "ttl",
@@ -657,6 +733,7 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .doc = "Life of a secret-id, 1m or more; 0: the role's secretIDTTL. A change replaces the secret-id.",
      .fallback = R"("0")",
      .pattern = duration_text,
+     .expected = duration_expected,
      .min = 60,
      .zero_too = true},
     {.name = "rotationPeriod",
@@ -664,23 +741,27 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .doc =
          "Age at which a secret-id is replaced. Absent: two thirds of its life; one that lives for ever is "
          "then never replaced.",
-     .pattern = duration_text},
+     .pattern = duration_text,
+     .expected = duration_expected},
     {.name = "overlap",
      .type = duration,
      .doc = "How long the replaced secret-id stays good at least.",
      .fallback = R"("5m")",
-     .pattern = duration_text},
+     .pattern = duration_text,
+     .expected = duration_expected},
     {.name = "maxOverlap",
      .type = duration,
      .doc =
          "How long the replaced secret-id stays good at most, when the restart of a workload takes longer.",
      .fallback = R"("1h")",
-     .pattern = duration_text},
+     .pattern = duration_text,
+     .expected = duration_expected},
     {.name = "cidrs",
      .type = cidr_set,
      .doc = "Addresses from which the secret-id may be used, a part of the role's; none: the role's.",
      .fallback = "[]",
      .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+     .expected = cidr_expected,
      .max = 256,
      .host_prefix = true},
     {.name = "tokenBoundCIDRs",
@@ -688,6 +769,7 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .doc = "Addresses from which its tokens may be used, a part of the role's; none: the role's.",
      .fallback = "[]",
      .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+     .expected = cidr_expected,
      .max = 256,
      .host_prefix = true},
     {.name = "numUses",
@@ -729,11 +811,13 @@ constexpr std::array<Field, 21> kubernetes_spec = {{
      .doc = "Path of the auth method.",
      .fallback = R"("kubernetes")",
      .pattern = mount_path,
+     .expected = mount_expected,
      .max_length = 256,
      .immutable = true},
     {.name = "name",
      .doc = "Name of the role.",
      .pattern = role_name,
+     .expected = role_expected,
      .max_length = 256,
      .required = true,
      .immutable = true},
@@ -741,6 +825,8 @@ constexpr std::array<Field, 21> kubernetes_spec = {{
      .type = text_set,
      .doc = "ServiceAccounts that may log in; * is every one.",
      .pattern = "^[a-z0-9*]([-a-z0-9.*]*[a-z0-9*])?$",
+     .expected = "a name of lower-case letters, digits, '-' and '.', where '*' stands for any characters, "
+                 "such as ai-*",
      .min = 1,
      .max = 256,
      .required = true,
@@ -749,6 +835,8 @@ constexpr std::array<Field, 21> kubernetes_spec = {{
      .type = text_set,
      .doc = "Namespaces of the ServiceAccounts; * is every one. Absent: the resource's own.",
      .pattern = "^[a-z0-9*]([-a-z0-9.*]*[a-z0-9*])?$",
+     .expected = "a name of lower-case letters, digits, '-' and '.', where '*' stands for any characters, "
+                 "such as ai-*",
      .max = 256,
      .vault = "bound_service_account_namespaces"},
     {.name = "audience",
@@ -912,6 +1000,7 @@ constexpr std::array<Field, 3> match_expression = {{
      .type = text_set,
      .doc = "For In and NotIn.",
      .pattern = label_value,
+     .expected = "the value of a label: at most 63 letters, digits, '-', '_' and '.'",
      .max = 32,
      .max_length = 63},
 }};
@@ -949,17 +1038,20 @@ constexpr std::array<Field, 5> key_probe = {{
      .fallback = "true"},
     {.name = "baseURL",
      .doc = "Address of the provider's API; absent: what baseURLKey holds.",
-     .pattern = R"(^https://[A-Za-z0-9.:_\[\]-]+(/[A-Za-z0-9._~-]+)*/?$)"},
+     .pattern = R"(^https://[A-Za-z0-9.:_\[\]-]+(/[A-Za-z0-9._~-]+)*/?$)",
+     .expected = "an https:// URL with no query, such as https://api.holysheep.ai/v1"},
     {.name = "baseURLKey",
      .doc = "Field of the secret with the address of the provider's API.",
      .fallback = R"("base_url")",
      .pattern = secret_key,
+     .expected = "a field of the secret such as base_url",
      .max_length = 256},
     {.name = "interval",
      .type = duration,
      .doc = "How often a key is tried.",
      .fallback = R"("10m")",
-     .pattern = duration_text},
+     .pattern = duration_text,
+     .expected = duration_expected},
 }};
 constexpr Field delivery_secret = {
     .name = "secret",
@@ -1006,6 +1098,7 @@ constexpr std::array<Field, 2> cluster_connection_ref = {{
     {.name = "namespace",
      .doc = "Namespace of the VaultConnection, whose own grant decides.",
      .pattern = dns_label,
+     .expected = namespace_expected,
      .max_length = longest_dns_label,
      .required = true},
 }};
@@ -1016,6 +1109,7 @@ constexpr Field provider_resync = {.name = "resyncPeriod",
                                        "20 percent.",
                                    .fallback = R"("1m")",
                                    .pattern = duration_text,
+                                   .expected = duration_expected,
                                    .min = shortest_resync};
 
 constexpr std::array<Field, 8> provider_spec = {{
@@ -1112,6 +1206,59 @@ constexpr std::array<std::string_view, 4> approle_facts = {"claim", "roleID", "c
 constexpr std::array<std::string_view, 14> secret_id_facts = {
     "accessor",     "issuedAt",   "expiresAt", "nextRotation", "previousAccessor", "rotatedAt",    "rollout",
     "overlapUntil", "rotatedFor", "secretUID", "connection",   "vaultPath",        "revokeTokens", "seal"};
+
+struct StatusDoc {
+    std::string_view name;
+    std::string_view doc;
+};
+constexpr std::array<StatusDoc, 24> status_docs = {{
+    {"vaultVersion", "Version of the Vault or OpenBao server."},
+    {"vaultClusterID", "Cluster ID of the Vault or OpenBao server."},
+    {"claim", "The Vault server, and the object in it that this resource created or adopted."},
+    {"roleID", "The role-id that Vault holds for the role."},
+    {"cutOffEntity", "Identity entity in Vault that keyshepherd.dev/cut-off disabled."},
+    {"accessor", "Accessor of the current secret-id."},
+    {"issuedAt", "When the current secret-id was issued."},
+    {"expiresAt", "When the current secret-id expires."},
+    {"nextRotation", "When the current secret-id is replaced."},
+    {"previousAccessor", "Accessor of the replaced secret-id, until it is destroyed."},
+    {"rotatedAt", "When the last rotation was."},
+    {"rollout", "How far the restart of the targets is after the last rotation."},
+    {"overlapUntil", "Until when the replaced secret-id stays valid."},
+    {"rotatedFor", "Value of keyshepherd.dev/rotate-now that was last acted on."},
+    {"secretUID", "UID of the Secret that the operator made."},
+    {"connection", "VaultConnection that issued the secret-id, as namespace/name."},
+    {"vaultPath", "Path in Vault of the role that the secret-id belongs to."},
+    {"revokeTokens", "Whether the tokens of the secret-id are revoked with it."},
+    {"seal",
+     "HMAC over the facts above. The operator ignores facts that it did not seal for this resource in this "
+     "cluster."},
+    {"keyVersion", "Version of the key in Vault."},
+    {"users", "How many workloads use the provider."},
+    {"stale", "How many of these workloads still have an earlier version of the key."},
+    {"skipped", "How many of these workloads the operator does not restart for a new version."},
+    {"refusedKeyVersion", "Version of the key that the provider refused, for which nothing is rolled."},
+}};
+
+// ---- annotations
+
+constexpr std::array<Annotation, 4> all_annotations = {{
+    {paused_annotation, "every kind but VaultConnection",
+     "`\"true\"`: the operator, and `apply` for a VaultSecretID, leave the resource and what it is about as "
+     "they "
+     "are. The condition Ready is Unknown with the reason Paused. A deletion and `keyshepherd.dev/cut-off` "
+     "are "
+     "still carried out."},
+    {reconcile_annotation, "every kind",
+     "Any new value: the operator compares the resource with Vault now, and does not wait for "
+     "`resyncPeriod`."},
+    {rotate_annotation, "VaultSecretID", "Any new value: the secret-id is replaced now."},
+    {cut_off_annotation, "VaultAppRole",
+     "`\"true\"`: refuse every login and every token of the role, destroy its secret-ids and revoke its "
+     "tokens. "
+     "Needs the right revokeTokens in the connection's grant, and the Vault policy that `plan "
+     "--policy-for-operator` prints for a role with `revokeTokens`."},
+}};
 
 constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,
                                                             reason,
@@ -1216,6 +1363,15 @@ std::span<const Kind> kinds() {
 const Kind* find_kind(std::string_view name) {
     const auto at = std::ranges::find(all, name, &Kind::name);
     return at == all.end() ? nullptr : &*at;
+}
+
+std::string_view status_doc(std::string_view name) {
+    const auto at = std::ranges::find(status_docs, name, &StatusDoc::name);
+    return at == status_docs.end() ? std::string_view() : at->doc;
+}
+
+std::span<const Annotation> annotations() {
+    return all_annotations;
 }
 
 const Field* find_field(std::span<const Field> fields, std::string_view name) {

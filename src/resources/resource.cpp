@@ -103,8 +103,13 @@ private:
                 return given;
             }
             case Type::duration:
-                if (const auto seconds = seconds_of(given); !seconds)
-                    fault(path, "must be a duration, as 90, 30s or 1h30m");
+                // The API server takes no number here either.
+                if (given.is_number_unsigned())
+                    fault(path, fmt::format("must be a text with a unit: write {}s", given.dump()));
+                else if (given.is_number())
+                    fault(path, fmt::format("must be {}", field.expected));
+                else if (const auto seconds = seconds_of(given); !seconds)
+                    fault(path, fmt::format("must be {}, and no more than 100 years", field.expected));
                 else if (*seconds < field.min && !(field.zero_too && *seconds == 0))
                     fault(path,
                           fmt::format("must be at least {}s{}", field.min, field.zero_too ? ", or 0" : ""));
@@ -186,8 +191,7 @@ private:
             return fault(path, fmt::format("must be one of {}", fmt::join(field.values, ", ")));
         if ((!field.pattern.empty() && !boost::regex_match(text, compiled(field.pattern))) ||
             (field.server_address && !parse_server_address(text)))
-            fault(path, field.expected.empty() ? fmt::format("does not match {}", field.pattern)
-                                               : fmt::format("must be {}", field.expected));
+            fault(path, fmt::format("must be {}", field.expected));
     }
 
     std::vector<Fault>& faults_;

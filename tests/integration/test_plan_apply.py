@@ -317,7 +317,7 @@ def text_fields(schema, path=()):
             yield from text_fields(schema["additionalProperties"], (*path, "key"))
     elif schema.get("type") == "array":
         yield from text_fields(schema["items"], (*path, "*"))
-    elif schema.get("type") == "string" or schema.get("x-kubernetes-int-or-string"):
+    elif schema.get("type") == "string":
         yield path
 
 

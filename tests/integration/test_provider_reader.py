@@ -93,15 +93,15 @@ def values(path, of, now):
     """What is put into one field."""
     yield now
     yield from (7, True, None, [], {}, "text", [7], {"text": 7})
-    if of.get("type") == "string" or of.get("x-kubernetes-int-or-string"):
+    if of.get("type") == "string":
         yield from TEXTS
         yield from of.get("enum", [])
         if path[-1] == "address":
             yield "https://[:::]"
         if path[-1] == "interval":
             yield "9999999h"
-    if of.get("x-kubernetes-int-or-string"):
-        yield from (0, 1, 90, -1, 1.5)
+        if path[-1] in ("interval", "resyncPeriod"):  # a number is none to the API server
+            yield from (0, 1, 90, -1, 1.5)
     if of.get("type") == "array":
         yield now + now[:1]
         yield now[:1] * (of["maxItems"] + 1)

@@ -25,7 +25,7 @@ enum class Type {
     text,
     boolean,
     integer,
-    duration,     // text such as 1h30m, or seconds; equal when the seconds are
+    duration,     // text such as 1h30m, or 90 for seconds; equal when the seconds are
     enumeration,  // one of `values`
     text_list,    // order counts
     text_set,     // order and repetition do not
@@ -105,6 +105,16 @@ struct Kind {
 // In the order in which they have to be made in Vault; behind them what is not there.
 std::span<const Kind> kinds();
 const Kind* find_kind(std::string_view name);
+// What a fact or a count of a status means; "" for a name that no kind has.
+std::string_view status_doc(std::string_view name);
+
+// An annotation that the operator, `plan` or `apply` reads on a custom resource.
+struct Annotation {
+    std::string_view name;
+    std::string_view on;  // the kinds
+    std::string_view doc;
+};
+std::span<const Annotation> annotations();
 const Field* find_field(std::span<const Field> fields, std::string_view name);
 
 }  // namespace keyshepherd::resources

@@ -216,7 +216,7 @@ TEST(SecretIdStep, AChangedSpecReplacesAndWhatVaultDoesNotHearOfDoesNot) {
         EXPECT_EQ(f.step().what, What::draw) << other;
         EXPECT_EQ(f.step().why, "the spec has changed");
     }
-    EXPECT_EQ(secret_id_terms(make({{"ttl", "1h"}})), secret_id_terms(make({{"ttl", 3600}})));
+    EXPECT_EQ(secret_id_terms(make({{"ttl", "1h"}})), secret_id_terms(make({{"ttl", "3600"}})));
 }
 
 TEST(SecretIdStep, RotateNowRotatesOnceForEachValue) {

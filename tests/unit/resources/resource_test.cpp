@@ -32,6 +32,8 @@ void every_field_is_named(std::span<const Field> fields, const std::string& wher
         EXPECT_FALSE(field.doc.empty()) << where << "." << field.name;
         if (!field.pattern.empty()) {
             EXPECT_TRUE(field.pattern.starts_with("^") && field.pattern.ends_with("$")) << field.name;
+            EXPECT_FALSE(field.expected.empty())
+                << where << "." << field.name << " says no words for its pattern";
         }
         if (field.type == Type::object || field.type == Type::object_list) {
             EXPECT_FALSE(field.members.empty()) << field.name;
@@ -68,6 +70,38 @@ TEST(Duration, IsSecondsOfWhatGoAndPeopleWrite) {
         EXPECT_EQ(seconds(wrong), std::nullopt) << wrong;
     EXPECT_EQ(seconds_of(Json(-1)), std::nullopt);
     EXPECT_EQ(seconds_of(Json(1.5)), std::nullopt);
+}
+
+TEST(Kinds, DescribeEveryFieldOfTheirStatus) {
+    for (const Kind& kind : kinds()) {
+        for (const std::string_view fact : kind.facts) EXPECT_NE(status_doc(fact), "") << kind.name << fact;
+        for (const std::string_view count : kind.counts)
+            EXPECT_NE(status_doc(count), "") << kind.name << count;
+    }
+}
+
+// The API server takes durations only as texts, so a file with a number would be refused after `plan` took
+// it.
+TEST(Reading, RefusesADurationThatIsANumber) {
+    for (const auto& [number, message] : {std::pair("3600", "must be a text with a unit: write 3600s"),
+                                          std::pair("0", "must be a text with a unit: write 0s"),
+                                          std::pair("-1", "must be a duration such as 90s, 1h30m or 2d"),
+                                          std::pair("1.5", "must be a duration such as 90s, 1h30m or 2d")}) {
+        const Reading found =
+            read(policy({{"name", "p"}, {"hcl", "x"}, {"resyncPeriod", Json::parse(number)}}), "ai");
+        ASSERT_EQ(fields(found.faults), std::vector<std::string>{"spec.resyncPeriod"}) << number;
+        EXPECT_EQ(found.faults[0].message, message);
+    }
+}
+
+TEST(Reading, SaysInWordsWhatAPatternMeans) {
+    const Reading found = read(policy({{"name", "UP"}, {"hcl", "x"}, {"resyncPeriod", "soon"}}), "ai");
+    ASSERT_EQ(fields(found.faults), (std::vector<std::string>{"spec.name", "spec.resyncPeriod"}));
+    EXPECT_EQ(
+        found.faults[0].message,
+        "must be the name of a policy: lower-case letters, digits, '.', '_', '-' and '/', such as ai-api");
+    EXPECT_EQ(found.faults[1].message,
+              "must be a duration such as 90s, 1h30m or 2d, and no more than 100 years");
 }
 
 TEST(Reading, FillsInWhatWasLeftOut) {
@@ -266,9 +300,9 @@ TEST(Reading, WantsATtlThatIsNotTooShort) {
                            "ai")
                           .faults);
     };
-    for (const Json& shorter : {Json("1"), Json("6s"), Json("59s"), Json("250ms"), Json(59)})
+    for (const Json& shorter : {Json("1"), Json("6s"), Json("59s"), Json("250ms")})
         EXPECT_EQ(faults(shorter), std::vector<std::string>{"spec.ttl"}) << shorter;
-    for (const Json& enough : {Json("0"), Json("0s"), Json(0), Json("1m"), Json(60), Json("24h"), Json("1d")})
+    for (const Json& enough : {Json("0"), Json("0s"), Json("1m"), Json("60"), Json("24h"), Json("1d")})
         EXPECT_EQ(faults(enough), std::vector<std::string>{}) << enough;
 }
 
@@ -296,10 +330,9 @@ TEST(Reading, WantsAResyncPeriodOfTenSecondsOrMore) {
         return fields(
             read(policy({{"name", "p"}, {"hcl", "x"}, {"resyncPeriod", std::move(period)}}), "ai").faults);
     };
-    for (const Json& none :
-         {Json("0"), Json("0s"), Json("0h0m"), Json(0), Json("9"), Json("9s"), Json("250ms"), Json(9)})
+    for (const Json& none : {Json("0"), Json("0s"), Json("0h0m"), Json("9"), Json("9s"), Json("250ms")})
         EXPECT_EQ(faults(none), std::vector<std::string>{"spec.resyncPeriod"}) << none;
-    for (const Json& some : {Json("10"), Json("10s"), Json("1m"), Json("1d"), Json(10), Json(300)})
+    for (const Json& some : {Json("10"), Json("10s"), Json("1m"), Json("1d"), Json("300")})
         EXPECT_EQ(faults(some), std::vector<std::string>()) << some;
 }
 
