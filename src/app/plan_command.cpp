@@ -309,6 +309,15 @@ private:
     std::map<std::string, std::size_t> row_of_;  // by the resource
 };
 
+// Names the flag that mends a certificate that was not accepted.
+Error with_tls_flag(Error error) {
+    if (error.detail == Detail::unknown_ca)
+        error.message += "; name a PEM file of the CA that signed it with --vault-ca-file or VAULT_CACERT";
+    if (error.detail == Detail::other_name)
+        error.message += "; give a name that it is for with --vault-tls-server-name or VAULT_TLS_SERVER_NAME";
+    return error;
+}
+
 int failed(const Error& error) {
     print_error(error.message);
     return 1;
@@ -338,7 +347,7 @@ int finish(VaultFlags flags, bool apply) {
     if (!given->errors.empty()) return 1;
     if (flags.policy_for_operator) return print_policy(*given, flags.probe_hosts);
     const auto rows = Run(flags, *std::move(given), apply).run();
-    if (!rows) return failed(rows.error());
+    if (!rows) return failed(with_tls_flag(rows.error()));
     const bool colour = isatty(STDOUT_FILENO) == 1 && environment("NO_COLOR").empty();
     const bool printed =
         print_report(flags.output == "json" ? report_json(*rows, apply) : report_text(*rows, apply, colour));
@@ -398,7 +407,7 @@ CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flag
                          "Namespace in Vault; also VAULT_NAMESPACE, BAO_NAMESPACE");
     add_environment_flag(*command, "secrets-dir", flags.secret_files.folder,
                          "Folder for what VaultSecretIDs publish: <namespace>/<secretName>/role_id and "
-                         "secret_id, mode 0600");
+                         "secret_id, mode 0600. `apply` creates it and its missing parents");
     add_environment_flag(
         *command, "owner", flags.secret_files.owner,
         "Name of this installation in the metadata of its secret-ids. Two with one name that "

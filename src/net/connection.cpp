@@ -65,6 +65,25 @@ Task<result<void>> Connection::connect(asio::ip::tcp::endpoint to, Deadline dead
     co_return connected;
 }
 
+// What would mend a certificate that was not accepted, where that is a setting of ours.
+// https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
+Detail certificate_detail(long verdict) {
+    switch (verdict) {
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+        case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+        case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+        case X509_V_ERR_CERT_UNTRUSTED:
+            return Detail::unknown_ca;
+        case X509_V_ERR_HOSTNAME_MISMATCH:
+        case X509_V_ERR_IP_ADDRESS_MISMATCH:
+            return Detail::other_name;
+        default:
+            return Detail::none;
+    }
+}
+
 Task<result<void>> Connection::handshake(const std::string& name, Deadline deadline) {
     SSL* const ssl = tls_->native_handle();
     boost::system::error_code no_address;
@@ -84,10 +103,11 @@ Task<result<void>> Connection::handshake(const std::string& name, Deadline deadl
     tls_->async_handshake(asio::ssl::stream_base::client, completion(step));
     auto shaken = co_await finish(step, deadline);
     if (shaken) co_return shaken;
-    if (const long verdict = SSL_get_verify_result(ssl); step->done && verdict != X509_V_OK)
+    if (const long verdict = SSL_get_verify_result(ssl); step->done && verdict != X509_V_OK) {
         shaken.error().message = fmt::format("certificate verify failed: {} (expected one for '{}')",
                                              X509_verify_cert_error_string(verdict), name);
-    else if (shaken.error().code == Errc::timeout)
+        shaken.error().detail = certificate_detail(verdict);
+    } else if (shaken.error().code == Errc::timeout)
         shaken.error().message = "no TLS handshake within the deadline";
     else
         shaken.error().message = fmt::format("TLS handshake failed: {}", shaken.error().message);

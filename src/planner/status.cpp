@@ -127,6 +127,15 @@ Finding finding_of(const Error& error) {
         case Errc::protocol:
             finding.ready = Truth::unknown;
             finding.reason = error.detail == Detail::sealed ? "VaultSealed" : "VaultUnavailable";
+            if (error.detail == Detail::unknown_ca || error.detail == Detail::other_name) {
+                finding.ready = Truth::no;
+                finding.reason = "CertificateNotTrusted";
+                finding.message += error.detail == Detail::unknown_ca
+                                       ? "; set spec.ca of the VaultConnection to the PEM certificate of the "
+                                         "CA that signed the certificate of Vault"
+                                       : "; set spec.tlsServerName of the VaultConnection to a name that the "
+                                         "certificate of Vault is for";
+            }
             break;
         case Errc::throttled:
             finding.ready = Truth::unknown;
@@ -164,6 +173,7 @@ Finding finding_of(const Error& error) {
 
 bool concerns_connection(const Error& error) {
     return error.code == Errc::unauthorized || error.code == Errc::unlabeled ||
+           error.detail == Detail::unknown_ca || error.detail == Detail::other_name ||
            finding_of(error).ready == Truth::unknown;
 }
 

@@ -379,8 +379,12 @@ Task<result<void>> Client::State::pass_breaker(Deadline deadline) {
         if (!state && state.error().code == Errc::cancelled) co_return std::unexpected(state.error());
         last_fault_ = state ? unusable(*state) : state.error();
     }
+    // A server whose certificate we do not accept is there.
+    const bool is_there =
+        last_fault_.detail == Detail::unknown_ca || last_fault_.detail == Detail::other_name;
     Error error(Errc::unavailable,
-                fmt::format("{}: Vault is away: {}", http_.origin().text(), last_fault_.message));
+                is_there ? last_fault_.message
+                         : fmt::format("{}: Vault is away: {}", http_.origin().text(), last_fault_.message));
     error.detail = last_fault_.detail;
     error.retry_after =
         std::max(std::chrono::ceil<std::chrono::seconds>(breaker_.probe_at() - SteadyClock::now()),
@@ -590,6 +594,15 @@ Task<result<Grant>> Client::State::obtain_by(std::string mount, std::string name
     if (!answer) co_return std::unexpected(std::move(answer).error());
     auto grant = read_grant(*answer, *where);
     if (grant) grant->ours = true;
+    // Vault answers the same for a method that is not enabled and for a role that does not take the login.
+    if (!grant && (grant.error().code == Errc::forbidden || grant.error().code == Errc::not_found))
+        grant.error().message +=
+            name == "role"
+                ? fmt::format(
+                      "; check that an auth method is enabled at auth/{} and that its role {} exists "
+                      "and is bound to this ServiceAccount, its namespace and its token's audience",
+                      mount, value)
+                : fmt::format("; check that an auth method is enabled at auth/{}", mount);
     co_return grant;
 }
 

@@ -36,6 +36,8 @@ enum class Detail {
     none,
     already_exists,  // of a conflict: the object to create is there
     sealed,          // of unavailable: Vault is sealed
+    unknown_ca,      // of unavailable: no CA that we trust signed the server's certificate
+    other_name,      // of unavailable: the server's certificate is for other names
 };
 
 struct Error {

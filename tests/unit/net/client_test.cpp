@@ -531,6 +531,8 @@ TEST_F(ClientTlsTest, GoesByTheNameInTheCertificate) {
     Client wrong_address(context_, origin(), {.ca = ca, .server_name = "127.0.0.2"});
     expect(Errc::unavailable, "certificate verify failed: IP address mismatch",
            run(wrong_address.send(get())));
+    for (Client* wrong : {&wrong_name, &wrong_address})
+        EXPECT_EQ(run(wrong->send(get())).error().detail, Detail::other_name);
     EXPECT_EQ(served_, 2);
 }
 
@@ -545,6 +547,8 @@ TEST_F(ClientTlsTest, TrustsItsCaAlone) {
     EXPECT_TRUE(run(both.send(get())));
     Client leaf(context_, origin(), {.ca = authority_.issue("IP:127.0.0.1").certificate});
     expect(Errc::unavailable, "certificate verify failed", run(leaf.send(get())));
+    for (Client* untrusted : {&wrong, &system, &leaf})
+        EXPECT_EQ(run(untrusted->send(get())).error().detail, Detail::unknown_ca);
     EXPECT_EQ(served_, 1);
 }
 

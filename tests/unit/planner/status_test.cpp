@@ -26,6 +26,17 @@ Error sealed_vault() {
 
 TEST(FindingOf, DecidesByCodeAndNeverByText) {
     EXPECT_EQ(finding_of(sealed_vault()).reason, "VaultSealed");
+    for (const auto& [detail, field] :
+         {std::pair(Detail::unknown_ca, "set spec.ca of the VaultConnection"),
+          std::pair(Detail::other_name, "set spec.tlsServerName of the VaultConnection")}) {
+        Error error(Errc::unavailable, "certificate verify failed");
+        error.detail = detail;
+        const Finding found = finding_of(error);
+        EXPECT_EQ(found.reason, "CertificateNotTrusted");
+        EXPECT_EQ(found.ready, Truth::no);
+        EXPECT_THAT(found.message, testing::HasSubstr(field));
+        EXPECT_TRUE(concerns_connection(error));
+    }
     // The path of a request is in the message, and a tenant chooses it.
     EXPECT_EQ(finding_of(Error(Errc::unavailable, "GET kv/data/sealed: Vault answers 502")).reason,
               "VaultUnavailable");
