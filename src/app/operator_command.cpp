@@ -25,6 +25,9 @@ namespace keyshepherd::app {
 
 namespace {
 
+// Where manifests/rbac.yaml lets the operator use its Lease and its key.
+constexpr std::string_view default_namespace = "keyshepherd";
+
 struct OperatorFlags {
     controller::Options options;
     std::string kubeconfig;
@@ -83,7 +86,11 @@ result<int> work(const OperatorFlags& flags) {
         check_audiences("--allowed-token-audience", options.providers.token_audiences, of_api_server));
     // A workload may log in wherever the operator may.
     std::ranges::copy(options.vault_addresses, std::back_inserter(options.providers.vault_addresses));
-    if (options.own_namespace.empty()) options.own_namespace = options.kubernetes.ns;
+    // One Lease for every operator of a cluster: the namespace that a person works in with kubectl does not
+    // decide where it is.
+    if (options.own_namespace.empty())
+        options.own_namespace = options.kubernetes.pod_namespace.empty() ? std::string(default_namespace)
+                                                                         : options.kubernetes.pod_namespace;
     KEYSHEPHERD_TRY(options.log_level, telemetry::parse_level(flags.log_level));
     KEYSHEPHERD_TRY(options.log_format, telemetry::parse_format(flags.log_format));
     options.call = std::chrono::milliseconds(static_cast<long>(flags.call_seconds * 1000));
@@ -108,7 +115,9 @@ void add_operator_command(CLI::App& app, int& exit_code) {
     add("kubeconfig", flags->kubeconfig,
         "Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount");
     add("namespace", flags->options.own_namespace,
-        "Namespace of the Lease; default: that of the kubeconfig or the pod");
+        fmt::format(
+            "Namespace of the Lease and of the operator's key; default: the pod's, or {} outside a pod",
+            default_namespace));
     add("watch-namespace", flags->options.watch_namespace, "The one namespace to watch; default: every one");
     add("secret-namespaces", flags->options.secret_namespaces,
         "Namespaces whose Secrets the operator may use, comma-separated, as `generate rbac --namespaces` has "

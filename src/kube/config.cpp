@@ -132,7 +132,6 @@ result<Config> from_kubeconfig(std::string_view text, const std::filesystem::pat
     if (cluster == nullptr)
         return fail(Errc::invalid, fmt::format("kubeconfig: there is no cluster '{}'", cluster_name));
     Config config;
-    if (const std::string ns = text_at(*context, "namespace"); !ns.empty()) config.ns = ns;
     for (const char* name : {"insecure-skip-tls-verify", "proxy-url"})
         if (present(*cluster, name))
             return fail(Errc::invalid, fmt::format("kubeconfig: {} is not supported", name));
@@ -169,7 +168,7 @@ result<Config> in_cluster(const std::filesystem::path& root) {
         return fail(
             Errc::not_found,
             fmt::format("there is no {}: the pod has automountServiceAccountToken off", config.token_file));
-    if (const auto ns = read_file((root / "namespace").string()); ns && !ns->empty()) config.ns = *ns;
+    if (const auto ns = read_file((root / "namespace").string()); ns) config.pod_namespace = *ns;
     return config;
 }
 

@@ -24,9 +24,9 @@ struct ExecPlugin {
 
 struct Config {
     net::Origin origin;
-    net::ClientTls tls = {};       // with the client certificate, where there is one
-    std::string path_prefix = {};  // "/k8s/clusters/c-1" before every path; usually empty
-    std::string ns = "default";
+    net::ClientTls tls = {};         // with the client certificate, where there is one
+    std::string path_prefix = {};    // "/k8s/clusters/c-1" before every path; usually empty
+    std::string pod_namespace = {};  // of our pod; "" with a kubeconfig
     // At most one of these is used, in this order.
     std::string token_file = {};  // read again after a minute, and when the server says 401
     std::string token = {};

@@ -61,7 +61,8 @@ TEST_F(KubeconfigTest, TakesTheCurrentContextWithDataInPlace) {
     EXPECT_EQ(config->tls.server_name, "k");
     EXPECT_EQ(config->tls.certificate, "CERT");
     EXPECT_EQ(config->tls.key, "KEY");
-    EXPECT_EQ(config->ns, "team");
+    // The namespace of a kubeconfig's context is the one that a person works in, not that of a pod of ours.
+    EXPECT_EQ(config->pod_namespace, "");
     EXPECT_EQ(config->path_prefix, "");
 }
 
@@ -156,7 +157,7 @@ TEST_F(PodTest, IsItsServiceAccount) {
     EXPECT_EQ(config->origin, (net::Origin{true, "fd00::1", "443"}));
     EXPECT_EQ(config->tls.ca, "ca");
     EXPECT_EQ(config->token_file, (folder / "token").string());
-    EXPECT_EQ(config->ns, "ks");
+    EXPECT_EQ(config->pod_namespace, "ks");
 }
 
 TEST_F(PodTest, WithoutATokenSaysWhy) {
