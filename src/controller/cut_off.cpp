@@ -82,8 +82,10 @@ Task<result<bool>> VaultObjectTurn::end_cut_off(const Way& way) {
 // Why a cut-off may neither begin nor end, when that is so.
 std::string VaultObjectTurn::cut_off_refusal(const Way& way, bool owner) const {
     if (!owner) return fmt::format("{} was neither made nor adopted by this resource", vault_path_);
-    return fmt::format("{} grants namespace {} no right revokeTokens", way.connection->resource.text(),
-                       key_.ns);
+    return fmt::format(
+        "{} grants namespace {} no right revokeTokens; add it to grants[].rights, and give the operator the "
+        "policy that `keyshepherd plan --policy-for-operator` prints then",
+        way.connection->resource.text(), key_.ns);
 }
 
 Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& judgement, bool owner) {

@@ -146,7 +146,8 @@ public:
         if (kind == "VaultAppRole" && resource_.spec.value("revokeTokens", false) &&
             !grant_.rights.revoke_tokens)
             fault("spec.revokeTokens",
-                  fmt::format("{} grants namespace {} no right revokeTokens", connection_.text(), ns_));
+                  fmt::format("{} grants namespace {} no right revokeTokens; add it to grants[].rights",
+                              connection_.text(), ns_));
         return std::move(judgement_);
     }
 

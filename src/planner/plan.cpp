@@ -91,14 +91,16 @@ Plan refuse_foreign(const Resource& resource, const Standing& standing, std::vec
     const std::string there = fmt::format("{} is already in Vault", claim(resource));
     // What it is like is not told to those who could not take it over.
     if (!standing.may_adopt)
-        return {
-            .verdict = Verdict::refused,
-            .reason = "AdoptionRefused",
-            .message =
-                there + ", and the connection grants this namespace no right to adopt what it has not made"};
+        return {.verdict = Verdict::refused,
+                .reason = "AdoptionRefused",
+                .message =
+                    fmt::format("{}, and this resource did not create it; to take it over, add the right "
+                                "adopt to grants[].rights for namespace {} in the VaultConnection{}",
+                                there, resource.ns,
+                                policy == "Fail" ? ", and set adoptionPolicy: IfEqual or Adopt here" : "")};
     const char* way = changes.empty() ? "IfEqual" : "Adopt";
     std::string message =
-        fmt::format("{} and {}; to take it over give adoptionPolicy: {}", there,
+        fmt::format("{} and {}; to take it over, set adoptionPolicy: {}", there,
                     changes.empty() ? "means the same" : "differs: " + summary(changes), way);
     return {.verdict = Verdict::refused,
             .changes = std::move(changes),

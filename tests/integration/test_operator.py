@@ -186,7 +186,9 @@ def test_what_is_already_there_is_refused_and_left(team, bao):
     bao.root.sys.create_or_update_policy(f"{team.ns}-p", 'path "mine" { capabilities = ["read"] }')
     team.apply(team.policy())
     refused = team.wait_reason("VaultPolicy", "p", "AdoptionRefused")
-    assert "no right to adopt" in refused["message"] and refused["status"] == "False"
+    for way in (f"add the right adopt to grants[].rights for namespace {team.ns}", "set adoptionPolicy: IfEqual or Adopt"):
+        assert way in refused["message"], refused
+    assert refused["status"] == "False"
     team.apply(team.policy(adoptionPolicy="Adopt"))  # not granted
     time.sleep(1)
     assert team.condition("VaultPolicy", "p")["reason"] == "AdoptionRefused"

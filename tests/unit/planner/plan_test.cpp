@@ -125,6 +125,7 @@ TEST(RolePlan, LeavesAForeignRoleAlone) {
             EXPECT_TRUE(made.requests.empty());
             if (!may) {
                 EXPECT_TRUE(made.changes.empty()) << "what a foreign role is like is nobody's business";
+                EXPECT_THAT(made.message, HasSubstr("add the right adopt to grants[].rights for namespace"));
             }
         }
     }
