@@ -52,6 +52,25 @@ result<void> check_folder(int folder, const std::string& path) {
     return result<void>();
 }
 
+// Creates the folders above --secrets-dir that are missing, as `mkdir -p` does. Nothing secret is in them,
+// and the application has to pass through them: 0755.
+result<void> make_parents(std::string_view secrets_dir) {
+    while (secrets_dir.size() > 1 && secrets_dir.ends_with('/')) secrets_dir.remove_suffix(1);
+    for (auto slash = secrets_dir.find('/', 1); slash != std::string_view::npos;
+         slash = secrets_dir.find('/', slash + 1)) {
+        const std::string parent(secrets_dir.substr(0, slash));
+        if (mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST) {
+            // A folder that is there may be in one that only others may write to.
+            struct stat is{};
+            const int why = errno;
+            if (stat(parent.c_str(), &is) == 0) continue;
+            errno = why;
+            return failed(parent, "cannot be made");
+        }
+    }
+    return result<void>();
+}
+
 }  // namespace
 
 SecretFolder::Descriptor::~Descriptor() {
@@ -81,6 +100,7 @@ result<std::optional<SecretFolder>> SecretFolder::open(const std::string& secret
     KEYSHEPHERD_TRY_CHECK(check_name(ns, "metadata.namespace"));
     KEYSHEPHERD_TRY_CHECK(check_name(name, "spec.secretName"));
     std::string path = secrets_dir;
+    if (make) KEYSHEPHERD_TRY_CHECK(make_parents(secrets_dir));
     KEYSHEPHERD_TRY(auto folder, enter(AT_FDCWD, secrets_dir, path, make));
     for (const std::string& each : {ns, name}) {
         if (!folder) return std::nullopt;
