@@ -100,7 +100,6 @@ def operate(stack, folder, cluster, bao):
     for document in documents:
         if document["kind"] == "VaultConnection":
             document["spec"] |= {"address": bao.address, "ca": bao.certificates.ca_pem}
-            document["spec"]["grants"][0]["rights"] = ["adopt"]
         elif document["apiVersion"] == rig.GROUP:
             document["spec"] |= {"adoptionPolicy": "IfEqual", "resyncPeriod": "2s"}
     print(cluster.kubectl("apply", "-f", "-", input={"apiVersion": "v1", "kind": "List", "items": documents}).strip())

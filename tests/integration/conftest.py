@@ -16,6 +16,8 @@ def pytest_unconfigure():
 
 
 def pytest_terminal_summary(terminalreporter):
+    for line in rig.closing_lines:
+        terminalreporter.write_line(line)
     for program in sorted(set(rig.Bao.started)):
         terminalreporter.write_line(f"servers of Vault's API: {rig.Bao.started.count(program)} × {program}")
 

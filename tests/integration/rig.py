@@ -32,6 +32,8 @@ import kubernetes
 import requests
 import yaml
 
+closing_lines = []  # what a test says at the end of the run
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SUPPORT = REPOSITORY / "tests" / "support"
 PREFIX = "keyshepherd.dev/"
