@@ -58,6 +58,10 @@ struct Syntax {
     Format format = Format::yaml;
 };
 
+// `source` with '_' for each ':' that belongs to a plain scalar for kubectl and not for yaml-cpp:
+// [2001:db8::] as [2001:db8:_]. Linear in its size.
+std::string mask_flow_colons(std::string_view source);
+
 // Both throw Fault. `parse_json` reads one value from `at` on and moves `at` behind it.
 Syntax parse_yaml(std::string_view source);
 Syntax parse_json(std::string_view source, std::size_t& at);

@@ -48,7 +48,9 @@ void append_utf8(std::string& out, std::uint32_t c) {
 
 class Builder final : public YAML::EventHandler {
 public:
-    Builder(std::string_view source, Syntax& syntax) : source_(source), syntax_(syntax) {}
+    // `structure`: what yaml-cpp reads, as long as `source`; they differ within plain scalars alone.
+    Builder(std::string_view source, std::string_view structure, Syntax& syntax)
+        : source_(source), structure_(structure), syntax_(syntax) {}
 
     void OnDocumentStart(const YAML::Mark&) override {}
     void OnDocumentEnd() override {}
@@ -180,6 +182,7 @@ private:
     std::size_t fold(std::size_t at, std::string& text, bool escaped) const;
 
     std::string_view source_;
+    std::string_view structure_;
     Syntax& syntax_;
     std::size_t at_ = 0;  // everything before is read
     bool tabs_ = false;
@@ -404,8 +407,9 @@ void Builder::read_plain(Node& node, std::string_view value) {
             at = end;
             continue;
         }
-        if (look(at) != c) fault(at, "this YAML is too unusual to be read safely");
-        node.text += c;
+        if (at >= structure_.size() || structure_[at] != c)
+            fault(at, "this YAML is too unusual to be read safely");
+        node.text += source_[at];
         ++i;
         ++at;
     }
@@ -621,15 +625,12 @@ void check_characters(std::string_view source) {
     }
 }
 
-}  // namespace
-
-Syntax parse_yaml(std::string_view source) {
-    check_characters(source);
+Syntax parse(std::string_view source, std::string_view structure) {
     Syntax syntax;
     syntax.source = source;
-    Builder builder(source, syntax);
+    Builder builder(source, structure, syntax);
     try {
-        std::istringstream stream{std::string(source)};
+        std::istringstream stream{std::string(structure)};
         YAML::Parser parser(stream);
         parser.HandleNextDocument(builder);
     } catch (const YAML::Exception& error) {
@@ -640,6 +641,26 @@ Syntax parse_yaml(std::string_view source) {
     }
     builder.finish();
     return syntax;
+}
+
+}  // namespace
+
+Syntax parse_yaml(std::string_view source) {
+    check_characters(source);
+    Fault first;
+    try {
+        return parse(source, source);
+    } catch (const Fault& fault) {
+        if (fault.code == Errc::too_large) throw;
+        first = fault;
+    }
+    const std::string masked = mask_flow_colons(source);
+    if (masked == source) throw Fault(first);
+    try {
+        return parse(source, masked);
+    } catch (const Fault& fault) {
+        throw Fault(fault.code == Errc::too_large || fault.offset > first.offset ? fault : first);
+    }
 }
 
 }  // namespace keyshepherd::yaml

@@ -165,6 +165,10 @@ private:
             ".1_5",
             "{<<: *m, c: 1}",
             "{<<: [*m, *l]}",
+            "[2001:db8::]",
+            "[x, z:]",
+            "{a: b:, c: [d:,\n          e:]}",
+            "{\"a\":[x:], 'b':{}}",
         };
         static const std::vector<std::string> bad = {
             "- x",      "a: b",   "\tx",     "@x",       "`x",       "%x",          "x:",

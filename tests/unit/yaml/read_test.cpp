@@ -109,6 +109,30 @@ TEST(ReadTest, FoldsAndChompsAsLibyamlDoes) {
     EXPECT_EQ(json_of("a: |\n  x"), R"({"a":"x\n"})") << "kubectl reads line by line";
 }
 
+// libyaml ends a plain scalar at a ':' before white space only.
+TEST(ReadTest, TakesAColonWithinBracketsForText) {
+    EXPECT_EQ(json_of("addresses: [2001:db8::]"), R"({"addresses":["2001:db8::"]})");
+    EXPECT_EQ(json_of("a: [x, z:]"), R"({"a":["x","z:"]})");
+    EXPECT_EQ(json_of("a: [2001:db8::, 'b', 2001:db8:1::,\n  fe80:: ]\nb: {c: d:, e: f:}"),
+              R"({"a":["2001:db8::","b","2001:db8:1::",{"fe80:":null}],"b":{"c":"d:","e":"f:"}})");
+    EXPECT_EQ(json_of("a: {x::}"), R"({"a":{"x::":null}})");
+    EXPECT_EQ(json_of("a: {\"k\":[x:], \"l\":{}, 'm':[z:]}"), R"({"a":{"k":["x:"],"l":{},"m":["z:"]}})");
+    EXPECT_EQ(json_of("a: [x\n  y:, \"it's\":]"), R"({"a":["x y:",{"it's":null}]})");
+    // What stands before them must not confuse the scanner: texts that look like brackets, quotes or
+    // comments.
+    for (const char* before :
+         {"k: it's [one\n", "k: |\n  it's \"one\" [\n", "- |\n it's [\n- ", "k: a\n  [it's\n",
+          "k: [a] # it's [\n", "k: 'it''s ['\n", "k: \"[\\\"\"\n", "\"k[\": |-\n  it's\n\n  [\n",
+          "k: &a |\n  it's [\n", "k: !!str it's[\n", "k:\n- it's [\n- >\n  it's {\n"}) {
+        const bool list = std::string_view(before).starts_with('-');
+        const std::string got = json_of(std::string(before) + (list ? "[z:]\n" : "a: [z:]\n"));
+        EXPECT_TRUE(got.ends_with(list ? R"(["z:"]])" : R"("a":["z:"]})")) << before << got;
+    }
+    EXPECT_TRUE(message_of("a: [::1]").starts_with("line 1")) << "kubectl refuses it too";
+    EXPECT_TRUE(message_of("a: [z:]\nb: [x:, {]\n").starts_with("line 2"))
+        << message_of("a: [z:]\nb: [x:, {]\n");
+}
+
 TEST(ReadTest, SpellsKeysAsGoDoes) {
     EXPECT_EQ(
         json_of(
