@@ -13,8 +13,8 @@
 namespace keyshepherd::yaml {
 
 constexpr std::size_t max_depth = 100;
-constexpr std::size_t max_nodes = 1'000'000;
-constexpr std::size_t max_text = 64U << 20;  // bytes, aliases expanded; etcd takes objects of 1.5 MiB
+constexpr std::size_t max_nodes = 4'000'000;  // a List of some 10,000 small Deployments, injected
+constexpr std::size_t max_text = 64U << 20;   // bytes, aliases expanded; etcd takes objects of 1.5 MiB
 constexpr std::size_t nowhere = std::string_view::npos;
 
 // Thrown within the module and turned into an Error at its border.
@@ -49,6 +49,9 @@ struct Node {
     bool bare = false;             // a flow map without braces: [a: b]
     const Node* target = nullptr;  // of an alias
     std::vector<Entry> entries;
+    // How many nodes a decoder visits here, and how many of them it visits by way of an alias.
+    std::size_t visits = 1;
+    std::size_t aliased = 0;
 };
 
 struct Syntax {

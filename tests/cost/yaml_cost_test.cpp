@@ -75,6 +75,35 @@ TEST(YamlCost, AliasesAreCountedAsExpanded) {
     EXPECT_TRUE(yaml::read(fmt::format("a: &a {}\nb: [*a, *a]\n", std::string(1 << 20, 'x'))));
 }
 
+// Each list names the one before it many times: nothing of that may be expanded, or even copied, to find out.
+TEST(YamlCost, AliasesAreRefusedBeforeTheWork) {
+    const auto bomb = [](std::size_t lists) {
+        return "a0: &a0 [x, x]\n" + joined(lists, "\n", [](std::size_t i) {
+                   return fmt::format("a{0}: &a{0} [*a{1}, *a{1}, *a{1}, *a{1}]", i + 1, i);
+               });
+    };
+    EXPECT_LE(bomb(30).size(), 1'100U);
+    const auto refused = [](std::string text) {
+        return [text = std::move(text)] {
+            const auto read = yaml::read(text);
+            ASSERT_FALSE(read);
+            EXPECT_EQ(read.error().code, Errc::too_large);
+            EXPECT_TRUE(read.error().message.contains("the aliases of this document stand for too much"));
+        };
+    };
+    cost::expect_linear("an alias bomb", 30, [&](std::size_t n) { return refused(bomb(n)); });
+    // Written out, a kilobyte costs no less.
+    const std::uint64_t plain =
+        steps_of([text = joined(150, "\n", [](std::size_t i) { return fmt::format("k{}: a", i); })] {
+            EXPECT_TRUE(yaml::read(text));
+        });
+    EXPECT_LT(steps_of(refused(bomb(30))), 10 * plain);
+    const std::string merges = "a0: &a0 {x: 1}\n" + joined(30, "\n", [](std::size_t i) {
+                                   return fmt::format("a{0}: &a{0} {{<<: [*a{1}, *a{1}]}}", i + 1, i);
+                               });
+    EXPECT_LT(steps_of(refused(merges)), 10 * plain);
+}
+
 TEST(YamlCost, Lines) {
     expect_linear("lines", 300, [](std::size_t n) {
         const std::string text = fmt::format(

@@ -28,8 +28,8 @@ struct Document {
 
 // Splits a stream into documents and converts each. A document that starts with { or [ is JSON if it can be
 // read so. Stricter than kubectl where kubectl loses something: a repeated key and text behind `...` are
-// refused. Errc::invalid names the line; Errc::too_large a limit (depth 100, a million nodes, 64 MiB of text,
-// aliases counted as expanded).
+// refused. Errc::invalid names the place; Errc::too_large a limit (depth 100, four million nodes, 64 MiB of
+// text, aliases counted as expanded and held to goyaml.v2's ratio).
 result<std::vector<Document>> read(std::string_view stream);
 
 // Applies `patch` (RFC 6902: add, replace, remove) to `document.source` and returns the new source. Aliases
