@@ -137,12 +137,13 @@ public:
         for (std::size_t i = 0; i < documents->size(); ++i) {
             const yaml::Document& document = (*documents)[i];
             std::string label;
-            const std::string patched = inject_into(file, document, label);
+            const std::vector<yaml::Edit> edits = inject_into(file, document, label);
             if (flags_.diff) {
-                diff.add(document.separator, document.separator);
-                diff.add(document.source, patched, std::move(label));
+                diff.add(document.separator);
+                diff.add(document.source, edits, std::move(label));
             } else {
-                pieces_.push_back({document.separator, patched, document.format, i == 0});
+                pieces_.push_back(
+                    {document.separator, yaml::edited(document.source, edits), document.format, i == 0});
             }
         }
         if (flags_.diff) outcome_.text += diff.text(file.name);
@@ -159,13 +160,14 @@ private:
         outcome_.diagnostics.push_back(fmt::format("error: {} {}", file.name, message));
     }
 
-    // The document's source, patched; `label` names what was.
-    std::string inject_into(const InputFile& file, const yaml::Document& document, std::string& label) {
-        if (document.json.is_null()) return document.source;
+    // What changes in the document's source; `label` names the objects that change.
+    std::vector<yaml::Edit> inject_into(const InputFile& file, const yaml::Document& document,
+                                        std::string& label) {
+        if (document.json.is_null()) return {};
         if (!document.json.is_object()) {
             error(file, fmt::format("line {}: a Kubernetes object is a map; this is something else",
                                     document.line));
-            return document.source;
+            return {};
         }
         std::vector<Target> targets;
         collect(document.json, "", false, targets);
@@ -214,13 +216,13 @@ private:
                  below(target.pointer, json::parse(outcome.patch).value().as_array()))
                 patch.push_back(std::move(operation));
         }
-        if (patch.empty() || outcome_.failed) return document.source;
-        auto patched = yaml::apply(document, patch);
-        if (!patched) {
-            error(file, patched.error().message);
-            return document.source;
+        if (patch.empty() || outcome_.failed) return {};
+        auto edits = yaml::edits(document, patch);
+        if (!edits) {
+            error(file, edits.error().message);
+            return {};
         }
-        return std::move(patched).value();
+        return std::move(edits).value();
     }
 
     // kubectl reads JSON values without a '---' between them only in a stream that holds nothing else, and

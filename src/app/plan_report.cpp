@@ -27,8 +27,8 @@ std::string value_text(const planner::Json& value) {
 
 void add_text_diff(const planner::FieldChange& change, bool colour, std::string& out) {
     UnifiedDiff diff;
-    diff.add(change.before.is_string() ? change.before.get<std::string>() : "",
-             change.after.get<std::string>());
+    const std::string before = change.before.is_string() ? change.before.get<std::string>() : "";
+    diff.add(before, {{.begin = 0, .end = before.size(), .text = change.after.get<std::string>()}}, "");
     const std::string text = diff.text("policy");
     std::size_t at = 0;
     for (int line = 0; at < text.size(); ++line) {

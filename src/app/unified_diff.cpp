@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <vector>
 
 namespace keyshepherd::app {
@@ -83,13 +84,47 @@ std::vector<Step> steps_between(const std::vector<std::string_view>& from,
     return steps;
 }
 
+// `../deploy.yaml` as `deploy.yaml`: neither patch(1) nor git applies a diff to a file outside the folder
+// that they are started in.
+std::string name_below_here(std::string_view file) {
+    std::filesystem::path below;
+    for (const std::filesystem::path& part : std::filesystem::path(file).lexically_normal().relative_path())
+        if (part != "..") below /= part;
+    return below.string();
+}
+
 }  // namespace
 
-void UnifiedDiff::add(std::string_view from, std::string_view to, std::string label) {
-    from_ += from;
-    to_ += to;
+void UnifiedDiff::add(std::string_view unchanged) {
+    if (labels_.empty()) labels_.emplace_back();
+    keep(unchanged);
+}
+
+void UnifiedDiff::add(std::string_view from, const std::vector<yaml::Edit>& edits, std::string label) {
     if (labels_.empty() || !label.empty()) labels_.push_back(std::move(label));
-    if (from_.ends_with('\n') && to_.ends_with('\n')) compare();
+    std::size_t at = 0;
+    for (const yaml::Edit& edit : edits) {
+        keep(from.substr(at, edit.begin - at));
+        from_ += from.substr(edit.begin, edit.end - edit.begin);
+        to_ += edit.text;
+        at = edit.end;
+    }
+    keep(from.substr(at));
+}
+
+// Ends the line that an edit touched, and begins the one that the next edit may touch.
+void UnifiedDiff::keep(std::string_view unchanged) {
+    const std::size_t newline = unchanged.find('\n');
+    const std::size_t head = newline == std::string_view::npos ? unchanged.size() : newline + 1;
+    from_ += unchanged.substr(0, head);
+    to_ += unchanged.substr(0, head);
+    if (newline == std::string_view::npos) return;
+    compare();
+    unchanged.remove_prefix(head);
+    const std::size_t tail = unchanged.rfind('\n') + 1;  // npos + 1 is 0
+    for (const std::string_view line : lines_of(unchanged.substr(0, tail)))
+        lines_.push_back({' ', std::string(line), labels_.size() - 1});
+    from_ = to_ = unchanged.substr(tail);
 }
 
 void UnifiedDiff::compare() {
@@ -110,7 +145,7 @@ void UnifiedDiff::compare() {
 std::string UnifiedDiff::text(std::string_view file) {
     if (!from_.empty() || !to_.empty()) compare();
     constexpr std::ptrdiff_t context = 3;
-    file.remove_prefix(std::min(file.find_first_not_of('/'), file.size()));
+    const std::string name = name_below_here(file);
     const auto changed = [](const Line& line) { return line.mark != ' '; };
     std::string out;
     const std::string* label = nullptr;
@@ -127,7 +162,7 @@ std::string UnifiedDiff::text(std::string_view file) {
     while (at != lines_.end()) {
         if (const std::string& its = labels_[at->part]; label == nullptr || *label != its) {
             label = &its;
-            out += fmt::format("--- a/{0}\t{1}\n+++ b/{0}\t{1}\n", file, its);
+            out += fmt::format("--- a/{0}\t{1}\n+++ b/{0}\t{1}\n", name, its);
         }
         const auto begin = at - std::min(context, at - counted);
         auto last = at;  // the last change of this hunk

@@ -360,7 +360,8 @@ class Editing {
 public:
     explicit Editing(const Syntax& syntax) : source_(syntax.source), manner_(manner_of(syntax)) {}
 
-    std::string print(Tree& root) {
+    // In ascending order.
+    std::vector<Edit> of(Tree& root) {
         if (root.touched) {
             if (root.in_place && can_edit(root)) {
                 collection(root, nowhere);
@@ -370,7 +371,7 @@ public:
                 edit(node->start, node->end, whole(root));
             }
         }
-        return result();
+        return sorted();
     }
 
     // The document printed anew.
@@ -383,29 +384,21 @@ public:
     }
 
 private:
-    struct Edit {
-        std::size_t begin;
-        std::size_t order;  // of edits that begin at one place: the inner before the outer
-        std::size_t end;
-        std::string text;
-    };
-
     void edit(std::size_t begin, std::size_t end, std::string text) {
-        edits_.push_back({begin, edits_.size(), end, std::move(text)});
+        edits_.push_back({begin, end, std::move(text)});
     }
 
-    std::string result() {
-        std::ranges::sort(edits_, {}, [](const Edit& e) { return std::pair(e.begin, e.order); });
-        std::string out;
-        std::size_t at = 0;
-        for (const Edit& e : edits_) {
-            if (e.begin < at) throw Unsupported();
-            out += source_.substr(at, e.begin - at);
-            out += e.text;
-            at = e.end;
+    // Of edits that begin at one place, the inner comes before the outer, as they were made.
+    std::vector<Edit> sorted() {
+        std::vector<std::pair<std::size_t, std::size_t>> order;  // begin, index
+        for (std::size_t i = 0; i < edits_.size(); ++i) order.emplace_back(edits_[i].begin, i);
+        std::ranges::sort(order);
+        std::vector<Edit> ascending;
+        for (const auto& [begin, index] : order) {
+            if (!ascending.empty() && begin < ascending.back().end) throw Unsupported();
+            ascending.push_back(std::move(edits_[index]));
         }
-        out += source_.substr(at);
-        return out;
+        return ascending;
     }
 
     std::size_t line_start(std::size_t at) const {
@@ -663,9 +656,22 @@ Manner manner_of(const Syntax& syntax) {
     return manner;
 }
 
-result<std::string> apply(const Document& document, const json::array& patch) {
-    if (patch.empty()) return document.source;
+std::string edited(std::string_view source, const std::vector<Edit>& edits) {
+    std::string out;
+    std::size_t at = 0;
+    for (const Edit& edit : edits) {
+        out += source.substr(at, edit.begin - at);
+        out += edit.text;
+        at = edit.end;
+    }
+    out += source.substr(at);
+    return out;
+}
+
+result<std::vector<Edit>> edits(const Document& document, const json::array& patch) {
+    if (patch.empty()) return std::vector<Edit>();
     const std::string_view source = document.source;
+    std::string reason;  // of the first way that failed by a fault
     try {
         const Syntax syntax = parse_document(source);
         const std::vector<Operation> operations = operations_of(patch);
@@ -683,27 +689,39 @@ result<std::string> apply(const Document& document, const json::array& patch) {
             }
             try {
                 Editing editing(syntax);
-                std::string text;
+                std::vector<Edit> made;
                 if (way == anew) {
                     out_of_place(root);
-                    text = editing.whole(root) + manner_of(syntax).newline;
+                    made.push_back({0, source.size(), editing.whole(root) + manner_of(syntax).newline});
                 } else {
-                    text = editing.print(root);
+                    made = editing.of(root);
                 }
+                const std::string text = edited(source, made);
                 const Syntax again = parse_document(text);
                 if ((again.format == Format::json || syntax.format == Format::yaml) &&
                     means_the_same(value_of(again), *want))
-                    return text;
+                    return made;
             } catch (const Unsupported&) {
-            } catch (const Fault&) {
-                // not what was meant: the next way
+            } catch (const Fault& fault) {
+                // Larger than read() takes in whatever way it is printed.
+                if (fault.code == Errc::too_large && way == as_it_stands)
+                    return fail(Errc::too_large,
+                                fmt::format("line {}: the patched document would be too large: {}; put fewer "
+                                            "objects into one document",
+                                            document.line, fault.message));
+                if (reason.empty()) reason = ": " + fault.message;
             }
         }
     } catch (const Fault& fault) {
         return std::unexpected(error_of(fault, source, 1));
     }
     return fail(Errc::internal,
-                fmt::format("line {}: the patched document cannot be printed", document.line));
+                fmt::format("line {}: the patched document cannot be printed{}", document.line, reason));
+}
+
+result<std::string> apply(const Document& document, const json::array& patch) {
+    KEYSHEPHERD_TRY(const std::vector<Edit> made, edits(document, patch));
+    return edited(document.source, made);
 }
 
 }  // namespace keyshepherd::yaml

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import subprocess
+import textwrap
 
 import pytest
 import rig
@@ -57,7 +58,7 @@ def inject(*arguments, stdin=None, cwd=None, environment=()):
         stdin = stdin.encode()
     image = () if "--image" in arguments or "KEYSHEPHERD_IMAGE" in env else ("--image", IMAGE)
     done = subprocess.run(
-        [PROGRAM, "inject", *map(str, arguments), *image], input=stdin if stdin is not None else b"", capture_output=True, cwd=cwd, env=env, timeout=60
+        [PROGRAM, "inject", *map(str, arguments), *image], input=stdin if stdin is not None else b"", capture_output=True, cwd=cwd, env=env, timeout=240
     )
     done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
     return done
@@ -219,6 +220,53 @@ def test_the_diff_is_what_diff_u_says(tmp_path):
     count = lambda diff: (len(re.findall(r"^\+(?!\+\+)", diff, re.M)), len(re.findall(r"^-(?!--)", diff, re.M)))  # noqa: E731
     assert count(ours) == count(theirs)
     assert count(ours)[1] == 0
+
+
+def deployments(count, more=""):
+    one = textwrap.indent(DEPLOYMENT.replace("\nspec:", more + "\nspec:", 1), "  ")
+    return "apiVersion: v1\nkind: List\nitems:\n" + "".join("-" + one.replace("ai-application", f"app-{i}")[1:] for i in range(count))
+
+
+def test_the_diff_of_a_long_list_shows_what_changes(tmp_path):
+    text = deployments(60)
+    (tmp_path / "list.yaml").write_text(text)
+    diff = printed("--diff", "-f", "list.yaml", cwd=tmp_path)
+    added = len(re.findall(r"^\+(?!\+\+)", diff, re.M))
+    assert added > 4000 and not re.findall(r"^-(?!--)", diff, re.M)
+    subprocess.run(["patch", "-s", "-p1"], input=diff.encode(), cwd=tmp_path, check=True)
+    assert (tmp_path / "list.yaml").read_text() == printed("-f", "-", stdin=text)
+
+
+SMALL_DEPLOYMENT = """\
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {name: app-%d, annotations: {keyshepherd.dev/inject: holysheep}}
+  spec:
+    selector: {matchLabels: {app: a}}
+    template:
+      metadata: {labels: {app: a}}
+      spec: {containers: [{name: app, image: a}]}
+"""
+
+
+def test_a_list_of_2700_deployments_is_injected():
+    text = "apiVersion: v1\nkind: List\nitems:\n" + "".join(SMALL_DEPLOYMENT % i for i in range(2700))
+    out = printed("-f", "-", stdin=text)
+    assert out.count("keyshepherd.dev/injected") == 2700
+
+
+def test_the_diff_of_a_file_above_can_be_applied(tmp_path):
+    (tmp_path / "x.yaml").write_text(DEPLOYMENT)
+    (tmp_path / "below").mkdir()
+    injected = printed("-f", tmp_path / "x.yaml")
+    names = {"../x.yaml": "x.yaml", "./../below/../../" + tmp_path.name + "/x.yaml": f"{tmp_path.name}/x.yaml", "x.yaml": "x.yaml"}
+    for file, name in names.items():
+        diff = printed("--diff", "-f", file, cwd=tmp_path / ("below" if file.startswith(".") else ""))
+        assert diff.startswith(f"--- a/{name}\t") and f"\n+++ b/{name}\t" in diff
+    for tool in (["patch", "-s", "-p1"], ["git", "apply", "--unsafe-paths", "-p1"]):
+        (tmp_path / "x.yaml").write_text(DEPLOYMENT)
+        subprocess.run(tool, input=printed("--diff", "-f", "../x.yaml", cwd=tmp_path / "below").encode(), cwd=tmp_path, check=True)
+        assert (tmp_path / "x.yaml").read_text() == injected
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------------

@@ -32,9 +32,23 @@ struct Document {
 // text, aliases counted as expanded and held to goyaml.v2's ratio).
 result<std::vector<Document>> read(std::string_view stream);
 
-// Applies `patch` (RFC 6902: add, replace, remove) to `document.source` and returns the new source. Aliases
-// that the patch would change in more than one place are expanded. The result is read back: it means what the
-// patch says.
+// A stretch of a source, in bytes, and what stands there instead.
+struct Edit {
+    std::size_t begin;
+    std::size_t end;
+    std::string text;
+};
+
+// What `patch` (RFC 6902: add, replace, remove) changes in `document.source`: edits in ascending order that
+// do not overlap. Aliases that the patch would change in more than one place are expanded; where that is not
+// enough, one edit replaces the whole source. The edited source is read back: it means what the patch says.
+// Errc::too_large where it would pass a limit of read().
+result<std::vector<Edit>> edits(const Document& document, const json::array& patch);
+
+// `source` with such edits.
+std::string edited(std::string_view source, const std::vector<Edit>& edits);
+
+// The source of `document` with the edits of `patch`.
 result<std::string> apply(const Document& document, const json::array& patch);
 
 // Finds lines in the stream that `document` was read from. The document is parsed once, for the first

@@ -245,6 +245,15 @@ TEST(ApplyTest, PrintsAnewWhatCannotBeEdited) {
     EXPECT_EQ(patched("? a\n: 1\n? b\n", R"([{"op":"replace","path":"/b","value":2}])"), "a: 1\nb: 2\n");
 }
 
+TEST(ApplyTest, SaysWhyAPatchedDocumentIsTooLarge) {
+    const std::string deep = std::string(99, '[') + std::string(99, ']');
+    EXPECT_EQ(patched("a: 1\n", R"([{"op":"replace","path":"/a","value":)" + deep + "}]"),
+              "a: " + deep + "\n");
+    EXPECT_EQ(patched("# c\na: {b: 1}\n", R"([{"op":"replace","path":"/a/b","value":)" + deep + "}]"),
+              "line 2: the patched document would be too large: nested deeper than 100 levels; put fewer "
+              "objects into one document");
+}
+
 TEST(ApplyTest, RefusesAPatchThatLeadsNowhere) {
     EXPECT_EQ(patched("a: 1\n", R"([{"op":"remove","path":"/b"}])"),
               "line 1: the patch cannot remove /b: it leads nowhere");
