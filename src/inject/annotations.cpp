@@ -86,6 +86,18 @@ string read_text(std::optional<string>& into, string_view value, bool good, stri
     return "";
 }
 
+// Of a path that is right but for a slash at its end, which `vault` and `bao` take on the command line.
+string slash_fault(string_view path, string_view right) {
+    if (!path.ends_with('/') || !is_vault_path(path.substr(0, path.size() - 1))) return "";
+    return fmt::format("has the path {}, which ends with '/': remove the '/', and give {}", quoted(path),
+                       right);
+}
+
+string read_path(std::optional<string>& into, string_view value, string_view right) {
+    if (string fault = slash_fault(value, right); !fault.empty()) return fault;
+    return read_text(into, value, is_vault_path(value), right);
+}
+
 string read_quantity(std::optional<string>& into, string_view value) {
     if (value == "none") {
         into = "none";
@@ -240,7 +252,7 @@ constexpr auto table = std::to_array<Annotation>({
      }},
     {"auth-path", "", "path", "auth/<auth-type>", Needs::agent, "Mount of that login",
      [](Wishes& w, string_view, string_view v) {
-         return read_text(w.auth_path, v, is_vault_path(v), "a mount such as auth/kubernetes");
+         return read_path(w.auth_path, v, "a mount such as auth/kubernetes");
      }},
     {"token-audience", "", "text", "vault", Needs::agent,
      "Audience of the projected ServiceAccount token; only one that the installation allows",
@@ -260,7 +272,7 @@ constexpr auto table = std::to_array<Annotation>({
      }},
     {"vault-namespace", "", "path", "provider's", Needs::agent, "Namespace in Vault",
      [](Wishes& w, string_view, string_view v) {
-         return read_text(w.vault_namespace, v, is_vault_path(v), "a namespace such as team/ai");
+         return read_path(w.vault_namespace, v, "a namespace such as team/ai");
      }},
     {"ca-secret", "", "name", "provider's CA", Needs::agent, "Secret with the CA of Vault as `ca.crt`",
      [](Wishes& w, string_view, string_view v) {
@@ -379,6 +391,8 @@ std::optional<Reference> parse_reference(string_view text, string& fault) {
         return std::nullopt;
     }
     Reference reference{string(text.substr(0, hash)), string(text.substr(hash + 1))};
+    fault = slash_fault(reference.path, "an API path such as ai-apis/data/holysheep");
+    if (!fault.empty()) return std::nullopt;
     if (!is_vault_path(reference.path)) {
         fault =
             "must have an API path such as ai-apis/data/holysheep before '#': no leading, trailing or double "

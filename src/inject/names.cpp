@@ -1,5 +1,7 @@
 #include "names.hpp"
 
+#include <keyshepherd/core/text.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -54,6 +56,26 @@ bool is_digest(std::string_view text) {
                std::all_of(text.begin() + static_cast<std::ptrdiff_t>(prefix.size()), text.end(),
                            [](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); });
     });
+}
+
+// Whether a part of `text` is as long and as mixed as keys and tokens are, or `text` has the form of a UUID,
+// as Vault's secret-ids have: https://developer.hashicorp.com/vault/docs/auth/approle
+bool may_be_a_key(std::string_view text) {
+    constexpr std::size_t shorter_than_any_key = 16;
+    std::size_t length = 0, dashes = 0;
+    bool letter = false, digit = false;
+    for (const char c : text) {
+        if (!is_variable_character(c)) {
+            length = 0;
+            letter = digit = false;
+            dashes += c == '-' ? 1 : 0;
+            continue;
+        }
+        letter |= is_lower(c) || is_upper(c);
+        digit |= is_digit(c);
+        if (++length >= shorter_than_any_key && letter && digit) return true;
+    }
+    return text.size() == 36 && dashes == 4;
 }
 
 // Lower-case letters and digits with '.', '_', "__" or any number of '-' between them.
@@ -191,15 +213,14 @@ std::string clipped(std::string_view name) {
 }
 
 std::string quoted(std::string_view text) {
-    constexpr std::size_t shorter_than_any_key = 16;
-    if (text.size() >= shorter_than_any_key) return fmt::format("a text of {} characters", text.size());
-    std::string out = "\"";
-    for (const char c : text) {
-        const bool printable = static_cast<unsigned char>(c) >= 0x20 && static_cast<unsigned char>(c) < 0x7f;
-        out += printable && c != '"' ? c : '?';
+    if (may_be_a_key(text)) return fmt::format("a text of {} characters", text.size());
+    constexpr std::size_t most = 60;  // characters
+    std::size_t end = 0;
+    for (std::size_t characters = 0; end < text.size() && characters < most; ++characters) {
+        ++end;
+        while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) ++end;
     }
-    out += '"';
-    return out;
+    return fmt::format("\"{}{}\"", printable(text.substr(0, end)), end < text.size() ? "…" : "");
 }
 
 }  // namespace keyshepherd::inject

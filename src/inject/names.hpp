@@ -39,8 +39,9 @@ std::string some_of(Names&& names) {
 inline constexpr std::string_view image_example =
     "an image such as openbao/openbao:2.7.2 or openbao/openbao@sha256:<64 hex digits>";
 
-// `text` for a message: in quotes and printable, or its length only where it is long enough to be a key that
-// was put into the wrong place: no message may carry one.
+// A value of an annotation or a flag in a message: its first 60 characters in quotes, on one line as
+// printable(), with "…" where there are more. Of a text that may be a key, a token or a secret-id put into the
+// wrong place only the length: no message may carry one.
 std::string quoted(std::string_view text);
 
 }  // namespace keyshepherd::inject

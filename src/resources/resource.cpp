@@ -189,6 +189,10 @@ private:
             return fault(path, fmt::format("is longer than {} characters", most));
         if (!field.values.empty() && std::ranges::find(field.values, text) == field.values.end())
             return fault(path, fmt::format("must be one of {}", fmt::join(field.values, ", ")));
+        if (text.ends_with('/') && !field.pattern.empty() &&
+            !boost::regex_match(text, compiled(field.pattern)) &&
+            boost::regex_match(text.begin(), text.end() - 1, compiled(field.pattern)))
+            return fault(path, "ends with '/': remove it");
         if ((!field.pattern.empty() && !boost::regex_match(text, compiled(field.pattern))) ||
             (field.server_address && !parse_server_address(text)))
             fault(path, fmt::format("must be {}", field.expected));
