@@ -88,7 +88,9 @@ void refuse_other_namespaces(ResourceFiles& read, const std::string& ns) {
 
 result<ResourceFiles> read_files(const Source& source) {
     KEYSHEPHERD_TRY(const auto inputs, read_inputs(source.files, source.recursive));
-    ResourceFiles read = read_resources(inputs, source.default_namespace, source.providers);
+    ResourceFiles read = read_resources(inputs, source.default_namespace, source.providers,
+                                        source.skip_unreadable ? Unreadable::skipped : Unreadable::refused);
+    for (const std::string& warning : read.warnings) print_warning(warning);
     if (source.one_namespace) refuse_other_namespaces(read, source.default_namespace);
     return read;
 }

@@ -19,6 +19,7 @@ struct Source {
     std::vector<std::string> connection_files;  // the only files whose VaultConnections count
     bool without_grants = false;                // no VaultConnection is looked at
     bool recursive = false;                     // below directories too
+    bool skip_unreadable = false;               // of `files`; those of connections have to be readable
     bool from_cluster = false;                  // instead of files
     std::string kubeconfig;  // "": $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount
     std::string default_namespace = "default";

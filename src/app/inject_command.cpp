@@ -27,6 +27,7 @@ struct InjectFlags {
     std::string workload_namespace = "default";
     bool diff = false;
     bool recursive = false;
+    bool skip_unreadable = false;
 };
 
 struct Target {
@@ -130,7 +131,8 @@ public:
         : flags_(flags), catalog_(catalog), settings_(settings), namespaces_(namespaces) {}
 
     void file(const InputFile& file, const result<std::vector<yaml::Document>>& documents) {
-        if (!documents) return error(file, documents.error().message);
+        ++files_;
+        if (!documents) return unreadable(file, documents.error().message);
         if (std::ranges::all_of(*documents, [](const yaml::Document& d) { return d.json.is_null(); }))
             outcome_.diagnostics.push_back(fmt::format("warning: {}: holds no object", file.name));
         UnifiedDiff diff;
@@ -150,11 +152,22 @@ public:
     }
 
     Outcome take() && {
+        if (unreadable_ > 0 && !flags_.skip_unreadable && files_ > 1)
+            outcome_.diagnostics.push_back("error: " + unreadable_hint(unreadable_, files_));
+        if (unreadable_ == files_) outcome_.failed = true;
         if (!flags_.diff) outcome_.text = joined();
         return std::move(outcome_);
     }
 
 private:
+    // `message` names the place in the file, or says why it cannot be opened.
+    void unreadable(const InputFile& file, const std::string& message) {
+        ++unreadable_;
+        if (!flags_.skip_unreadable) return error(file, message);
+        outcome_.diagnostics.push_back(
+            fmt::format("warning: {} {}: the file is left out", file.name, message));
+    }
+
     void error(const InputFile& file, const std::string& message) {
         outcome_.failed = true;
         outcome_.diagnostics.push_back(fmt::format("error: {} {}", file.name, message));
@@ -278,6 +291,8 @@ private:
         yaml::Format format;
         bool first_of_file;
     };
+    std::size_t files_ = 0;
+    std::size_t unreadable_ = 0;
     std::vector<Piece> pieces_;  // what is printed, in order
 };
 
@@ -291,7 +306,8 @@ result<Outcome> run_inject(const InjectFlags& flags) {
     std::vector<result<std::vector<yaml::Document>>> documents;
     inject::Namespaces namespaces("give the Namespace with its labels among the files");
     for (const InputFile& file : files) {
-        const auto& read = documents.emplace_back(yaml::read(file.text));
+        const auto& read = documents.emplace_back(file.fault.empty() ? yaml::read(file.text)
+                                                                     : fail(Errc::unavailable, file.fault));
         if (!read) continue;  // said in its turn
         for (const yaml::Document& document : *read) collect_namespaces(document.json, namespaces);
     }
@@ -317,6 +333,7 @@ void add_inject_command(CLI::App& app, int& exit_code) {
         ->required()
         ->type_name("FILE");
     command->add_flag("-R,--recursive", flags->recursive, "Look below directories too");
+    command->add_flag("--skip-unreadable", flags->skip_unreadable, skip_unreadable_help);
     command->add_flag("--diff", flags->diff, "Print a unified diff instead of the objects");
     command->add_option("-n,--namespace", flags->workload_namespace, "Namespace of objects that name none")
         ->envname("KEYSHEPHERD_NAMESPACE")

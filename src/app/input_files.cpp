@@ -54,6 +54,13 @@ result<std::vector<std::string>> manifests_below(const std::string& directory) {
 
 }  // namespace
 
+std::string unreadable_hint(std::size_t count, std::size_t all) {
+    return fmt::format(
+        "{} of {} files cannot be read, and nothing is done: correct {}, take {} out, or give "
+        "--skip-unreadable to go on without {}",
+        count, all, count == 1 ? "it" : "them", count == 1 ? "it" : "them", count == 1 ? "it" : "them");
+}
+
 result<std::vector<InputFile>> read_inputs(const std::vector<std::string>& names, bool recursive) {
     std::vector<InputFile> files;
     bool stdin_read = false;
@@ -80,8 +87,11 @@ result<std::vector<InputFile>> read_inputs(const std::vector<std::string>& names
                         fmt::format("{}: no *.yaml, *.yml or *.json in this directory{}", name,
                                     recursive ? "" : "; --recursive looks below it too"));
         for (const std::string& path : found) {
-            KEYSHEPHERD_TRY(std::string text, read_file(path));
-            files.push_back({path, std::move(text)});
+            auto text = read_file(path);
+            if (text)
+                files.push_back({path, std::move(text).value()});
+            else
+                files.push_back({path, "", text.error().message.substr(path.size() + 2)});
         }
     }
     return files;

@@ -389,6 +389,8 @@ CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flag
         *command, "kubeconfig", source.kubeconfig,
         "For --from-cluster; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount");
     command->add_flag("-R,--recursive", source.recursive, "Look below directories too");
+    command->add_flag("--skip-unreadable", source.skip_unreadable, skip_unreadable_help)
+        ->excludes(from_cluster);
     command
         ->add_option("-n,--namespace", source.default_namespace,
                      "Namespace of resources that name none. If it is given, files may hold resources of no "

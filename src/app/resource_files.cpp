@@ -18,13 +18,14 @@ std::string kind_of(const resources::Json& object) {
 
 class Reading {
 public:
-    Reading(const std::string& default_namespace, Providers providers)
-        : default_namespace_(default_namespace), providers_(providers) {}
+    Reading(const std::string& default_namespace, Providers providers, Unreadable unreadable)
+        : default_namespace_(default_namespace), providers_(providers), unreadable_(unreadable) {}
 
     void file(const InputFile& file) {
-        const auto documents = yaml::read(file.text);
-        if (!documents)
-            return found_.errors.push_back(fmt::format("{} {}", file.name, documents.error().message));
+        ++files_;
+        const auto documents =
+            file.fault.empty() ? yaml::read(file.text) : fail(Errc::unavailable, file.fault);
+        if (!documents) return left_out(fmt::format("{} {}", file.name, documents.error().message));
         for (const yaml::Document& document : *documents) {
             if (document.json.is_null()) continue;
             // Only text passes between the two JSON libraries.
@@ -39,9 +40,19 @@ public:
             }
         }
     }
-    ResourceFiles take() && { return std::move(found_); }
+    ResourceFiles take() && {
+        if (unreadable_ == Unreadable::refused && left_out_ > 0 && files_ > 1)
+            found_.errors.push_back(unreadable_hint(left_out_, files_));
+        return std::move(found_);
+    }
 
 private:
+    void left_out(std::string message) {
+        ++left_out_;
+        if (unreadable_ == Unreadable::refused) return found_.errors.push_back(std::move(message));
+        found_.warnings.push_back(message + ": the file is left out");
+    }
+
     void add(const resources::Json& object, const std::string& place) {
         if (!resources::is_ours(object)) {
             ++found_.others;
@@ -71,6 +82,9 @@ private:
 
     const std::string& default_namespace_;
     Providers providers_;
+    Unreadable unreadable_;
+    std::size_t files_ = 0;
+    std::size_t left_out_ = 0;
     ResourceFiles found_;
     std::map<std::string, std::string> places_;
 };
@@ -78,8 +92,8 @@ private:
 }  // namespace
 
 ResourceFiles read_resources(const std::vector<InputFile>& files, const std::string& default_namespace,
-                             Providers providers) {
-    Reading reading(default_namespace, providers);
+                             Providers providers, Unreadable unreadable) {
+    Reading reading(default_namespace, providers, unreadable);
     for (const InputFile& file : files) reading.file(file);
     return std::move(reading).take();
 }

@@ -21,13 +21,14 @@ enum class Providers { left_out, taken };
 struct ResourceFiles {
     std::vector<FileResource> resources;  // in the order of the files
     std::vector<resources::Resource> providers;
-    std::vector<std::string> errors;  // "vault.yaml line 12: VaultPolicy ai/x: spec.name: is missing"
-    std::size_t others = 0;           // objects that are not ours
+    std::vector<std::string> warnings;  // of files that are left out
+    std::vector<std::string> errors;    // "vault.yaml line 12: VaultPolicy ai/x: spec.name: is missing"
+    std::size_t others = 0;             // objects that are not ours
 };
 
 // Reads every document of every file, and the items of Lists. Providers that are left out count among the
 // others, whatever is wrong with them.
 ResourceFiles read_resources(const std::vector<InputFile>& files, const std::string& default_namespace,
-                             Providers providers);
+                             Providers providers, Unreadable unreadable = Unreadable::refused);
 
 }  // namespace keyshepherd::app

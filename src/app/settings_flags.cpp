@@ -29,7 +29,9 @@ result<void> add_providers(const SettingsFlags& flags, inject::Catalog& catalog)
     const std::string& file = flags.providers_file;
     const provider::Rules rules = provider_rules(flags);
     KEYSHEPHERD_TRY(const std::string text, read_file(file, "--providers"));
-    KEYSHEPHERD_TRY(const auto documents, yaml::read(text));
+    const auto read = yaml::read(text);
+    if (!read) return fail(read.error().code, fmt::format("--providers: {} {}", file, read.error().message));
+    const std::vector<yaml::Document>& documents = *read;
     for (const yaml::Document& document : documents) {
         if (document.json.is_null()) continue;
         // Only text passes between the two JSON libraries.

@@ -11,22 +11,34 @@
 
 namespace keyshepherd::app {
 
+namespace {
+
+std::string boost_version() {
+    return fmt::format("{}.{}", BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000);
+}
+
+std::string version_line() {
+    return fmt::format("keyshepherd {} (commit {}, {}, Boost {}, OpenSSL {})", version(),
+                       commit().empty() ? "unknown" : commit(), build(), boost_version(),
+                       OpenSSL_version(OPENSSL_VERSION_STRING));
+}
+
+}  // namespace
+
 void add_version_command(CLI::App& app, int& exit_code) {
+    app.set_version_flag("--version", version_line(), "Print the version, as `keyshepherd version` does");
     auto format = std::make_shared<std::string>("text");
     CLI::App* command =
         app.add_subcommand("version", "Print the version, what it was built from, and its libraries");
     command->add_option("-o,--output", *format, "text or json")->check(CLI::IsMember({"text", "json"}));
     command->callback([format, &exit_code] {
-        const std::string boost = fmt::format("{}.{}", BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000);
-        const std::string openssl = OpenSSL_version(OPENSSL_VERSION_STRING);
         if (*format == "json") {
             std::cout << fmt::format(
                 "{{\"version\":\"{}\",\"commit\":\"{}\",\"build\":\"{}\",\"boost\":\"{}\",\"openssl\":\"{}\"}"
                 "}\n",
-                version(), commit(), build(), boost, openssl);
+                version(), commit(), build(), boost_version(), OpenSSL_version(OPENSSL_VERSION_STRING));
         } else {
-            std::cout << fmt::format("keyshepherd {} (commit {}, {}, Boost {}, OpenSSL {})\n", version(),
-                                     commit().empty() ? "unknown" : commit(), build(), boost, openssl);
+            std::cout << version_line() << '\n';
         }
         exit_code = 0;
     });

@@ -40,8 +40,8 @@ inline constexpr std::string_view image_example =
     "an image such as openbao/openbao:2.7.2 or openbao/openbao@sha256:<64 hex digits>";
 
 // A value of an annotation or a flag in a message: its first 60 characters in quotes, on one line as
-// printable(), with "…" where there are more. Of a text that may be a key, a token or a secret-id put into the
-// wrong place only the length: no message may carry one.
+// printable(), with "…" where there are more. Of a text that may be a key, a token or a secret-id put into
+// the wrong place only the length: no message may carry one.
 std::string quoted(std::string_view text);
 
 }  // namespace keyshepherd::inject

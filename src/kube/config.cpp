@@ -115,7 +115,9 @@ result<void> read_user(const Json& user, const fs::path& folder, Config& config)
 }  // namespace
 
 result<Config> from_kubeconfig(std::string_view text, const std::filesystem::path& folder) {
-    KEYSHEPHERD_TRY(const auto documents, yaml::read(text));
+    const auto parsed_text = yaml::read(text);
+    if (!parsed_text) return fail(parsed_text.error().code, "kubeconfig: " + parsed_text.error().message);
+    const std::vector<yaml::Document>& documents = *parsed_text;
     if (documents.size() != 1 || !documents[0].json.is_object())
         return fail(Errc::invalid, "kubeconfig: one document is expected, an object");
     std::string as_json = json::bj::serialize(documents[0].json);

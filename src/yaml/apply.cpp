@@ -713,7 +713,7 @@ result<std::vector<Edit>> edits(const Document& document, const json::array& pat
             }
         }
     } catch (const Fault& fault) {
-        return std::unexpected(error_of(fault, source, 1));
+        return fail(fault.code, fmt::format("line {}: {}", document.line, fault.message));
     }
     return fail(Errc::internal,
                 fmt::format("line {}: the patched document cannot be printed{}", document.line, reason));

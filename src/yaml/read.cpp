@@ -29,9 +29,45 @@ std::size_t line_of(std::string_view source, std::size_t offset) {
     return static_cast<std::size_t>(std::ranges::count(before, '\n')) + 1;
 }
 
+std::string item_at(const Syntax& syntax, std::size_t offset) {
+    const Node* root = syntax.root;
+    if (root == nullptr || root->kind != Kind::map) return "";
+    const auto is_items = [](const Entry& entry) {
+        return entry.key != nullptr && entry.key->text == "items" && entry.value != nullptr &&
+               entry.value->kind == Kind::list;
+    };
+    const auto member = std::ranges::find_if(root->entries, is_items);
+    if (member == root->entries.end()) return "";
+    const Node& list = *member->value;
+    const bool finished = list.end != 0;
+    const auto behind = std::ranges::upper_bound(list.entries, offset, {}, &Entry::begin);
+    if (behind == list.entries.begin() || (finished && offset >= list.end)) return "";
+    auto index = static_cast<std::size_t>(behind - list.entries.begin()) - 1;
+    if (!finished && list.style == Style::block && behind == list.entries.end()) {
+        const std::string_view source = syntax.source;
+        const std::size_t dash = list.entries.back().begin;
+        const std::size_t before = dash == 0 ? nowhere : source.rfind('\n', dash - 1);
+        const std::size_t column = dash - (before == nowhere ? 0 : before + 1);
+        for (std::size_t line = source.find('\n', dash); line != nowhere && line < offset;
+             line = source.find('\n', line + 1)) {
+            const std::size_t text = source.find_first_not_of(" \t\r", line + 1);
+            if (text == nowhere || text > offset || source[text] == '\n' || source[text] == '#') continue;
+            if (text - line - 1 > column) continue;
+            if (source[text] != '-') return "";  // behind the list
+            ++index;
+        }
+    }
+    return fmt::format("items[{}]", index);
+}
+
 Error error_of(const Fault& fault, std::string_view source, std::size_t first_line) {
+    const std::string_view before = source.substr(0, fault.offset);
+    const std::string_view line = before.substr(before.rfind('\n') + 1);  // npos + 1 is 0
+    const auto characters =
+        std::ranges::count_if(line, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
     return {fault.code,
-            fmt::format("line {}: {}", first_line + line_of(source, fault.offset) - 1, fault.message)};
+            fmt::format("line {}, column {}: {}{}{}", first_line + line_of(source, fault.offset) - 1,
+                        characters + 1, fault.item, fault.item.empty() ? "" : ": ", fault.message)};
 }
 
 namespace {
@@ -338,6 +374,16 @@ std::size_t first_content(std::string_view source) {
     return 0;
 }
 
+// As value_of(), and a fault names the item of a List.
+json::value value_at_place(const Syntax& syntax) {
+    try {
+        return value_of(syntax);
+    } catch (Fault& fault) {
+        fault.item = item_at(syntax, fault.offset);
+        throw;
+    }
+}
+
 // Several JSON values one after the other; nothing when this is not JSON.
 std::vector<Document> read_json(std::string_view source) {
     std::vector<Document> documents;
@@ -354,7 +400,7 @@ std::vector<Document> read_json(std::string_view source) {
             if (syntax.root->style != Style::flow) return {};
             line += line_of(source.substr(counted, syntax.root->begin - counted), nowhere) - 1;
             counted = syntax.root->begin;
-            documents.push_back({.json = value_of(syntax),
+            documents.push_back({.json = value_at_place(syntax),
                                  .source = std::string(source.substr(from, at - from)),
                                  .line = line,
                                  .separator = {},
@@ -389,7 +435,7 @@ result<std::vector<Document>> read(std::string_view stream) {
                     "put a line '---' before it"};
             if (read.empty()) {
                 const Syntax syntax = parse_yaml(source);
-                read.push_back({.json = value_of(syntax),
+                read.push_back({.json = value_at_place(syntax),
                                 .source = std::string(source),
                                 .line = line_of(source, first_content(source)),
                                 .separator = {},
@@ -402,7 +448,11 @@ result<std::vector<Document>> read(std::string_view stream) {
             }
         }
     } catch (const Fault& fault) {
-        return std::unexpected(error_of(fault, source, first_line));
+        Error error = error_of(fault, source, first_line);
+        if (fault.code == Errc::invalid && stream.contains("{{"))
+            error.message +=
+                "; the text contains '{{': a Helm template must be rendered first, as `helm template` does";
+        return std::unexpected(std::move(error));
     }
     return documents;
 }

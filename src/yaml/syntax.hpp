@@ -23,6 +23,7 @@ struct Fault {
     std::size_t offset;
     std::string message;
     bool repeated_key = false;
+    std::string item = {};  // of a List: "items[3]"; "" elsewhere
 };
 
 enum class Kind { scalar, list, map, alias };
@@ -96,7 +97,11 @@ Scalar resolve(const Node& scalar);
 Scalar resolve_plain(std::string_view text);
 
 std::size_t line_of(std::string_view source, std::size_t offset);  // from 1
-// As Error: "line 3: ...", counting the source's first line as `first_line`.
+// Which element of the list at `items` of the root holds `offset`: "items[3]"; "": none. The tree may be
+// unfinished, and its last elements not read yet: those of a block list are counted by their dashes. Linear.
+std::string item_at(const Syntax& syntax, std::size_t offset);
+// As Error: "line 3, column 5: items[1]: ...", counting the source's first line as `first_line`, and columns
+// in characters from 1.
 Error error_of(const Fault& fault, std::string_view source, std::size_t first_line);
 
 }  // namespace keyshepherd::yaml

@@ -663,18 +663,23 @@ Syntax parse(std::string_view source, std::string_view structure) {
     Syntax syntax;
     syntax.source = source;
     Builder builder(source, structure, syntax);
+    Fault fault;
     try {
         std::istringstream stream{std::string(structure)};
         YAML::Parser parser(stream);
         parser.HandleNextDocument(builder);
+        builder.finish();
+        return syntax;
     } catch (const YAML::Exception& error) {
         const std::size_t offset = error.mark.is_null() ? 0 : static_cast<std::size_t>(error.mark.pos);
         const bool open_quote = error.msg == "illegal EOF in scalar";
-        throw Fault{Errc::invalid, std::min(offset, source.size()),
-                    open_quote ? "the quote is not closed" : error.msg};
+        fault = {Errc::invalid, std::min(offset, source.size()),
+                 open_quote ? "the quote is not closed" : error.msg};
+    } catch (const Fault& found) {
+        fault = found;
     }
-    builder.finish();
-    return syntax;
+    fault.item = item_at(syntax, fault.offset);
+    throw Fault(fault);
 }
 
 }  // namespace

@@ -368,14 +368,14 @@ def test_an_empty_input_prints_itself():
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("a: 1\nb: [\n", r"error: stdin line 3: .+"),
-        ("a: 1\n---\nb: 1\nb: 2\n", r'error: stdin line 4: the key "b" is repeated: .+'),
-        ('{"a": 1,\n "b": }{', r"error: stdin line 2: .+"),
+        ("a: 1\nb: [\n", r"error: stdin line 3, column 1: .+"),
+        ("a: 1\n---\nb: 1\nb: 2\n", r'error: stdin line 4, column 1: the key "b" is repeated: .+'),
+        ('{"a": 1,\n "b": }{', r"error: stdin line 2, column \d+: .+"),
         ("just text\n", r"error: stdin line 1: a Kubernetes object is a map; this is something else"),
         ("---\n- a\n", r"error: stdin line 2: a Kubernetes object is a map; .+"),
-        (b"a: \xff\n", r"error: stdin line 1: not UTF-8"),
-        (b"\x7fELF\0\1", r"error: stdin line 1: the control character U\+007F"),
-        ("a: \"x\n", r"error: stdin line 1: the quote is not closed"),
+        (b"a: \xff\n", r"error: stdin line 1, column 4: not UTF-8"),
+        (b"\x7fELF\0\1", r"error: stdin line 1, column 1: the control character U\+007F"),
+        ("a: \"x\n", r"error: stdin line 1, column 4: the quote is not closed"),
     ],
 )
 def test_bad_input_names_file_and_line(text, message):
@@ -421,6 +421,43 @@ def test_files_that_cannot_be_read(tmp_path, folder):
     assert refused("-f", "-", "-f", "-") == "error: -f - is given twice: standard input can be read once\n"
     assert refused("-f", folder / "a.yml", "-f", folder / "notes.txt").startswith(f"error: {folder}/notes.txt line ")
     assert inject().returncode != 0 and "--filename is required" in inject().stderr
+
+
+def test_one_unreadable_file_stops_a_folder_and_can_be_skipped(folder):
+    template = "kind: Deployment\nmetadata:\n  {{- include \"labels\" . }}\n"
+    (folder / "chart.yaml").write_text(template)
+    errors = refused("-f", folder).splitlines()
+    assert errors[0].startswith(f"error: {folder}/chart.yaml line 3, column ") and "as `helm template` does" in errors[0]
+    assert errors[1:] == ["error: 1 of 5 files cannot be read, and nothing is done: correct it, take it out, or give --skip-unreadable to go on without it"]
+    done = inject("-f", folder, "--skip-unreadable")
+    (folder / "chart.yaml").unlink()
+    assert (done.returncode, done.stdout) == (0, printed("-f", folder))
+    assert done.stderr == errors[0].replace("error: ", "warning: ", 1) + ": the file is left out\n"
+    (folder / "gone.yaml").symlink_to("nowhere")
+    errors = refused("-f", folder).splitlines()
+    assert errors[0] == f"error: {folder}/gone.yaml cannot be opened: No such file or directory"
+    assert inject("-f", folder, "--skip-unreadable").stdout == done.stdout
+    # What is named must be there, and something must be left.
+    assert "cannot be opened" in refused("-f", folder / "no.yaml", "--skip-unreadable")
+    assert refused("-f", "-", "--skip-unreadable", stdin=template).startswith("warning: stdin line 3")
+
+
+def test_a_fault_of_syntax_in_a_list_names_the_item():
+    text = deployments(3).replace("name: app-1", "name: app-1: x")
+    assert re.match(r"error: stdin line \d+, column \d+: items\[1\]: ", refused("-f", "-", stdin=text))
+
+
+@pytest.mark.parametrize("annotation, words", [
+    ("wiring: environment-file", 'is "environment-file"; give one of auto, envfile'),
+    ("auth-path: auth/kubernetes/", "has the path \"auth/kubernetes/\", which ends with '/': remove the '/'"),
+    ("env-KEY: ai-apis/data/holysheep/#api_key", "has the path \"ai-apis/data/holysheep/\", which ends with '/': remove the '/'"),
+    ("log-level: " + "much " * 13, 'is "' + ("much " * 13)[:60] + '…"; give one of trace'),
+    ("log-level: sk-live-0123456789abcdef0123456789abcdef", "is a text of 40 characters"),
+    ("log-level: 3f2c8a1e-77b0-4c7e-9d53-0c1f5d1f8a77", "is a text of 36 characters"),
+])
+def test_a_message_shows_the_value_and_what_is_wrong_with_it(annotation, words):
+    text = DEPLOYMENT.replace("inject: holysheep", f"inject: holysheep\n    keyshepherd.dev/{annotation}")
+    assert words in refused("-f", "-", stdin=text)
 
 
 def test_a_closed_output_is_an_error(tmp_path):
@@ -555,6 +592,7 @@ def test_a_commit_makes_the_build_ask_for_the_commit_anew():
         (["inject", "deploy.yaml"], 1, "error: deploy.yaml is no flag: give a file with -f, as -f deploy.yaml\n"),
         (["inject", "deploy.yaml", "-f", "-"], 1, "error: deploy.yaml is no flag: give a file with -f, "),
         (["plan", "a.yaml"], 1, "error: a.yaml is no flag: give a file with -f, "),
+        (["--version"], 0, "keyshepherd "),
         (["help"], 0, "inject"),
         (["help", "inject"], 0, "--filename"),
     ],

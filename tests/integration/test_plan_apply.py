@@ -434,6 +434,22 @@ def test_faults_come_all_at_once_with_file_and_line(run):
     assert config_map.returncode == 1 and "no custom resource" in config_map.stderr
 
 
+def test_an_unreadable_file_stops_the_plan_unless_it_is_skipped(run, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "policy.yaml").write_text(yaml.safe_dump(resource("VaultPolicy", "x", {"name": "skipping", "rules": [{"path": "a", "capabilities": ["read"]}]})))
+    (folder / "chart.yaml").write_text("kind: {{ .Values.kind }}\n")
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}
+    stopped = run("plan", other, arguments=["-f", folder])
+    assert stopped.returncode == 1 and f"error: {folder}/chart.yaml line 1, column " in stopped.stderr
+    assert "--skip-unreadable" in stopped.stderr and "`helm template`" in stopped.stderr
+    done = run("plan", other, arguments=["-f", folder, "--skip-unreadable"])
+    assert done.returncode == 2 and "1 to create" in done.stdout, done.stderr
+    assert f"warning: {folder}/chart.yaml line 1, column " in done.stderr
+    slash = run("plan", resource("VaultMount", "m", {"path": "ai-apis/", "type": "kv", "mountKind": "secret"}))
+    assert "spec.path: ends with '/': remove it" in slash.stderr, slash.stderr
+
+
 def test_a_missing_mount_a_denied_path_and_a_vault_that_is_away(run, empty_bao, tmp_path):
     role = resource("VaultAppRole", "x", {"name": "r", "mount": "nowhere"})
     missing = run("plan", role)

@@ -145,49 +145,88 @@ TEST(ReadTest, FollowsMergeKeysAsGoyamlDoes) {
               R"({"b":{"k":1,"m":1},"c":{"k":2},"d":{"k":2,"m":3}})");
     EXPECT_EQ(json_of("a: {<<: {x: 1}, y: 2}"), R"({"a":{"x":1,"true":2}})");
     EXPECT_EQ(json_of("a: {\"<<\": 1}"), R"({"a":{"<<":1}})");
-    EXPECT_EQ(message_of("a: 1\nb:\n  <<: 3\n"), "line 3: << takes a map or a list of maps");
+    EXPECT_EQ(message_of("a: 1\nb:\n  <<: 3\n"), "line 3, column 7: << takes a map or a list of maps");
 }
 
 TEST(ReadTest, NamesTheLineOfWhatIsWrong) {
     EXPECT_EQ(message_of("a: 1\nb: 2\na: 3\n"),
-              "line 3: the key \"a\" is repeated: kubectl would drop the one above");
+              "line 3, column 1: the key \"a\" is repeated: kubectl would drop the one above");
     EXPECT_EQ(message_of("x: 1\n---\n# c\n1: a\n\"1\": b\n"),
-              "line 5: the key \"1\" is repeated: kubectl would drop the one above");
+              "line 5, column 1: the key \"1\" is repeated: kubectl would drop the one above");
     EXPECT_EQ(message_of("{\"a\":1,\n\"\\u0061\":2}"),
-              "line 2: the key \"a\" is repeated: kubectl would drop the one above");
-    EXPECT_EQ(message_of("\"a\\u202e\\e\\n\": 1\n\"a\\u202e\\e\\n\": 2\n"),
-              "line 2: the key \"a\\u{202e}\\x1b\\n\" is repeated: kubectl would drop the one above");
-    EXPECT_EQ(message_of("a: 1\nb: \"x\n"), "line 2: the quote is not closed");
-    EXPECT_EQ(message_of("a: 'x\n\n"), "line 1: the quote is not closed");
-    EXPECT_EQ(message_of("a: \"x"), "line 1: the quote is not closed");
-    EXPECT_EQ(message_of("a: 1\n~: 2\n"), "line 2: null cannot be a key");
-    EXPECT_EQ(message_of("a: 1\n[x]: 2\n"), "line 2: a list or a map cannot be a key");
-    EXPECT_EQ(message_of("a: .inf\n"), "line 1: JSON has no infinity and no .nan");
-    EXPECT_EQ(message_of("a: !!int x\n"), "line 1: the value is no !!int");
-    EXPECT_EQ(message_of("a: 1\nb: !!binary \"*\"\n"), "line 2: !!binary is not base64");
+              "line 2, column 1: the key \"a\" is repeated: kubectl would drop the one above");
+    EXPECT_EQ(
+        message_of("\"a\\u202e\\e\\n\": 1\n\"a\\u202e\\e\\n\": 2\n"),
+        "line 2, column 1: the key \"a\\u{202e}\\x1b\\n\" is repeated: kubectl would drop the one above");
+    EXPECT_EQ(message_of("a: 1\nb: \"x\n"), "line 2, column 4: the quote is not closed");
+    EXPECT_EQ(message_of("a: 'x\n\n"), "line 1, column 4: the quote is not closed");
+    EXPECT_EQ(message_of("a: \"x"), "line 1, column 6: the quote is not closed");
+    EXPECT_EQ(message_of("a: 1\n~: 2\n"), "line 2, column 1: null cannot be a key");
+    EXPECT_EQ(message_of("a: 1\n[x]: 2\n"), "line 2, column 1: a list or a map cannot be a key");
+    EXPECT_EQ(message_of("a: .inf\n"), "line 1, column 4: JSON has no infinity and no .nan");
+    EXPECT_EQ(message_of("a: !!int x\n"), "line 1, column 4: the value is no !!int");
+    EXPECT_EQ(message_of("a: 1\nb: !!binary \"*\"\n"), "line 2, column 4: !!binary is not base64");
     EXPECT_EQ(message_of("a: 1\n...\nb: 2\n"),
-              "line 3: text behind '...' needs a '---' line first, kubectl would drop it");
+              "line 3, column 1: text behind '...' needs a '---' line first, kubectl would drop it");
     EXPECT_EQ(message_of("--- {a: 1}\n"),
-              "line 1: only a comment may follow '---' on its line, kubectl refuses the rest");
+              "line 1, column 1: only a comment may follow '---' on its line, kubectl refuses the rest");
     EXPECT_EQ(message_of("%YAML 1.2\n---\na: 1\n"),
-              "line 1: this directive is not supported, only %YAML 1.1 is");
-    EXPECT_EQ(message_of("a:\n\tb: 1\n"), "line 2: a tab cannot indent, use spaces");
-    EXPECT_TRUE(message_of("a: 1\nb: [1\n").starts_with("line 3: ")) << message_of("a: 1\nb: [1\n");
-    EXPECT_TRUE(message_of("a: 1\nb: c: d\n").starts_with("line 2: ")) << message_of("a: 1\nb: c: d\n");
-    EXPECT_TRUE(message_of("{\"a\": 1\n").starts_with("line 2: ")) << message_of("{\"a\": 1\n");
-    EXPECT_TRUE(message_of("a: *nobody\n").starts_with("line 1: ")) << message_of("a: *nobody\n");
+              "line 1, column 1: this directive is not supported, only %YAML 1.1 is");
+    EXPECT_EQ(message_of("a:\n\tb: 1\n"), "line 2, column 1: a tab cannot indent, use spaces");
+    EXPECT_TRUE(message_of("a: 1\nb: [1\n").starts_with("line 3, column ")) << message_of("a: 1\nb: [1\n");
+    EXPECT_TRUE(message_of("a: 1\nb: c: d\n").starts_with("line 2, column "))
+        << message_of("a: 1\nb: c: d\n");
+    EXPECT_TRUE(message_of("{\"a\": 1\n").starts_with("line 2, column ")) << message_of("{\"a\": 1\n");
+    EXPECT_TRUE(message_of("a: *nobody\n").starts_with("line 1, column ")) << message_of("a: *nobody\n");
+}
+
+TEST(ReadTest, NamesTheColumnInCharacters) {
+    EXPECT_TRUE(message_of("\xc3\xa9\xc3\xa9: *nobody\n").starts_with("line 1, column 5: "));
+    EXPECT_EQ(message_of("x: 1\n---\na:\n  b: {c: 1, c: 2}\n"),
+              "line 4, column 13: the key \"c\" is repeated: kubectl would drop the one above");
+}
+
+TEST(ReadTest, NamesTheItemOfAList) {
+    const auto item = [](const std::string& stream) {
+        const std::string message = message_of(stream);
+        const std::size_t at = message.find("items[");
+        return at == std::string::npos ? message : message.substr(0, message.find(": ", at));
+    };
+    const std::string list = "kind: List\nitems:\n- a: 1\n  b: {x: 1}\n- a: 2\n";
+    EXPECT_EQ(item(list + "- a: 1\n  a: 2\n- b: 1\n"), "line 7, column 3: items[2]");
+    EXPECT_TRUE(item(list + "- a: 1\n  b: c: d\n- b: 1\n").ends_with("items[2]"));
+    EXPECT_TRUE(item(list + "- b: c: d\n").ends_with("items[2]")) << item(list + "- b: c: d\n");
+    EXPECT_TRUE(item(list + "# c\n- a: |\n    - x\n    - y\n  b: \"\\q\"\n").ends_with("items[2]"));
+    EXPECT_TRUE(item("kind: List\nitems:\n  - a: 1\n  - - 1\n    - *x\n").ends_with("items[1]"));
+    EXPECT_TRUE(item("{\"kind\":\"List\",\"items\":[{},\n{\"a\":1,\"a\":2}]}").ends_with("items[1]"));
+    EXPECT_TRUE(item("{\"kind\":\"List\",\"items\":[{},\n{\"a\":}x]}").ends_with("items[1]"));
+    EXPECT_FALSE(item(list + "kind: c: d\n").contains("items[")) << item(list + "kind: c: d\n");
+    EXPECT_FALSE(item(list + "kind: again\n").contains("items["));
+    EXPECT_FALSE(item("kind: c: d\nitems: []\n").contains("items["));
+}
+
+TEST(ReadTest, SaysThatATemplateMustBeRendered) {
+    const std::string hint =
+        "; the text contains '{{': a Helm template must be rendered first, as `helm template` does";
+    for (const char* text :
+         {"kind: Deployment\nmetadata:\n  {{- include \"labels\" . | nindent 4 }}\n",
+          "{{- if .Values.on }}\nkind: A\n{{- end }}\n", "kind: A\nname: {{ .Values.name }}\n",
+          "a:\n{{- range .Values.l }}\n- {{ . }}\n{{- end }}\n"})
+        EXPECT_TRUE(message_of(text).ends_with(hint)) << message_of(text);
+    EXPECT_FALSE(message_of("a: [\n").contains("Helm"));
+    EXPECT_EQ(json_of("a: \"{{ with secret }}\"\n"), R"({"a":"{{ with secret }}"})");
 }
 
 TEST(ReadTest, RefusesBytesThatAreNotUtf8) {
     using namespace std::string_literals;
     for (const std::string& bytes :
          {"\xff"s, "\xc3"s, "\xc0\x80"s, "\xed\xa0\x80"s, "\xf4\x90\x80\x80"s, "\xe2\x28\xa1"s, "\x80"s})
-        EXPECT_EQ(message_of("k: 1\na: \"" + bytes + "\"\n"), "line 2: not UTF-8");
-    EXPECT_EQ(message_of("a: b\0c\n"s), "line 1: the control character U+0000");
-    EXPECT_EQ(message_of("a: b\x7f\n"), "line 1: the control character U+007F");
-    EXPECT_EQ(message_of("a: b\rc\n"), "line 1: a carriage return without a line feed");
+        EXPECT_EQ(message_of("k: 1\na: \"" + bytes + "\"\n"), "line 2, column 5: not UTF-8");
+    EXPECT_EQ(message_of("a: b\0c\n"s), "line 1, column 5: the control character U+0000");
+    EXPECT_EQ(message_of("a: b\x7f\n"), "line 1, column 5: the control character U+007F");
+    EXPECT_EQ(message_of("a: b\rc\n"), "line 1, column 5: a carriage return without a line feed");
     EXPECT_EQ(message_of("a: b\xe2\x80\xa8y\n"),
-              "line 1: U+2028 is a line break in YAML 1.1: write it as an escape");
+              "line 1, column 5: U+2028 is a line break in YAML 1.1: write it as an escape");
     EXPECT_NE(message_of("{\"a\":\"\xff\"}"), "accepted");
     EXPECT_NE(message_of("\xff\xfe"
                          "a\0"s),
@@ -244,8 +283,9 @@ TEST(ReadTest, StopsAtItsLimits) {
     EXPECT_EQ(code_of(repeated(20)), "accepted");
     EXPECT_EQ(code_of(repeated(60)), "too large");
 
-    EXPECT_EQ(message_of("a: &x [*x]\n"), "line 1: the alias stands within what it names");
-    EXPECT_EQ(message_of("a: &x\n  b: {c: *x}\n"), "line 2: the alias stands within what it names");
+    EXPECT_EQ(message_of("a: &x [*x]\n"), "line 1, column 8: the alias stands within what it names");
+    EXPECT_EQ(message_of("a: &x\n  b: {c: *x}\n"),
+              "line 2, column 10: the alias stands within what it names");
     EXPECT_EQ(json_of("&x a: *x\n"), R"({"a":"a"})");
 }
 
