@@ -304,8 +304,8 @@ std::string env_entry(const Plan& plan, const std::string& variable) {
                   json::Inside{carried.secret}, R"(","key":")", name, R"("}}})");
             break;
         case Wiring::exec:  // the launcher puts the value in its place
-            write(out, R"({"name":")", name, R"(","value":"vault:)", json::Inside{carried.reference.path},
-                  "#", json::Inside{carried.reference.key}, R"("})");
+            write(out, R"({"name":")", name, R"(","value":")", placeholder_scheme,
+                  json::Inside{carried.reference.path}, "#", json::Inside{carried.reference.key}, R"("})");
             break;
         default:
             write(out, R"({"name":")", name, R"(","valueFrom":{"fileKeyRef":{"volumeName":)",

@@ -148,7 +148,7 @@ string read_variable(Wishes& w, string_view variable, string_view value) {
             "names the variable {}; a name has letters, digits and '_' and starts with no digit",
             quoted(variable));
     string fault;
-    auto reference = parse_reference(value.starts_with("vault:") ? value.substr(6) : value, fault);
+    auto reference = parse_reference(without_scheme(value), fault);
     if (!reference) return fault;
     w.variables[string(variable)] = *reference;
     return "";
@@ -407,9 +407,16 @@ std::optional<Reference> parse_reference(string_view text, string& fault) {
     return reference;
 }
 
+string_view without_scheme(string_view value) {
+    for (const string_view scheme : {string_view("vault:"), placeholder_scheme})
+        if (value.starts_with(scheme)) return value.substr(scheme.size());
+    return value;
+}
+
 bool is_reference(string_view value) {
-    if (!value.starts_with("vault:") || value.starts_with("vault://")) return false;
-    value.remove_prefix(6);
+    const string_view reference = without_scheme(value);
+    if (reference.size() == value.size() || reference.starts_with("//")) return false;
+    value = reference;
     const std::size_t slash = value.find_first_of("/#");
     if (slash == string_view::npos) return false;
     // host:port/path, and what the transit engine gives out (vault:v1:<base64>), are an application's own.

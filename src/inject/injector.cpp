@@ -285,7 +285,7 @@ private:
             }
             const value& original = (*env)[*places[i]];
             value entry = json::bj::parse(entry_text, storage_);
-            if (json::equal(original, entry)) continue;  // wiring exec: a reference is its own placeholder
+            if (json::equal(original, entry)) continue;  // wiring exec: written so by a user
             keep_value(plan_, variable, name);
             value& written = note(name);
             // A literal may be the key itself, so it is not written down anywhere: a reference and valueFrom

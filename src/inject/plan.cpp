@@ -294,7 +294,7 @@ private:
                     return fmt::format(".env[{}].{}", i, member);
                 };
                 std::string wrong;
-                const auto reference = parse_reference(value.substr(6), wrong);
+                const auto reference = parse_reference(without_scheme(value), wrong);
                 if (!reference) {
                     fault_at(c, at("value"),
                              "asks for a value out of Vault (vault:<path>#<key>) but " + wrong);

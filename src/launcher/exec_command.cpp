@@ -161,7 +161,7 @@ int exec_command(Arguments program) {
     Resolved resolved = resolve(names, files);
     if (!resolved.missing.empty())
         resolved.faults.push_back("no *.env file in " + directory + " has " + joined(resolved.missing, ", ") +
-                                  ", which the environment refers to as vault:<path>#<key>");
+                                  ", which the environment refers to as keyshepherd:<path>#<key>");
     if (!resolved.faults.empty()) return fail(exit_configuration, joined(resolved.faults, "; ") + way_out);
 
     std::vector<std::string> entries(names.size());

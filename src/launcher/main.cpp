@@ -17,7 +17,8 @@ namespace {
 constexpr std::string_view usage =
     "Usage:\n"
     "  keyshepherd-exec -- PROGRAM ARGS…    become PROGRAM, with every environment variable of the form\n"
-    "                                       vault:<path>#<key> set to its value in /keyshepherd/env/*.env\n"
+    "                                       keyshepherd:<path>#<key> set to its value in\n"
+    "                                       /keyshepherd/env/*.env\n"
     "                                       (another directory: KEYSHEPHERD_ENV_DIR)\n"
     "  keyshepherd-exec install DIR         copy this program to DIR/keyshepherd-exec\n"
     "  keyshepherd-exec check VAR…          succeed when every variable is set and not empty\n"

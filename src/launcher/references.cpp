@@ -6,11 +6,12 @@
 namespace keyshepherd::launcher {
 
 bool is_reference(std::string_view value) {
-    constexpr std::string_view scheme = "vault:";
+    const std::string_view scheme = value.starts_with("vault:") ? "vault:" : "keyshepherd:";
     // As the injector has it (src/inject/annotations.cpp): vault://host#x, vault:8200/ui#x and what the
     // transit engine gives out (vault:v1:…) are an application's own.
-    if (!value.starts_with(scheme) || value.starts_with("vault://")) return false;
+    if (!value.starts_with(scheme)) return false;
     value.remove_prefix(scheme.size());
+    if (value.starts_with("//")) return false;
     const std::string_view first = value.substr(0, value.find_first_of("/#"));
     const auto digits = [](std::string_view text) {
         return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;

@@ -1,6 +1,6 @@
-// From references to values. The injector leaves `NAME=vault:<path>#<key>` in a container's environment; the
-// agent leaves NAME='…' in an env file; this puts the two together, and says everything that is wrong at
-// once.
+// From references to values. The injector leaves `NAME=keyshepherd:<path>#<key>` in a container's
+// environment; the agent leaves NAME='…' in an env file; this puts the two together, and says everything that
+// is wrong at once.
 #pragma once
 
 #include <span>
@@ -10,7 +10,8 @@
 
 namespace keyshepherd::launcher {
 
-// `vault:<path>#<key>`, both parts there. A plain "vault:8200" is an address, and the application's own.
+// `keyshepherd:<path>#<key>`, both parts there; also `vault:<path>#<key>`, which templates hold that an
+// earlier version injected. A plain "vault:8200" is an address, and the application's own.
 bool is_reference(std::string_view value);
 
 struct EnvText {

@@ -425,7 +425,7 @@ def test_each_container_reads_its_own_variables_alone(cluster, bao, namespace, w
             environment = {e["name"]: e["value"] for e in container["env"]} | {
                 "KEYSHEPHERD_ENV_DIR": str(containers[container["name"]].seen / "env"), "PATH": "/usr/bin:/bin"}
             done = subprocess.run([launcher, *container["command"][1:]], env=environment, capture_output=True, check=True)
-            assert b"vault:" not in done.stdout, container["name"]
+            assert b"keyshepherd:" not in done.stdout and b"vault:" not in done.stdout, container["name"]
     if agent_mode == "init":
         return
     bao.write_key("sk-second")

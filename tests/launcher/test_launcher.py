@@ -19,7 +19,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXEC = os.environ.get("KEYSHEPHERD_EXEC") or str(ROOT / "build/dev/keyshepherd-exec")
 CANARY = b"sk-canary-5b1f0c"  # in every secret value here; in no output of the launcher
-REF = b"vault:ai-apis/data/holysheep#api_key"
+REF = b"keyshepherd:ai-apis/data/holysheep#api_key"
 ENV = shutil.which("env")
 CONFIGURATION, NOT_EXECUTABLE, NOT_FOUND, USAGE = 78, 126, 127, 2
 
@@ -71,6 +71,12 @@ def test_reference_becomes_the_value_and_nothing_else_changes(env_dir):
     assert seen(launch("--", ENV, "-0", env=env)) == {**env, b"HOLYSHEEP_API_KEY": CANARY}
 
 
+def test_a_reference_of_a_template_that_an_earlier_version_injected_is_read(env_dir):
+    (env_dir / "a.env").write_bytes(b"KEY='" + CANARY + b"'\nOTHER='" + CANARY + b"2'\n")
+    env = references(env_dir, b"OTHER", KEY=b"vault:ai-apis/data/holysheep#api_key")
+    assert seen(launch("--", ENV, "-0", env=env)) == {**env, b"KEY": CANARY, b"OTHER": CANARY + b"2"}
+
+
 def test_order_of_the_environment_is_kept_and_a_doubled_variable_gets_the_value_twice(env_dir):
     (env_dir / "a.env").write_bytes(b"B='" + CANARY + b"'\n")
     script = (f"import os,ctypes;e=[b'A=1',b'B={REF.decode()}',b'C=3',b'B={REF.decode()}',b'noequals',"
@@ -103,7 +109,7 @@ def test_value_that_no_process_can_take_is_refused_with_the_reason(env_dir):
 
 
 @pytest.mark.parametrize("value", [b"vault", b"vault:8200", b"vault://host/path#key", b"vault:8200/ui#x", b"vault:v1:abc/def#x", b"vault:", b"vault:path", b"vault:#key", b"vault:path#",
-                                   b"VAULT:path#key", b" vault:path#key", b"https://vault:8200/#x", b""])
+                                   b"VAULT:path#key", b" vault:path#key", b"https://vault:8200/#x", b"keyshepherd:", b"keyshepherd://a/b#c", b"keyshepherd:#k", b"keyshepherd:path#", b""])
 def test_what_is_no_reference_is_not_touched_and_needs_no_files(value):
     env = {b"KEY": value, b"KEYSHEPHERD_ENV_DIR": b"/nowhere"}
     assert seen(launch("--", ENV, "-0", env=env)) == env

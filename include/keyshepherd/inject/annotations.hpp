@@ -34,9 +34,17 @@ struct Reference {
 // Reads "<path>#<key>". On failure `fault` says what is wrong.
 std::optional<Reference> parse_reference(std::string_view text, std::string& fault);
 
-// True for a value of an environment entry that asks for wiring: vault:<path>#<key>. `vault:8200` and
-// `vault://host` are an application's own business.
+// What wiring exec leaves in a container for the launcher: keyshepherd:<path>#<key>. The webhook of
+// Bank-Vaults takes over every value of a pod that begins with vault: or >>vault:
+// (https://bank-vaults.dev/docs/mutating-webhook/), so none of those is left there.
+inline constexpr std::string_view placeholder_scheme = "keyshepherd:";
+
+// True for a value of an environment entry that asks for wiring: vault:<path>#<key>, or the same with
+// keyshepherd:. `vault:8200` and `vault://host` are an application's own business.
 bool is_reference(std::string_view value);
+
+// `value` without vault: or keyshepherd: before it.
+std::string_view without_scheme(std::string_view value);
 
 struct FileWish {
     std::string path;         // of secret-<file>, or empty

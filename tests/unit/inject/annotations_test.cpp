@@ -387,8 +387,14 @@ TEST(References, AreToldFromAnApplicationsOwnValues) {
     for (const char* ours :
          {"vault:ai-apis/data/holysheep#api_key", "vault:kv#k", "vault:ai-apis/data/holysheep", "vault:/x#k"})
         EXPECT_TRUE(is_reference(ours)) << ours;
-    for (const char* other : {"", "vault", "vault:", "vault:8200", "vault://vault.example/x#y", "Vault:kv#k",
-                              "xvault:kv#k", "https://vault:8200/ui", " vault:kv#k"})
+    for (const char* ours : {"keyshepherd:ai-apis/data/holysheep#api_key", "keyshepherd:kv#k"})
+        EXPECT_TRUE(is_reference(ours)) << ours;
+    EXPECT_EQ(without_scheme("keyshepherd:kv#k"), "kv#k");
+    EXPECT_EQ(without_scheme("vault:kv#k"), "kv#k");
+    EXPECT_EQ(without_scheme("kv#k"), "kv#k");
+    for (const char* other :
+         {"", "vault", "vault:", "vault:8200", "vault://vault.example/x#y", "Vault:kv#k", "xvault:kv#k",
+          "https://vault:8200/ui", " vault:kv#k", "keyshepherd:", "keyshepherd://a/b#c", ">>vault:kv#k"})
         EXPECT_FALSE(is_reference(other)) << other;
 }
 

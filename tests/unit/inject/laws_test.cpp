@@ -616,6 +616,30 @@ TEST_F(Laws, Law4_WhatIsNotOursIsUntouched) {
     });
 }
 
+// The webhook of Bank-Vaults puts its own launcher before the command of every container that has a value
+// which begins with vault: or >>vault: (https://bank-vaults.dev/docs/mutating-webhook/), and reads Vault
+// itself.
+TEST_F(Laws, Law4_NoReferenceIsLeftToBankVaults) {
+    long placeholders = 0;
+    all([&](const Workload& w) {
+        const Injection r = run(w, w.object);
+        if (r.outcome.verdict != Verdict::injected) return;
+        Json after = spelled(r.text());
+        each_container(after, [&](const std::string&, const Json& container) {
+            if (!container.contains("env") || !container["env"].is_array()) return;
+            for (const Json& entry : container["env"]) {
+                const std::string value = entry.contains("value") && entry["value"].is_string()
+                                              ? entry["value"].get<std::string>()
+                                              : "";
+                if (!inject::is_reference(value)) continue;
+                EXPECT_TRUE(value.starts_with("keyshepherd:")) << entry.dump();
+                ++placeholders;
+            }
+        });
+    });
+    if (is_default()) EXPECT_GT(placeholders, 100);
+}
+
 TEST_F(Laws, Law4_AnEditOfTheInjectedObjectIsAnEditOfTheUsers) {
     const std::vector<std::function<void(Ordered&)>> edits = {
         [](Ordered& w) { w["spec"]["template"]["spec"]["containers"][0]["image"] = "another:2"; },
@@ -1056,7 +1080,8 @@ TEST_F(Laws, AContainerReachesJustTheFilesThatItAskedFor) {
                 const std::string value =
                     entry.value("value", Json()).is_string() ? entry["value"].get<std::string>() : "";
                 if (inject::is_reference(value))
-                    asked_variables.insert(fmt::format("{} {}", name_in(entry), value.substr(6)));
+                    asked_variables.insert(
+                        fmt::format("{} {}", name_in(entry), inject::without_scheme(value)));
                 if (value.starts_with("/keyshepherd/files/") && marker["wiring"] == "file")
                     asked_names.insert(value.substr(19));
             }

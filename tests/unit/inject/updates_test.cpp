@@ -237,6 +237,39 @@ TEST(ForgedMarker, NamesEntriesThatAreNone) {
     }
 }
 
+// Wiring exec: what a user wrote as vault: is stored as keyshepherd:, and given back when they opt out.
+TEST(Placeholder, TakesThePlaceOfAReferenceAndGivesItBack) {
+    const Json manifest = deployment("exec");
+    const Json stored = ask(manifest).object;
+    const auto value_in = [](Json object, std::size_t index) {
+        Json entries = container(object, index)["env"];
+        for (const Json& entry : entries)
+            if (entry["name"] == "HOLYSHEEP_API_KEY") return entry["value"].get<std::string>();
+        return std::string();
+    };
+    EXPECT_EQ(value_in(stored, 0), "keyshepherd:ai-apis/data/holysheep#api_key");
+    EXPECT_EQ(value_in(stored, 1), "keyshepherd:ai-apis/data/holysheep#api_key");
+    Json given = stored;
+    for (Json& entry : container(given, 1)["env"])
+        if (entry["name"] == "HOLYSHEEP_API_KEY") entry["value"] = "vault:ai-apis/data/holysheep#api_key";
+    EXPECT_EQ(ask(given, stored).object, stored) << "a re-apply of the manifest rolls nothing";
+    EXPECT_EQ(ask(opted_out(stored), stored).object, opted_out(manifest));
+
+    // As an earlier version injected it.
+    std::string text = stored.dump();
+    for (std::size_t at = 0; (at = text.find("keyshepherd:ai-apis", at)) != std::string::npos;)
+        text.replace(at, std::string_view("keyshepherd:").size(), "vault:");
+    const Json earlier = Json::parse(text);
+    EXPECT_EQ(value_in(earlier, 0), "vault:ai-apis/data/holysheep#api_key");
+    EXPECT_EQ(ask(earlier, earlier).object, earlier) << "an upgrade of the webhook rolls nothing";
+    EXPECT_EQ(ask(opted_out(earlier), earlier).object, opted_out(manifest));
+    Json changed = earlier;
+    container(changed, 0)["image"] = "i:2";
+    const Json converged = ask(changed, earlier).object;
+    EXPECT_EQ(value_in(converged, 0), "keyshepherd:ai-apis/data/holysheep#api_key");
+    EXPECT_EQ(value_in(converged, 1), "keyshepherd:ai-apis/data/holysheep#api_key");
+}
+
 // What is stored comes back element for element, also where an entry of ours was copied by hand.
 TEST(MixedUpdate, BringsEveryStoredEntryBackToItsPlace) {
     const Json manifest = deployment("envfile");
