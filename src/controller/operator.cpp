@@ -62,18 +62,13 @@ public:
             if (const std::string reach = tenant_reach(pattern); !reach.empty())
                 log_.warn("a tenant may answer at an allowed address of Vault",
                           {{"address", pattern}, {"reason", reach}});
-        for (KindSink& sink : sinks_)
-            spawn(kube::reflect(runtime_.kube, resource_of(sink.kind), options_.watch_namespace, sink,
-                                {.early = true}));
+        for (KindSink& sink : sinks_) watch(resource_of(sink.kind), options_.watch_namespace, sink);
+        // The right to Secrets of a namespace that is named may be missing: it may be gone.
         for (SecretSink& sink : secret_sinks_)
-            spawn(kube::reflect(runtime_.kube, kube::secrets, sink.ns, sink,
-                                {.label_selector = SecretWatch::selector, .early = true}));
+            watch(kube::secrets, sink.ns, sink, SecretWatch::selector, !options_.secret_namespaces.empty());
         for (WorkloadWatch::Collection& each : runtime_.workloads.collections())
-            spawn(
-                kube::reflect(runtime_.kube, each.resource, options_.watch_namespace, each, {.early = true}));
-        if (options_.watch_namespace.empty())
-            spawn(kube::reflect(runtime_.kube, NamespaceWatch::resource(), "", runtime_.namespaces,
-                                {.early = true}));
+            watch(each.resource, options_.watch_namespace, each);
+        if (options_.watch_namespace.empty()) watch(NamespaceWatch::resource(), "", runtime_.namespaces);
         spawn(stand());
         spawn(runtime_.events.run([this] { return runtime_.behind(); }, Runtime::longest_later));
         asio::co_spawn(context_, live(), [](const std::exception_ptr& e) {
@@ -85,6 +80,47 @@ public:
 
 private:
     // ---- what the API server tells
+
+    // Passes on what a watch tells, and knows whether the watch fails. A failure ends with the next watch
+    // that the API server opens.
+    struct WatchHealth final : kube::Sink {
+        WatchHealth(Sink& to_, std::string resource_, bool may_be_forbidden_)
+            : to(to_), resource(std::move(resource_)), may_be_forbidden(may_be_forbidden_) {}
+        void replaced(std::vector<Json> objects, const std::vector<std::string>& gone) override {
+            to.replaced(std::move(objects), gone);
+        }
+        void listed(Json object) override { to.listed(std::move(object)); }
+        void applied(Json object) override { to.applied(std::move(object)); }
+        void removed(const std::string& key, Json last_state) override {
+            to.removed(key, std::move(last_state));
+        }
+        void failed(const Error& error, std::chrono::milliseconds wait) override {
+            if (!may_be_forbidden || error.code != Errc::forbidden) failure = error.message;
+            to.failed(error, wait);
+        }
+        void recovered() override {
+            failure.clear();
+            to.recovered();
+        }
+        Sink& to;
+        const std::string resource;
+        const bool may_be_forbidden;
+        std::string failure;
+    };
+
+    void watch(kube::Resource resource, const std::string& ns, kube::Sink& sink,
+               std::string label_selector = {}, bool may_be_forbidden = false) {
+        WatchHealth& health = watches_.emplace_back(sink, resource.plural, may_be_forbidden);
+        spawn(kube::reflect(runtime_.kube, std::move(resource), ns, health,
+                            {.label_selector = std::move(label_selector), .early = true}));
+    }
+
+    // Why what is known of the cluster may be out of date; "": it is current.
+    std::string watch_failure() const {
+        for (const WatchHealth& each : watches_)
+            if (!each.failure.empty()) return fmt::format("{}: {}", each.resource, each.failure);
+        return "";
+    }
 
     struct KindSink final : kube::Sink {
         KindSink(Operator& owner_, const resources::Kind& kind_) : owner(owner_), kind(kind_) {}
@@ -334,12 +370,15 @@ private:
         if (path == "/healthz") {
             response.body = "ok\n";
         } else if (path == "/readyz") {
-            const bool ready = synced() && !ending_ && unproven_.empty();
+            const std::string failure = watch_failure();
+            const bool ready = synced() && !ending_ && unproven_.empty() && failure.empty();
             response.status = ready ? 200 : 503;
             response.body = ready       ? "ok\n"
                             : ending_   ? "ending\n"
                             : !synced() ? "the resources were not read yet\n"
-                                        : fmt::format("the operator's key cannot be read: {}\n", unproven_);
+                            : !failure.empty()
+                                ? fmt::format("the API server cannot be read: {}\n", failure)
+                                : fmt::format("the operator's key cannot be read: {}\n", unproven_);
         } else if (path == "/metrics") {
             response.body = runtime_.metrics.text();
             response.content_type = "text/plain; version=0.0.4; charset=utf-8";
@@ -396,6 +435,7 @@ private:
     net::Server metrics_server_;
     std::list<KindSink> sinks_;
     std::list<SecretSink> secret_sinks_;
+    std::list<WatchHealth> watches_;
     net::Signal ended_{context_.get_executor()};
     std::list<asio::cancellation_signal> stops_;
     std::size_t spawned_ = 0;

@@ -78,7 +78,7 @@ WatchMachine::Action WatchMachine::next() const {
     if (wait_) return Sleep{*wait_};
     switch (state_) {
         case State::empty:
-            if (initial_events_) return Watch{"", true, times_.server_timeout};
+            if (initial_events_) return Watch{"", true, times_.list_timeout};
             return List{};
         case State::paging:
             return List{continue_token_};
@@ -128,9 +128,14 @@ WatchMachine::Replaced WatchMachine::replace(State then) {
 void WatchMachine::back_off(const Error& error, Instant now, double unit) {
     const bool was_open = state_ == State::watching || state_ == State::initial;
     const bool listing_by_watch = initial_events_ && (state_ == State::empty || state_ == State::initial);
-    if (was_open && now - opened_at_ >= times_.quiet) failures_ = 0;
+    if (was_open && now - opened_at_ >= times_.quiet) failures_ = attempts_ = 0;
+    // A server that is back refuses for a moment, until it has read who may do what: that is another matter
+    // than its absence, and is not tried again only after the wait of the absence.
+    const bool away = error.code == Errc::unavailable || error.code == Errc::timeout;
+    if (std::exchange(away_, away) != away) attempts_ = 0;
     const Duration asked = std::min<Duration>(error.retry_after, longest_wait);
-    wait_ = std::max(doubled(times_.backoff, failures_++, unit), asked);
+    wait_ = std::max(doubled(away ? times_.away : times_.backoff, attempts_++, unit), asked);
+    ++failures_;
     error_ = error;
     if (listing_by_watch && failures_ >= hopeless) initial_events_ = false;
 }
@@ -209,7 +214,7 @@ WatchMachine::Change WatchMachine::event(std::string_view type, Json object, Ins
             return {};
         }
         resource_version_ = std::move(version);
-        return replace(State::watching);
+        return replace(State::opening);
     }
     resource_version_ = std::move(version);
     if (bookmark) return {};
@@ -231,7 +236,7 @@ void WatchMachine::ended(Instant now, double unit) {
     if (!heard_ && now - opened_at_ < times_.shortest)
         back_off(Error(Errc::unavailable, "the watch ended at once"), now, unit);
     else if (now - opened_at_ >= times_.quiet)
-        failures_ = 0;
+        failures_ = attempts_ = 0;
     state_ = State::opening;
 }
 

@@ -15,6 +15,7 @@ namespace {
 // How old a token file's content may be, and how long before its end a plugin's credential is not used.
 constexpr std::chrono::seconds token_file_age{60};
 constexpr std::chrono::seconds expiry_margin{10};
+constexpr net::ClientLimits limits{.connect = std::chrono::seconds(5)};
 
 const Resource service_accounts{"", "v1", "serviceaccounts", true};
 
@@ -138,7 +139,7 @@ public:
         : context_(context),
           config_(std::move(config)),
           user_agent_(std::move(user_agent)),
-          http_(std::make_shared<net::Client>(context_, config_.origin, config_.tls)) {}
+          http_(std::make_shared<net::Client>(context_, config_.origin, config_.tls, limits)) {}
     ~Session() {
         wipe(token_);
         wipe(config_.token);
@@ -271,7 +272,7 @@ private:
             net::ClientTls tls = config_.tls;
             tls.certificate = credential->certificate;
             tls.key = credential->key;
-            http_ = std::make_shared<net::Client>(context_, config_.origin, std::move(tls));
+            http_ = std::make_shared<net::Client>(context_, config_.origin, std::move(tls), limits);
         }
         co_return result<void>();
     }

@@ -274,6 +274,7 @@ void Client::Pool::keep(std::shared_ptr<Connection> connection) {
 }
 
 Task<result<std::shared_ptr<Connection>>> Client::Pool::connect(Deadline deadline) {
+    deadline = std::min<Deadline>(deadline, SteadyClock::now() + limits_.connect);
     KEYSHEPHERD_CO_TRY(const auto addresses, co_await resolver_.addresses(deadline));
     Error last(Errc::unavailable, "no address");
     for (std::size_t i = 0; i < addresses.size(); ++i) {
@@ -334,6 +335,11 @@ Task<result<Answer>> Client::Pool::send(Call call) {
     if (auto idle = take_idle()) {
         Tried tried = co_await exchange(std::move(idle), method, *out, deadline);
         if (tried.answer) co_return std::move(tried.answer);
+        // The others are likely as dead: each of them would cost a deadline.
+        if (tried.answer.error().code == Errc::timeout) {
+            for (auto& each : idle_) each.connection->close();
+            idle_.clear();
+        }
         if (!tried.again) co_return std::unexpected(about(std::move(tried.answer).error()));
     }
     auto connected = co_await connect(deadline);

@@ -459,6 +459,42 @@ def own(tools, certificates, installed, operator, tmp_path):
     bao.root.sys.enable_auth_method("approle")
     ours = None
     try:
+def test_edits_are_applied_soon_after_a_long_absence_of_the_api_server(team, installed, operator):
+    """Long enough for every wait between attempts to have grown to its cap."""
+    team.apply(team.policy())
+    team.wait_reason("VaultPolicy", "p", "Reconciled")
+    installed.stop_apiserver()
+    time.sleep(50)
+    assert not operator.ready() and "the API server cannot be read" in operator.get("/readyz").text
+    installed.restart_apiserver()
+    team.apply(team.policy(path="ai-apis/data/edited"))
+    wait_until(lambda: "ai-apis/data/edited" in team.vault_policy(), 10, "the edit is in Vault")
+    wait_until(operator.ready, 10)
+
+
+def test_a_half_open_watch_is_noticed_and_told_by_readiness(own, installed, tmp_path):
+    """The proxy goes on to hold every connection, and forwards nothing: only silence tells."""
+    team, bao, first = own
+    first.stop()
+    proxy = rig.Proxy(int(installed.url.rsplit(":", 1)[1]))
+    ours = rig.Operator(tmp_path / "proxied", installed, bao, {"call-seconds": 2}, server=f"https://127.0.0.1:{proxy.port}")
+    try:
+        wait_until(lambda: ours.leading, 15, "leading")
+        team.apply(team.policy())
+        team.wait_reason("VaultPolicy", "p", "Reconciled")
+        assert ours.ready()
+        proxy.cut_off = True
+        wait_until(lambda: not ours.ready(), 45, "it is noticed", every=0.5)
+        assert "the API server cannot be read" in ours.get("/readyz").text
+        proxy.cut_off = False
+        wait_until(ours.ready, 20, "it is read again", every=0.5)
+        team.apply(team.policy(path="ai-apis/data/edited"))
+        wait_until(lambda: "ai-apis/data/edited" in team.vault_policy(), 20)
+    finally:
+        proxy.close()
+        ours.stop()
+
+
         bao.root.sys.create_or_update_policy("keyshepherd-operator", """
             path "sys/policies/acl/*" { capabilities = ["create", "read", "update", "delete"] }
             path "auth/approle/role/*" { capabilities = ["create", "read", "update", "delete"] }""")

@@ -2,13 +2,14 @@
 // fails. Pure: next() says what to do now, the caller does it, reports how it went, and passes on the
 // changes.
 //
-//     empty --initial events--> watching --end, error--> watching (from the last resourceVersion)
+//     empty --initial events--> opening --> watching --end, error--> opening (from the last resourceVersion)
 //       \--pages--------------/    \--410-----------> empty (the cache stays, to compare with the list)
 //
 // Guarantees: 1. It never ends by itself; every failure leads to another attempt, after a wait. 2. What is
 // handed out after a list is the whole state at once, with the keys that are gone since the last one; with
 // `early` its objects go out as they come, none of them is held, and only the end is told at once. 3. A
-// watch resumes from the last resourceVersion seen (bookmarks count). 4. A server that refuses initial
+// watch resumes from the last resourceVersion seen (bookmarks count), and one that listed is followed by one
+// that is short enough to notice a dead connection. 4. A server that refuses initial
 // events, ends them in an error, or fails at them three times in a row is asked for pages from then on.
 // 5. Objects carry no managedFields.
 #pragma once
@@ -29,11 +30,17 @@
 namespace keyshepherd::fsm {
 
 struct WatchTimes {
+    // After an answer that refuses: only a change on the server helps.
     Backoff backoff{std::chrono::milliseconds(800), std::chrono::seconds(30)};
-    Duration quiet = std::chrono::seconds(120);       // a watch that lasted so long forgets earlier failures
-    Duration shortest = std::chrono::seconds(1);      // a watch that ended sooner and said nothing has failed
-    std::chrono::seconds server_timeout{290};         // what the server is asked to end a watch after
-    Duration idle_margin = std::chrono::seconds(15);  // how much later a silent connection counts as dead
+    // While the server does not answer, or says that it cannot: its return is noticed within this cap.
+    Backoff away{std::chrono::milliseconds(800), std::chrono::seconds(4)};
+    Duration quiet = std::chrono::seconds(20);    // a watch that lasted so long forgets earlier failures
+    Duration shortest = std::chrono::seconds(1);  // a watch that ended sooner and said nothing has failed
+    // What the server is asked to end a watch after. It sends a bookmark shortly before that, and otherwise
+    // only once a minute: a short watch is the only one whose silence says soon that its connection is dead.
+    std::chrono::seconds server_timeout{30};
+    Duration idle_margin = std::chrono::seconds(10);  // how much later a silent connection counts as dead
+    std::chrono::seconds list_timeout{290};           // of a watch that lists by initial events
     Duration initial_events =
         std::chrono::minutes(1);  // for the first event of a list by watch, and each next
 };
@@ -115,6 +122,8 @@ private:
     std::optional<Duration> wait_;
     std::optional<Error> error_;
     unsigned failures_ = 0;
+    unsigned attempts_ = 0;  // in a row, of one kind: for the wait
+    bool away_ = false;      // of the last failure: the server did not answer, or could not
     Instant opened_at_{};
     std::string continue_token_;
     std::string resource_version_;

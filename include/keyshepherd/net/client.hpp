@@ -73,6 +73,9 @@ struct ClientLimits {
     std::size_t connections = 16;                 // at once, for send(); a call waits for a free one
     std::size_t answer_bytes = 64 * 1024 * 1024;  // of one answer: Errc::too_large
     std::chrono::seconds idle{60};                // a connection that idled longer is not used again
+    // For making a connection, with its TLS handshake; never beyond the call's own deadline. A server that
+    // swallows packets is then asked again before the pauses of TCP's own attempts get long.
+    std::chrono::seconds connect = std::chrono::hours(1);
 };
 
 // The body of an answer that has no end, line by line (a Kubernetes watch).

@@ -81,6 +81,8 @@ protected:
         event("ADDED", object("a", 3));
         event("ADDED", object("b", 4));
         event("BOOKMARK", bookmark(10, true));
+        EXPECT_EQ(expect<WatchMachine::Watch>().resource_version, "10");
+        machine.opened(now);
     }
 
     WatchMachine machine;
@@ -103,7 +105,36 @@ TEST_F(WatchTest, HandsOutInitialEventsAsOneWhole) {
     EXPECT_EQ(replacements, 1);
     EXPECT_EQ(cache, (std::map<std::string, std::string>{{"ns/a", "3"}, {"ns/b", "4"}}));
     EXPECT_EQ(machine.resource_version(), "10");
-    expect<WatchMachine::Read>();
+    expect<WatchMachine::Watch>();
+}
+
+// A server that lists for long must not be cut short, and a silent watch must not be taken for a live one.
+TEST_F(WatchTest, IsShortAndFollowsAListThatMayBeLong) {
+    const auto list = expect<WatchMachine::Watch>();
+    EXPECT_TRUE(list.initial_events);
+    EXPECT_GT(list.timeout, 60s);
+    machine.opened(now);
+    event("BOOKMARK", bookmark(10, true));
+    const auto watch = expect<WatchMachine::Watch>();
+    EXPECT_FALSE(watch.initial_events);
+    EXPECT_LT(watch.timeout, 45s);
+    machine.opened(now);
+    EXPECT_LT(expect<WatchMachine::Read>().within, Duration(45s));
+}
+
+TEST_F(WatchTest, NoticesAServersReturnSoonAfterAnAbsenceOfAnyLength) {
+    sync();
+    for (int i = 0; i < 200; ++i) {
+        machine.failed(Error(i % 2 == 0 ? Errc::unavailable : Errc::timeout, "x"), now, 0.999);
+        EXPECT_LE(slept(), 4s);
+    }
+    // It is back, and refuses until it has read the roles.
+    Duration refused{0};
+    for (int i = 0; i < 3; ++i) {
+        machine.failed(Error(Errc::forbidden, "x"), now, 0);
+        refused += slept();
+    }
+    EXPECT_LE(refused, 6s);
 }
 
 TEST_F(WatchTest, PassesChangesOn) {
@@ -289,7 +320,7 @@ TEST_F(WatchTest, BacksOffFromTheFloorToTheCapAndForgetsAfterQuiet) {
     machine.ended(now + 5s, 0);
     Duration last{0};
     for (int i = 0; i < 7; ++i) {
-        fail(Errc::unavailable);
+        fail(Errc::forbidden);
         const Duration wait = slept();
         EXPECT_GE(wait, 800ms);
         EXPECT_LE(wait, 30s);
@@ -298,13 +329,13 @@ TEST_F(WatchTest, BacksOffFromTheFloorToTheCapAndForgetsAfterQuiet) {
     }
     EXPECT_EQ(last, 15s);
     machine.opened(now);
-    now += 30s;
-    fail(Errc::unavailable);
-    EXPECT_EQ(slept(), 15s);  // 30 s were not quiet enough
+    now += 19s;
+    fail(Errc::forbidden);
+    EXPECT_EQ(slept(), 15s);  // 19 s were not quiet enough
     expect<WatchMachine::Watch>();
     machine.opened(now);
-    now += 121s;
-    fail(Errc::unavailable);
+    now += 20s;
+    fail(Errc::forbidden);
     EXPECT_EQ(slept(), 800ms);
 }
 

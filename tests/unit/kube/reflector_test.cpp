@@ -107,8 +107,9 @@ TEST_F(ReflectTest, KeepsACacheThroughEveryKindOfEnd) {
     Peer peer(context_,
               {
                   {Peer::take(), refuse(503)},
-                  {Peer::take(), stream(event("ADDED", "a", 1) + event("ADDED", "b", 2) + bookmark(5) +
-                                        event("ADDED", "c", 6) + event("DELETED", "b", 7))},
+                  {Peer::take(), stream(event("ADDED", "a", 1) + event("ADDED", "b", 2) + bookmark(5)),
+                   Peer::hold()},
+                  {Peer::take(), stream(event("ADDED", "c", 6) + event("DELETED", "b", 7))},
                   {Peer::take(), stream(event("ADDED", "d", 8)), Peer::reset()},
                   {Peer::take(), stream(gone_event())},
                   {Peer::take(), stream(event("ADDED", "d", 8) + bookmark(9)), Peer::hold()},
@@ -120,9 +121,10 @@ TEST_F(ReflectTest, KeepsACacheThroughEveryKindOfEnd) {
     EXPECT_EQ(cache.keys, std::set<std::string>{"ns/d"});
     EXPECT_EQ(cache.gone, (std::vector<std::string>{"ns/a", "ns/c"}));
     EXPECT_FALSE(cache.managed_fields);
-    ASSERT_GE(peer.requests().size(), 5U);
-    EXPECT_TRUE(holds(peer.requests()[2], "resourceVersion=7 "));  // where the stream ended
-    EXPECT_TRUE(holds(peer.requests()[4], "sendInitialEvents=true"));
+    ASSERT_GE(peer.requests().size(), 6U);
+    EXPECT_TRUE(holds(peer.requests()[2], "resourceVersion=5 "));  // where the list ended
+    EXPECT_TRUE(holds(peer.requests()[3], "resourceVersion=7 "));  // where the stream ended
+    EXPECT_TRUE(holds(peer.requests()[5], "sendInitialEvents=true"));
     ASSERT_FALSE(cache.failures.empty());
     EXPECT_EQ(cache.failures.front(), Errc::unavailable);
     EXPECT_EQ(cache.failures.back(), Errc::gone);
@@ -152,6 +154,7 @@ TEST_F(ReflectTest, FallsBackToPages) {
 
 TEST_F(ReflectTest, NoticesAConnectionThatDied) {
     Peer peer(context_, {{Peer::take(), stream(bookmark(5)), Peer::hold()},
+                         {Peer::take(), stream(""), Peer::hold()},
                          {Peer::take(), stream(event("ADDED", "a", 6)), Peer::hold()}});
     Client client(context_, config_of(peer));
     Cache cache;
@@ -161,7 +164,7 @@ TEST_F(ReflectTest, NoticesAConnectionThatDied) {
     const auto started = start(reflected(client, cache, options));
     run_until([&] { return cache.keys.size() == 1; });
     EXPECT_EQ(cache.failures.front(), Errc::timeout);
-    EXPECT_TRUE(holds(peer.requests()[1], "resourceVersion=5 "));
+    EXPECT_TRUE(holds(peer.requests()[2], "resourceVersion=5 "));
     started->cancel.emit(boost::asio::cancellation_type::terminal);
     EXPECT_TRUE(finish(started));
 }
