@@ -15,9 +15,18 @@ using enum Type;
 constexpr std::string_view host_name =
     "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$";
 // No `..`, no empty segment, no leading or trailing slash: nothing that leaves its place in a request's path.
-constexpr std::string_view mount_path = "^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$";
+// No segment ends in a dot either.
+constexpr std::string_view mount_path =
+    "^[A-Za-z0-9_-]([A-Za-z0-9._-]*[A-Za-z0-9_-])?(/[A-Za-z0-9_-]([A-Za-z0-9._-]*[A-Za-z0-9_-])?)*$";
 constexpr std::string_view role_name = "^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?$";
-constexpr std::string_view policy_name = "^[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*$";
+constexpr std::string_view policy_name =
+    "^[a-z0-9_-]([a-z0-9._-]*[a-z0-9_-])?(/[a-z0-9_-]([a-z0-9._-]*[a-z0-9_-])?)*$";
+// An IPv4 or IPv6 address, alone or with a prefix length that its family has (RFC 4632, RFC 4291). Which
+// texts with a colon are IPv6 addresses is for the reader.
+constexpr std::string_view network =
+    "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}"
+    "(/(3[0-2]|[12]?[0-9]))?|"
+    "[0-9a-fA-F]*:[0-9a-fA-F:.]*(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$";
 constexpr std::string_view name_glob = "^[A-Za-z0-9_./-]*[*]?$";
 // What Vault's ACL knows: `*` at the end, `+` for one segment. Identity templates are for HCL text.
 constexpr std::string_view acl_path =
@@ -39,16 +48,18 @@ constexpr std::string_view object_name_expected =
 constexpr std::string_view namespace_expected =
     "the name of a namespace: lower-case letters, digits and '-', such as ai";
 constexpr std::string_view mount_expected =
-    "a path in Vault with no '/' at the start or end, such as approle or team/kv";
+    "a path in Vault with no '/' at the start or end and no '.' at the end of a part, such as approle or "
+    "team/kv";
 constexpr std::string_view role_expected =
     "the name of a role: letters, digits, '.', '_' and '-', such as ai-prod-role";
 constexpr std::string_view policy_expected =
-    "the name of a policy: lower-case letters, digits, '.', '_', '-' and '/', such as ai-api";
+    "the name of a policy: lower-case letters, digits, '.', '_', '-' and '/', and no '.' at the end, such as "
+    "ai-api";
 constexpr std::string_view glob_expected = "a name such as ai-api, or a prefix and a '*', such as ai-*";
 constexpr std::string_view acl_expected =
     "a path of a Vault policy with no '/' at the start and '*' only at the end, such as ai-apis/data/*";
 constexpr std::string_view duration_expected = "a duration such as 90s, 1h30m or 2d";
-constexpr std::string_view cidr_expected = "an IP address or a network, such as 10.0.0.0/8";
+constexpr std::string_view cidr_expected = "an IP address or a network, such as 10.0.0.0/8 or fd00::/64";
 
 constexpr std::array<std::string_view, 2> delete_retain = {"Delete", "Retain"};
 constexpr std::array<std::string_view, 3> adoption = {"Fail", "IfEqual", "Adopt"};
@@ -554,15 +565,16 @@ constexpr Field token_policies = {
     .type = name_set,
     .doc = "Policies of a token, beside default.",
     .fallback = "[]",
-    .pattern = "^[A-Za-z0-9_-][A-Za-z0-9._/-]*$",
-    .expected = "the name of a policy: letters, digits, '.', '_', '-' and '/', such as ai-api",
+    .pattern = "^[A-Za-z0-9_-]([A-Za-z0-9._/-]*[A-Za-z0-9_/-])?$",
+    .expected =
+        "the name of a policy: letters, digits, '.', '_', '-' and '/', and no '.' at the end, such as ai-api",
     .max = 256,
     .vault = "token_policies"};
 constexpr Field token_bound_cidrs = {.name = "tokenBoundCIDRs",
                                      .type = cidr_set,
                                      .doc = "Addresses from which a token may be used; none: every one.",
                                      .fallback = "[]",
-                                     .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+                                     .pattern = network,
                                      .expected = cidr_expected,
                                      .max = 256,
                                      .vault = "token_bound_cidrs"};
@@ -627,7 +639,7 @@ constexpr std::array<Field, 24> approle_spec = {{
      .type = cidr_set,
      .doc = "Addresses from which a secret-id may be used; none: every one.",
      .fallback = "[]",
-     .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+     .pattern = network,
      .expected = cidr_expected,
      .max = 256,
      .vault = "secret_id_bound_cidrs",
@@ -760,7 +772,7 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .type = cidr_set,
      .doc = "Addresses from which the secret-id may be used, a part of the role's; none: the role's.",
      .fallback = "[]",
-     .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+     .pattern = network,
      .expected = cidr_expected,
      .max = 256,
      .host_prefix = true},
@@ -768,7 +780,7 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .type = cidr_set,
      .doc = "Addresses from which its tokens may be used, a part of the role's; none: the role's.",
      .fallback = "[]",
-     .pattern = "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+     .pattern = network,
      .expected = cidr_expected,
      .max = 256,
      .host_prefix = true},

@@ -169,9 +169,10 @@ private:
             } else {
                 text(field, given[i], place);
                 if (!given[i].is_string()) continue;
-                if (field.type == Type::cidr_set && !canonical_network(given[i].get<std::string>()))
-                    fault(place,
-                          "must be an address or a network, such as 10.0.0.1, 10.0.0.0/8 or fd00::/64");
+                // The pattern leaves open which texts with a colon are IPv6 addresses.
+                if (field.type == Type::cidr_set && !canonical_network(given[i].get<std::string>()) &&
+                    (faults_.empty() || faults_.back().field != place))
+                    fault(place, fmt::format("must be {}", field.expected));
                 // The API server refuses a repetition in a list of type set.
                 if (field.type != Type::text_list && !seen.insert(given[i].get<std::string>()).second)
                     fault(place, "is in the list twice; keep one");
@@ -230,6 +231,17 @@ void check_names(const Resource& resource, const Json& metadata, Reader& reader)
         reader.fault("metadata.namespace",
                      "must be an RFC 1123 label: at most 63 lower-case letters, digits and -, with a letter "
                      "or digit at the start and the end");
+}
+
+// Kubernetes refuses them. An unquoted `rotate-now: 1` or `paused: true` would go unheeded.
+void check_texts(const Json& metadata, const char* field, Reader& reader) {
+    const auto at = metadata.is_object() ? metadata.find(field) : metadata.end();
+    if (!metadata.is_object() || at == metadata.end() || at->is_null()) return;
+    const std::string place = fmt::format("metadata.{}", field);
+    if (!at->is_object()) return reader.fault(place, "must be an object of texts");
+    for (const auto& [name, value] : at->items())
+        if (!value.is_string() && !value.is_null())
+            reader.fault(fmt::format("{}.{}", place, name), "must be a text; quote it");
 }
 
 void check_secret_id(const Json& spec, Reader& reader) {
@@ -406,6 +418,8 @@ Reading read(const Json& object, std::string_view default_namespace) {
     }
     if (!resource.kind->namespaced) resource.ns.clear();
     check_names(resource, metadata, reader);
+    check_texts(metadata, "annotations", reader);
+    check_texts(metadata, "labels", reader);
     if (text_at(object, "apiVersion") != fmt::format("{}/{}", group, version))
         reader.fault("apiVersion", fmt::format("must be {}/{}", group, version));
     const auto spec = object.find("spec");

@@ -295,11 +295,18 @@ def test_a_user_lockout_is_set_compared_and_repaired(team, bao):
 
 
 def test_the_api_server_refuses_names_that_leave_their_place_and_changed_identities(team, installed):
-    for name in ("../x", "a/../b", "A", "/a", ""):
+    for name in ("../x", "a/../b", "A", "/a", "", "a.", "a./b", f"{team.ns}-p."):
         done = installed.kubectl("apply", "--server-side", "-f", "-", input=team.policy("bad", name=name), check=False)
         assert done.returncode != 0 and "spec.name" in done.stderr, (name, done.stderr)
     done = installed.kubectl("apply", "--server-side", "-f", "-", input=team.role("bad", mount="a/../../sys"), check=False)
     assert done.returncode != 0 and "spec.mount" in done.stderr
+    for field, value in (("mount", "approle."), ("name", "r."), ("tokenPolicies", ["p."]), ("tokenBoundCIDRs", ["10.0.0.0/40"]),
+                         ("secretIDBoundCIDRs", ["10.0.0.0/33"]), ("tokenBoundCIDRs", ["fd00::/129"]), ("tokenBoundCIDRs", ["10.0.0.256"]),
+                         ("tokenBoundCIDRs", ["10.0.0"]), ("tokenBoundCIDRs", ["010.0.0.1"])):
+        done = installed.kubectl("apply", "--server-side", "-f", "-", input=team.role("bad", **{field: value}), check=False)
+        assert done.returncode != 0 and f"spec.{field}" in done.stderr, (field, value, done.stderr)
+    good = ["10.0.0.1", "0.0.0.0/0", "10.0.0.0/8", "255.255.255.255/32", "::/0", "::1", "fd00:10::/64", "2001:db8::1/128", "::ffff:10.0.0.1"]
+    installed.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", input=team.role("good", tokenBoundCIDRs=good))
     for period in ("0", "0s", "0h0m", 0, "9s", "9", 9, "9500ms", "0d"):
         done = installed.kubectl("apply", "--server-side", "-f", "-", input=team.policy("bad", resyncPeriod=period), check=False)
         assert done.returncode != 0 and "resyncPeriod must be at least 10s" in done.stderr, (period, done.stderr)
@@ -452,13 +459,6 @@ def test_a_restarted_api_server_costs_nothing_but_time(team, installed, operator
 
 
 
-@pytest.fixture
-def own(tools, certificates, installed, operator, tmp_path):
-    assert operator.stop() == 0  # its Lease goes to ours
-    bao = rig.Bao(tmp_path / "bao", tools, certificates)
-    bao.root.sys.enable_auth_method("approle")
-    ours = None
-    try:
 def test_edits_are_applied_soon_after_a_long_absence_of_the_api_server(team, installed, operator):
     """Long enough for every wait between attempts to have grown to its cap."""
     team.apply(team.policy())
@@ -495,6 +495,13 @@ def test_a_half_open_watch_is_noticed_and_told_by_readiness(own, installed, tmp_
         ours.stop()
 
 
+@pytest.fixture
+def own(tools, certificates, installed, operator, tmp_path):
+    assert operator.stop() == 0  # its Lease goes to ours
+    bao = rig.Bao(tmp_path / "bao", tools, certificates)
+    bao.root.sys.enable_auth_method("approle")
+    ours = None
+    try:
         bao.root.sys.create_or_update_policy("keyshepherd-operator", """
             path "sys/policies/acl/*" { capabilities = ["create", "read", "update", "delete"] }
             path "auth/approle/role/*" { capabilities = ["create", "read", "update", "delete"] }""")

@@ -469,6 +469,15 @@ def test_hcl_that_vault_refuses_is_told_in_its_words(run):
     assert done.returncode == 1 and "failed" in done.stdout and "parse" in done.stdout, done.stdout
 
 
+@pytest.mark.parametrize("value", [1, True, 1.5, ["now"], {"at": "once"}])
+def test_an_annotation_that_is_no_text_is_refused(secret_ids, empty_bao, value):
+    """Kubernetes refuses it too; it must not go unheeded."""
+    before = len(empty_bao.audit())
+    done = secret_ids.call("apply", rotate=value, code=1)
+    assert "metadata.annotations.keyshepherd.dev/rotate-now: must be a text; quote it" in done.stderr, done.stderr
+    assert writes(empty_bao, before) == []
+
+
 # ---- secret-ids ----------------------------------------------------------------------------------------------------------
 
 

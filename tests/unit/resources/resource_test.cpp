@@ -241,6 +241,58 @@ TEST(Reading, RefusesNamesThatLeaveTheirPlace) {
     }
 }
 
+// Kubernetes refuses them, and an unquoted rotate-now or paused would go unheeded.
+TEST(Reading, RefusesAnnotationsAndLabelsThatAreNoTexts) {
+    const auto faults = [](const char* map, Json value) {
+        Json object =
+            policy({{"name", "p"}, {"rules", Json::array({{{"path", "a"}, {"capabilities", {"read"}}}})}});
+        object["metadata"][map] = std::move(value);
+        return fields(read(object, "").faults);
+    };
+    using Fields = std::vector<std::string>;
+    for (const Json& value : {Json(1), Json(true), Json(1.5), Json::array(), Json::object()})
+        EXPECT_EQ(faults("annotations", {{"keyshepherd.dev/rotate-now", value}}),
+                  Fields{"metadata.annotations.keyshepherd.dev/rotate-now"})
+            << value;
+    EXPECT_EQ(faults("labels", {{"app", 1}, {"tier", "a"}}), Fields{"metadata.labels.app"});
+    EXPECT_EQ(faults("annotations", Json::array()), Fields{"metadata.annotations"});
+    for (const Json& fine : {Json(), Json::object(), Json{{"a", "1"}}, Json{{"a", nullptr}}})
+        EXPECT_EQ(faults("annotations", fine), Fields{}) << fine;
+}
+
+TEST(Reading, RefusesNamesThatEndInADotAndPrefixesThatNoAddressHas) {
+    const auto faults = [](const char* kind, const char* field, Json value) {
+        Json spec = {{"connectionRef", {{"name", "main"}}}, {"name", "r"}};
+        if (std::string_view(kind) == "VaultMount")
+            spec = {{"connectionRef", {{"name", "main"}}}, {"path", "p"}, {"type", "kv"}};
+        if (std::string_view(kind) == "VaultPolicy") spec["hcl"] = "x";
+        spec[field] = std::move(value);
+        return read({{"apiVersion", "keyshepherd.dev/v1alpha1"},
+                     {"kind", kind},
+                     {"metadata", {{"name", "r"}, {"namespace", "shop"}}},
+                     {"spec", std::move(spec)}},
+                    "")
+            .faults;
+    };
+    for (const char* name : {"a.", "a./b", "a/b.", "."}) {
+        EXPECT_FALSE(faults("VaultPolicy", "name", name).empty()) << name;
+        EXPECT_FALSE(faults("VaultMount", "path", name).empty()) << name;
+        EXPECT_FALSE(faults("VaultAppRole", "mount", name).empty()) << name;
+        EXPECT_FALSE(faults("VaultAppRole", "name", name).empty()) << name;
+    }
+    EXPECT_FALSE(faults("VaultAppRole", "tokenPolicies", Json::array({"a."})).empty());
+    for (const char* name : {"a", "a.b", "shop.a-b", "a/b.c", "a-", "_"}) {
+        EXPECT_TRUE(faults("VaultPolicy", "name", name).empty()) << name;
+        EXPECT_TRUE(faults("VaultAppRole", "mount", name).empty()) << name;
+    }
+    for (const char* network : {"10.0.0.0/40", "10.0.0.0/33", "10.0.0.256", "10.0.0", "010.0.0.1",
+                                "10.0.0.1/", "10.0.0.0/08", "fd00::/129", "fd00::/200", "fd00", "x", ""})
+        EXPECT_FALSE(faults("VaultAppRole", "tokenBoundCIDRs", Json::array({network})).empty()) << network;
+    for (const char* network : {"10.0.0.1", "0.0.0.0/0", "10.0.0.0/8", "255.255.255.255/32", "::/0", "::1",
+                                "fd00:10::/64", "2001:db8::1/128", "::ffff:10.0.0.1"})
+        EXPECT_TRUE(faults("VaultAppRole", "tokenBoundCIDRs", Json::array({network})).empty()) << network;
+}
+
 TEST(Reading, TheSettingsOfAMountAreNoMount) {
     for (const char* path : {"kv/tune", "tune", "a/tune/b"}) {
         const Reading found =
@@ -399,7 +451,9 @@ TEST(Providers, HaveTheirDefaults) {
         read(provider({{"keyProbe", Json::object()}, {"delivery", Json::object()}, {"auth", Json::object()}}),
              "")
             .resource.spec;
-    EXPECT_EQ(spec["keyProbe"], (Json{{"enabled", false}, {"baseURLKey", "base_url"}, {"interval", "10m"}}));
+    EXPECT_EQ(
+        spec["keyProbe"],
+        (Json{{"enabled", false}, {"blockRollouts", true}, {"baseURLKey", "base_url"}, {"interval", "10m"}}));
     EXPECT_EQ(spec["delivery"], (Json{{"secret", false}}));
     EXPECT_EQ(spec["auth"], (Json{{"type", "kubernetes"}, {"audience", "vault"}}));
 }
