@@ -10,6 +10,7 @@
 #include "secret_id_files.hpp"
 
 #include <keyshepherd/net/wiped.hpp>
+#include <keyshepherd/planner/vault_rules.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
 #include <boost/asio/co_spawn.hpp>
@@ -201,10 +202,7 @@ private:
         const Permission permitted = permission(resource, given_, reserved_, mounts_);
         standing.may_adopt = permitted.may_adopt;
         if (!permitted.faults.empty()) {
-            std::string text;
-            for (const resources::Fault& fault : permitted.faults)
-                text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", fault.field, fault.message);
-            refuse(row, "NotGranted", std::move(text));
+            refuse(row, "NotGranted", planner::text_of(permitted.faults));
             co_return row;
         }
         auto observed = co_await reconcile::observe(vault, resource, standing, deadline());
@@ -270,6 +268,10 @@ private:
             co_return row;
         }
         const ReportRow& of_role = rows_[row_of_.at(role->text())];
+        if (const auto faults = planner::secret_id_faults(resource, *role); !faults.empty()) {
+            refuse(row, "VaultRefuses", planner::text_of(faults));
+            co_return row;
+        }
         if (!of_role.error.empty() || of_role.plan.verdict == planner::Verdict::refused) {
             refuse(row, "RoleNotReady", role_name + " is not as it should be");
             co_return row;

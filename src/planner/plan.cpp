@@ -3,6 +3,7 @@
 
 #include <keyshepherd/planner/plan.hpp>
 #include <keyshepherd/planner/vault_names.hpp>
+#include <keyshepherd/planner/vault_rules.hpp>
 
 #include <fmt/format.h>
 
@@ -387,7 +388,9 @@ std::vector<std::string> reads(const Resource& resource) {
     return {};
 }
 
-Plan plan(const Resource& resource, const Observation& observed, const Standing& standing) {
+namespace {
+
+Plan plan_unchecked(const Resource& resource, const Observation& observed, const Standing& standing) {
     switch (what(resource)) {
         case What::mount:
             return plan_mount(resource, observed, standing);
@@ -400,6 +403,20 @@ Plan plan(const Resource& resource, const Observation& observed, const Standing&
             return {};
     }
     return {};
+}
+
+}  // namespace
+
+Plan plan(const Resource& resource, const Observation& observed, const Standing& standing) {
+    Plan made = plan_unchecked(resource, observed, standing);
+    if (made.verdict != Verdict::create && made.verdict != Verdict::update) return made;
+    const auto faults = vault_faults(resource, observed);
+    if (faults.empty()) return made;
+    return {.verdict = Verdict::refused,
+            .changes = std::move(made.changes),
+            .reason = "VaultRefuses",
+            .message = text_of(faults),
+            .role_id = std::move(made.role_id)};
 }
 
 Plan plan_removal(const Resource& resource, const Observation& observed, const Standing& standing) {
@@ -429,8 +446,8 @@ bool has_unset_parameters(const resources::Kind& kind, const Json& held) {
 std::vector<Request> requests_ever(const Resource& resource) {
     const Standing owner{.owner = true};
     const Observation changed = all_changed(resource);
-    std::vector<Request> all = plan(resource, {}, owner).requests;
-    std::ranges::move(plan(resource, changed, owner).requests, std::back_inserter(all));
+    std::vector<Request> all = plan_unchecked(resource, {}, owner).requests;
+    std::ranges::move(plan_unchecked(resource, changed, owner).requests, std::back_inserter(all));
     std::ranges::move(plan_removal(resource, changed, owner).requests, std::back_inserter(all));
     return all;
 }

@@ -469,6 +469,76 @@ def test_hcl_that_vault_refuses_is_told_in_its_words(run):
     assert done.returncode == 1 and "failed" in done.stdout and "parse" in done.stdout, done.stdout
 
 
+def vault_says(bao, path, body):
+    """The status and the text of Vault's own answer to a write."""
+    answer = rig.session(bao.certificates.ca).post(f"{bao.address}/v1/{path}", json=body, headers={"X-Vault-Token": bao.root_token})
+    return answer.status_code, answer.text
+
+
+READ = [{"path": "a", "capabilities": ["read"]}]
+# What a resource asks for, the field that plan names, and the write by which it is tried that Vault refuses it.
+REFUSED = {
+    "ttl": ("VaultAppRole", {"name": "w", "tokenTTL": "2h", "tokenMaxTTL": "1h"}, "spec.tokenTTL",
+            "auth/approle/role/w", {"token_ttl": 7200, "token_max_ttl": 3600}),
+    "batch-uses": ("VaultAppRole", {"name": "w", "tokenType": "batch", "tokenNumUses": 2}, "spec.tokenNumUses",
+                   "auth/approle/role/w", {"token_type": "batch", "token_num_uses": 2}),
+    "batch-period": ("VaultAppRole", {"name": "w", "tokenType": "default-batch", "tokenPeriod": "1h"}, "spec.tokenPeriod",
+                     "auth/approle/role/w", {"token_type": "default-batch", "token_period": 3600}),
+    "star": ("VaultKubernetesRole", {"name": "w", "mount": "kubernetes", "boundServiceAccountNames": ["*", "a"]},
+             "spec.boundServiceAccountNames", "auth/kubernetes/role/w",
+             {"bound_service_account_names": ["*", "a"], "bound_service_account_namespaces": ["ai"]}),
+    "wrapping": ("VaultPolicy", {"name": "w", "rules": [{"path": "a", "capabilities": ["read"], "minWrappingTTL": "10m", "maxWrappingTTL": "1m"}]},
+                 "spec.rules[0].minWrappingTTL", "sys/policies/acl/w",
+                 {"policy": 'path "a" { capabilities = ["read"] min_wrapping_ttl = "10m" max_wrapping_ttl = "1m" }'}),
+    "plus-star": ("VaultPolicy", {"name": "w", "rules": [{"path": "a/+*", "capabilities": ["read"]}]}, "spec.rules[0].path",
+                  "sys/policies/acl/w", {"policy": 'path "a/+*" { capabilities = ["read"] }'}),
+    "mount-below": ("VaultMount", {"path": "rules-kv/sub", "type": "kv"}, "spec.path", "sys/mounts/rules-kv/sub", {"type": "kv"}),
+    "mount-above": ("VaultMount", {"path": "rules-deep", "type": "kv"}, "spec.path", "sys/mounts/rules-deep", {"type": "kv"}),
+    "auth-below": ("VaultMount", {"path": "approle/sub", "engine": "Auth", "type": "approle"}, "spec.path", "sys/auth/approle/sub", {"type": "approle"}),
+    "mount-own": ("VaultMount", {"path": "audit/x", "type": "kv"}, "spec.path", "sys/mounts/audit/x", {"type": "kv"}),
+    "lease": ("VaultMount", {"path": "rules-q", "type": "kv", "config": {"defaultLeaseTTL": "2h", "maxLeaseTTL": "1h"}},
+              "spec.config.defaultLeaseTTL", "sys/mounts/rules-q", {"type": "kv", "config": {"default_lease_ttl": 7200, "max_lease_ttl": 3600}}),
+    "kv-version": ("VaultMount", {"path": "rules-q", "type": "kv", "options": {"version": "3"}}, "spec.options.version",
+                   "sys/mounts/rules-q", {"type": "kv", "options": {"version": "3"}}),
+}
+
+
+@pytest.fixture(scope="module")
+def mounted(empty_bao):
+    root = empty_bao.root
+    for method in {"approle", "kubernetes"} - {name.rstrip("/") for name in root.sys.list_auth_methods()["data"]}:
+        root.sys.enable_auth_method(method)
+    for path in ("rules-kv", "rules-deep/kv"):
+        root.sys.enable_secrets_engine("kv", path=path)
+    return empty_bao
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_vault_is_known_to_refuse_is_refused_by_plan(run, mounted, case):
+    kind, spec, field, path, body = REFUSED[case]
+    before = len(mounted.audit())
+    for command in ("plan", "apply"):
+        done = run(command, resource(kind, "w", spec))
+        assert done.returncode == 1 and ": refused" in done.stdout and f"VaultRefuses: {field}: must" in done.stdout, done.stdout + done.stderr
+    assert writes(mounted, before) == [], "nothing is asked in vain"
+    status, text = vault_says(mounted, path, body)
+    assert status in (400, 500), f"Vault takes it: {status} {text}"
+
+
+def test_a_secret_id_beyond_its_role_is_refused_by_plan(secret_ids, mounted):
+    limits = {"secretIDTTL": "1h", "secretIDNumUses": 3, "secretIDBoundCIDRs": ["10.0.0.0/8"], "tokenBoundCIDRs": ["10.0.0.0/8"]}
+    assert secret_ids.call("apply", role=limits, cidrs=["10.1.0.0/16"], numUses=2, ttl="30m").returncode == 0
+    path = f"auth/approle/role/{secret_ids.role}/secret-id"
+    for spec, field, body in (({"ttl": "2h"}, "spec.ttl", {"ttl": 7200}), ({"numUses": 4}, "spec.numUses", {"num_uses": 4}),
+                              ({"cidrs": ["11.0.0.0/8"]}, "spec.cidrs", {"cidr_list": ["11.0.0.0/8"]}),
+                              ({"cidrs": ["10.0.0.0/7"]}, "spec.cidrs", {"cidr_list": ["10.0.0.0/7"]}),
+                              ({"tokenBoundCIDRs": ["fd00::1"]}, "spec.tokenBoundCIDRs", {"token_bound_cidrs": ["fd00::1/128"]})):
+        done = secret_ids.call("plan", role=limits, code=1, **spec)
+        assert f"VaultRefuses: {field}: " in done.stdout, (spec, done.stdout)
+        status, text = vault_says(mounted, path, body)
+        assert status in (400, 500), f"Vault takes it: {status} {text}"
+
+
 @pytest.mark.parametrize("value", [1, True, 1.5, ["now"], {"at": "once"}])
 def test_an_annotation_that_is_no_text_is_refused(secret_ids, empty_bao, value):
     """Kubernetes refuses it too; it must not go unheeded."""

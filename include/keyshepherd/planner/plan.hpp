@@ -50,8 +50,8 @@ struct Plan {
     Verdict verdict = Verdict::in_sync;
     std::vector<FieldChange> changes = {};  // field by field; of a create: what it will be
     std::vector<Request> requests = {};     // in order
-    std::string reason =
-        {};  // of a refusal, as a condition's reason: AdoptionRefused, TypeMismatch, FixedInVault
+    std::string reason = {};   // of a refusal, as a condition's reason: AdoptionRefused, TypeMismatch,
+                               // FixedInVault, VaultRefuses
     std::string message = {};  // in a sentence, with the way out
     std::string role_id = {};  // of a VaultAppRole, once it was read
 };
