@@ -94,7 +94,8 @@ result<std::unique_ptr<Session>> connect(const VaultFlags& flags) {
     session->http = std::make_unique<net::Client>(session->context, std::move(origin), std::move(tls));
     session->vault = std::make_unique<vault::Client>(
         session->context, *session->http, std::move(login),
-        vault::Options{.vault_namespace = flags.vault_namespace, .requests_per_second = 1'000});
+        vault::Options{
+            .vault_namespace = flags.vault_namespace, .requests_per_second = 1'000, .wait_for_quota = true});
     return session;
 }
 

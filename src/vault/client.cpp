@@ -419,7 +419,7 @@ Task<result<std::optional<json>>> Client::State::ask(std::string_view operation,
     if (!is_safe_path(path)) co_return fail(Errc::invalid, "a path in Vault cannot be sent as it is");
     if (auto passed = co_await pass_breaker(deadline); !passed)
         co_return std::unexpected(std::move(passed).error());
-    for (bool again = false;; again = true) {
+    for (bool again = false;;) {
         if (auto ready = co_await ensure_token(deadline); !ready)
             co_return std::unexpected(std::move(ready).error());
         const unsigned generation = generation_;
@@ -428,12 +428,14 @@ Task<result<std::optional<json>>> Client::State::ask(std::string_view operation,
         auto read =
             read_answer({method, path}, answer->status, answer->body, answer->header("retry-after"), keep);
         net::wipe(answer->body);
+        // The pace waits for the quota, and ends this at the deadline.
+        if (!read && read.error().code == Errc::throttled && options_.wait_for_quota) continue;
         if (read || (answer->status != 403 && read.error().code != Errc::unauthorized)) co_return read;
         if (read.error().code == Errc::not_found) co_return read;
         // Unless that is known, the 403 means nothing.
         KEYSHEPHERD_CO_TRY(const bool dead, co_await is_dead(generation, deadline));
         if (dead && generation == generation_ && !(again && blind_)) forget();
-        if (dead && !again) continue;
+        if (dead && !std::exchange(again, true)) continue;
         if (dead || blind_) {
             read.error().code = Errc::unauthorized;
             read.error().message += " (and refuses the token, or its policies forbid auth/token/lookup-self)";

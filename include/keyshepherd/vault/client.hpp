@@ -59,6 +59,9 @@ struct Options {
     int breaker_failures = 5;                         // consecutive: unavailable, sealed, timed out
     std::chrono::milliseconds probe_interval{5'000};  // of an open breaker, at most
     std::chrono::milliseconds login_interval{1'000};  // between logins; doubles up to a minute with failures
+    // Whether a request that a rate quota refuses (429) is sent again until its deadline. Otherwise it fails
+    // with Errc::throttled.
+    bool wait_for_quota = false;
 };
 
 // Called with every request and login; empty ones are not called. Labels are closed sets.
