@@ -34,7 +34,7 @@ void add_object(const resources::Json& object, ResourceFiles& found) {
 net::Task<result<void>> list_all(kube::Client& client, std::chrono::milliseconds timeout, Providers providers,
                                  ResourceFiles& found) {
     for (const resources::Kind& kind : resources::kinds()) {
-        if (!kind.in_vault && providers == Providers::left_out) continue;
+        if (!kind.in_vault && providers != Providers::taken) continue;
         const kube::Resource resource{std::string(resources::group), std::string(resources::version),
                                       std::string(kind.plural)};
         kube::ListOptions options;
@@ -91,6 +91,7 @@ result<ResourceFiles> read_files(const Source& source) {
     ResourceFiles read = read_resources(inputs, source.default_namespace, source.providers,
                                         source.skip_unreadable ? Unreadable::skipped : Unreadable::refused);
     for (const std::string& warning : read.warnings) print_warning(warning);
+    if (source.providers == Providers::checked) read.checked_providers = read.take_providers();
     if (source.one_namespace) refuse_other_namespaces(read, source.default_namespace);
     return read;
 }
@@ -205,7 +206,8 @@ result<GivenResources> read_given(const Source& source, double timeout_seconds) 
         given.errors = std::move(read.errors);
         return given;
     }
-    if (read.resources.empty() && read.providers.empty())
+    given.checked_providers = read.checked_providers;
+    if (read.resources.empty() && read.providers.empty() && read.checked_providers == 0)
         return fail(Errc::invalid,
                     fmt::format("no custom resource of keyshepherd.dev in what was given ({} other objects)",
                                 read.others));

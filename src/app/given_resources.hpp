@@ -24,7 +24,7 @@ struct Source {
     std::string kubeconfig;  // "": $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount
     std::string default_namespace = "default";
     bool one_namespace = false;  // files may hold resources of default_namespace alone
-    Providers providers = Providers::left_out;
+    Providers providers = Providers::checked;
 };
 
 using ConnectionName = std::pair<std::string, std::string>;  // namespace and name
@@ -37,6 +37,7 @@ struct GivenResources {
     std::vector<FileResource> resources;         // in the order in which they have to be made in Vault
     std::vector<resources::Resource> leaving;    // of a cluster: being deleted, and the operator's alone
     std::vector<resources::Resource> providers;  // those that the operator looks after
+    std::size_t checked_providers = 0;           // of files, which have no more to them than that
 };
 
 // The VaultConnection that a resource refers to, which every one of GivenResources does; not of a

@@ -268,11 +268,11 @@ private:
                        "away");
             co_return row;
         }
-        const ReportRow& of_role = rows_[row_of_.at(role->text())];
         if (const auto faults = planner::secret_id_faults(resource, *role); !faults.empty()) {
             refuse(row, "VaultRefuses", planner::text_of(faults));
             co_return row;
         }
+        const ReportRow& of_role = rows_[row_of_.at(role->text())];
         if (!of_role.error.empty() || of_role.plan.verdict == planner::Verdict::refused) {
             refuse(row, "RoleNotReady", role_name + " is not as it should be");
             co_return row;
@@ -349,7 +349,13 @@ int finish(VaultFlags flags, bool apply) {
     for (const std::string& error : given->errors) print_error(error);
     if (!given->errors.empty()) return 1;
     if (flags.policy_for_operator) return print_policy(*given, flags.probe_hosts);
-    const auto rows = Run(flags, *std::move(given), apply).run();
+    if (given->checked_providers > 0)
+        print_warning(fmt::format(
+            "{} of the resources {}: Vault holds nothing of an AIProvider or a "
+            "ClusterAIProvider, so only its fields were checked",
+            given->checked_providers, given->checked_providers == 1 ? "is a provider" : "are providers"));
+    result<std::vector<ReportRow>> rows;
+    if (!given->resources.empty()) rows = Run(flags, *std::move(given), apply).run();
     if (!rows) return failed(with_tls_flag(rows.error()));
     const bool colour = isatty(STDOUT_FILENO) == 1 && environment("NO_COLOR").empty();
     const bool printed =

@@ -16,7 +16,11 @@ struct FileResource {
     bool adoption_is_given = false;  // spec.adoptionPolicy stands in the file
 };
 
-enum class Providers { left_out, taken };
+enum class Providers {
+    left_out,  // they count among the others, whatever is wrong with them
+    checked,   // a faulty one is an error
+    taken,     // the same, and it is used
+};
 
 struct ResourceFiles {
     std::vector<FileResource> resources;  // in the order of the files
@@ -24,10 +28,17 @@ struct ResourceFiles {
     std::vector<std::string> warnings;  // of files that are left out
     std::vector<std::string> errors;    // "vault.yaml line 12: VaultPolicy ai/x: spec.name: is missing"
     std::size_t others = 0;             // objects that are not ours
+    std::size_t checked_providers = 0;
+
+    // Drops the providers: how many there were.
+    std::size_t take_providers() {
+        const std::size_t count = providers.size();
+        providers.clear();
+        return count;
+    }
 };
 
-// Reads every document of every file, and the items of Lists. Providers that are left out count among the
-// others, whatever is wrong with them.
+// Reads every document of every file, and the items of Lists.
 ResourceFiles read_resources(const std::vector<InputFile>& files, const std::string& default_namespace,
                              Providers providers, Unreadable unreadable = Unreadable::refused);
 

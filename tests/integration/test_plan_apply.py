@@ -555,6 +555,26 @@ def test_a_rate_quota_is_waited_for(run, empty_bao, command):
     print(f"{len(refused)} requests were refused by the quota and sent again")
 
 
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_providers_alone_are_checked(run, tmp_path, command):
+    provider = {"apiVersion": rig.GROUP, "kind": "ClusterAIProvider", "metadata": {"name": "acme"}, "spec": {
+        "path": "ai-apis/data/acme", "variables": [{"name": "ACME_API_KEY", "key": "api_key"}],
+        "connectionRef": {"name": "main", "namespace": "platform-vault"}}}
+    file = tmp_path / "provider.yaml"
+    file.write_text(yaml.safe_dump(provider))
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("VAULT_", "BAO_", "KEYSHEPHERD_"))} | {"HOME": str(tmp_path)}
+
+    def alone():  # no Vault, no token and no connection: nothing is asked
+        return subprocess.run([*rig.keyshepherd(), command, "-f", file], capture_output=True, text=True, timeout=60, env=clean)
+    done = alone()
+    assert done.returncode == 0 and "1 of the resources is a provider" in done.stderr, done.stderr
+    assert "0 in sync" in done.stdout
+    provider["spec"]["variables"][0]["nme"] = provider["spec"]["variables"][0].pop("name")
+    file.write_text(yaml.safe_dump(provider))
+    faulty = alone()
+    assert faulty.returncode == 1 and "spec.variables[0].name: is missing" in faulty.stderr, faulty.stderr
+
+
 @pytest.mark.parametrize("value", [1, True, 1.5, ["now"], {"at": "once"}])
 def test_an_annotation_that_is_no_text_is_refused(secret_ids, empty_bao, value):
     """Kubernetes refuses it too; it must not go unheeded."""

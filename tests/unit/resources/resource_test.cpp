@@ -97,9 +97,9 @@ TEST(Reading, RefusesADurationThatIsANumber) {
 TEST(Reading, SaysInWordsWhatAPatternMeans) {
     const Reading found = read(policy({{"name", "UP"}, {"hcl", "x"}, {"resyncPeriod", "soon"}}), "ai");
     ASSERT_EQ(fields(found.faults), (std::vector<std::string>{"spec.name", "spec.resyncPeriod"}));
-    EXPECT_EQ(
-        found.faults[0].message,
-        "must be the name of a policy: lower-case letters, digits, '.', '_', '-' and '/', such as ai-api");
+    EXPECT_EQ(found.faults[0].message,
+              "must be the name of a policy: lower-case letters, digits, '.', '_', '-' and '/', and no '.' "
+              "at the end, such as ai-api");
     EXPECT_EQ(found.faults[1].message,
               "must be a duration such as 90s, 1h30m or 2d, and no more than 100 years");
 }
