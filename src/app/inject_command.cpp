@@ -325,7 +325,8 @@ void add_inject_command(CLI::App& app, int& exit_code) {
         "Patch the Deployments of files as the webhook would, and print everything\n\n"
         "What the patch does not touch stays as it is written, comments too. Only a document whose anchors "
         "and aliases\n"
-        "stand in the way is printed anew, without its comments. Other objects pass through byte for byte.\n"
+        "stand in the way is printed anew, without its comments. Other objects pass through byte for byte,\n"
+        "with a line '---' before a document where kubectl needs one.\n"
         "Nothing is printed when anything is wrong.");
     command
         ->add_option("-f,--filename", flags->files,

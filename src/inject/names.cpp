@@ -62,6 +62,7 @@ bool is_digest(std::string_view text) {
 // as Vault's secret-ids have: https://developer.hashicorp.com/vault/docs/auth/approle
 bool may_be_a_key(std::string_view text) {
     constexpr std::size_t shorter_than_any_key = 16;
+    if (text.size() < shorter_than_any_key) return false;
     std::size_t length = 0, dashes = 0;
     bool letter = false, digit = false;
     for (const char c : text) {
@@ -215,12 +216,22 @@ std::string clipped(std::string_view name) {
 std::string quoted(std::string_view text) {
     if (may_be_a_key(text)) return fmt::format("a text of {} characters", text.size());
     constexpr std::size_t most = 60;  // characters
-    std::size_t end = 0;
-    for (std::size_t characters = 0; end < text.size() && characters < most; ++characters) {
-        ++end;
-        while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) ++end;
+    std::size_t end = text.size();
+    if (end > most) {
+        end = 0;
+        for (std::size_t characters = 0; end < text.size() && characters < most; ++characters) {
+            ++end;
+            while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) ++end;
+        }
     }
-    return fmt::format("\"{}{}\"", printable(text.substr(0, end)), end < text.size() ? "…" : "");
+    const std::string_view shown = text.substr(0, end);
+    const bool plain = std::all_of(shown.begin(), shown.end(), [](char c) { return c >= ' ' && c <= '~'; });
+    std::string out = "\"";
+    if (plain)
+        out += shown;
+    else
+        out += printable(shown);
+    return out += end < text.size() ? "…\"" : "\"";
 }
 
 }  // namespace keyshepherd::inject

@@ -176,6 +176,8 @@ private:
     }
 
     void refuse_provider(const std::string& name, const Error& why) {
+        // An annotation may name thousands: only the messages that are kept are made.
+        if (outcome_.faults.size() >= most_faults) return outcome_.refuse({}, {});
         if (why.code == Errc::invalid)
             return fault("inject", fmt::format("names the provider {}, which has faults and is not used: {}",
                                                quoted(name), why.message));

@@ -24,8 +24,8 @@ program, env_dir, spawns = sys.argv[1], sys.argv[2], int(sys.argv[3])
 file = env_dir + "/holysheep.env"
 environment = {f"SERVICE_{i}_PORT": f"tcp://10.0.0.{i}:443" for i in range(40)}  # as a pod has them
 environment |= {"PATH": os.environ["PATH"], "KEYSHEPHERD_ENV_DIR": env_dir,
-                "HOLYSHEEP_API_KEY": "vault:ai-apis/data/holysheep#api_key",
-                "HOLYSHEEP_BASE_URL": "vault:ai-apis/data/holysheep#base_url"}
+                "HOLYSHEEP_API_KEY": "keyshepherd:ai-apis/data/holysheep#api_key",
+                "HOLYSHEEP_BASE_URL": "keyshepherd:ai-apis/data/holysheep#base_url"}
 kinds = {
     "plain": ["/bin/true"],
     "launcher": [program, "--", "/bin/true"],

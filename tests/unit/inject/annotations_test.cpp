@@ -243,6 +243,22 @@ TEST(Annotations, MessagesShowNoUnprintableBytesAndNoWholeNovel) {
                              [](char c) { return c == '\x1b' || c == '\n'; }));
 }
 
+TEST(Annotations, MessagesShowAValueOfUpTo60Characters) {
+    const auto message = [](const std::string& value) {
+        return faults_of({{"wiring", value}}).front().message;
+    };
+    const std::string words = "one of the nodes is older than the others, so take another 1";
+    ASSERT_EQ(words.size(), 60U);
+    EXPECT_TRUE(message(words).starts_with("is \"" + words + "\"; give one of auto, ")) << message(words);
+    EXPECT_TRUE(message(words + "2").starts_with("is \"" + words + "…\"; ")) << message(words + "2");
+    const std::string accent = "\xc3\xa9";  // one character of two bytes
+    EXPECT_TRUE(message(accent + words).starts_with("is \"" + accent + words.substr(0, 59) + "…\"; "));
+    EXPECT_TRUE(message("environment-file").starts_with("is \"environment-file\"; "));
+    for (const char* secret :
+         {"sk-live-0123456789abcdef", "hvs.CAESIJ1234567890abcdefgh", "3f2c8a1e-77b0-4c7e-9d53-0c1f5d1f8a77"})
+        EXPECT_TRUE(message(secret).starts_with("is a text of ")) << message(secret);
+}
+
 TEST(Annotations, AValueThatMayBeASecretIsNotRepeated) {
     const std::string secret = "sk-live-4f9a01";
     for (const char* name : {"env-HOLYSHEEP_API_KEY", "secret-key", "template-key", "entrypoint-app", "spec"})

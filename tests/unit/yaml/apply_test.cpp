@@ -245,6 +245,13 @@ TEST(ApplyTest, PrintsAnewWhatCannotBeEdited) {
     EXPECT_EQ(patched("? a\n: 1\n? b\n", R"([{"op":"replace","path":"/b","value":2}])"), "a: 1\nb: 2\n");
 }
 
+TEST(ApplyTest, EditsBesideColonsWithinBrackets) {
+    EXPECT_EQ(patched("a: [2001:db8::, z:]\nb: 1\n",
+                      R"([{"op":"add","path":"/a/0","value":"n"},{"op":"replace","path":"/b","value":2}])"),
+              "a: [\"n\", 2001:db8::, z:]\nb: 2\n");
+    EXPECT_EQ(patched("a: [x, z:]\n", R"([{"op":"remove","path":"/a/0"}])"), "a: [z:]\n");
+}
+
 TEST(ApplyTest, SaysWhyAPatchedDocumentIsTooLarge) {
     const std::string deep = std::string(98, '[') + std::string(98, ']');
     EXPECT_TRUE(
