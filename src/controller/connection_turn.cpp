@@ -50,9 +50,12 @@ Task<Again> ConnectionTurn::reconcile() {
         outcome = "error";
         finding = planner::finding_of(usable.error());
         again = std::min<milliseconds>(runtime_.retry_in(key_), 5s);
+        const bool is_locked = usable.error().detail == Detail::login_locked;
+        if (is_locked || usable.error().detail == Detail::login_refused)
+            finding.message += planner::next_login(resource());
         if (usable.error().code == Errc::unauthorized || usable.error().code == Errc::forbidden) {
-            finding.reason = "AuthFailed";
-            runtime_.sessions.close(key_);
+            if (!is_locked) finding.reason = "AuthFailed";
+            renew_session(session);
         }
     }
     tell_of_ungranted(finding);
@@ -70,6 +73,13 @@ Task<Again> ConnectionTurn::reconcile() {
         for (const Key& dependent : runtime_.store.dependents(key_))
             runtime_.wake(dependent, milliseconds(static_cast<long>(2000 * kube::random_unit())));
     co_return next;
+}
+
+// Another login may give other policies, or another token. One that Vault refuses is not repeated at every
+// look: logins without end would lock the role for everyone, and pile up tokens.
+void ConnectionTurn::renew_session(const result<SessionPtr>& session) {
+    if (session && !(*session)->vault.login_refused() && SteadyClock::now() - (*session)->opened > 60s)
+        runtime_.sessions.close(key_);
 }
 
 void ConnectionTurn::tell_of_ungranted(Finding& finding) {

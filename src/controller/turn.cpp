@@ -109,10 +109,9 @@ Task<Again> Turn::failed(EntryPtr connection, Error error) {
     if (error.code == Errc::cancelled) co_return std::nullopt;
     outcome = "error";
     Finding finding = planner::finding_of(error);
-    const bool no_login = error.code == Errc::unauthorized || error.code == Errc::unlabeled;
     const bool away = planner::concerns_connection(error);
     const Key through = connection_of(resource());
-    if (no_login) runtime_.sessions.close(through);
+    if (error.code == Errc::unlabeled) runtime_.sessions.close(through);
     if (away) runtime_.wake(through);
     if (deleting() && (away || finding.reason == "PermissionDenied"))
         co_return co_await wait_or_orphan(connection, error.message);

@@ -85,6 +85,8 @@ public:
 private:
     std::vector<Key> in_use() const;
     bool revokes_tokens() const;
+    // Lets the next look log in again, once a minute at most.
+    void renew_session(const result<SessionPtr>& session);
     // Tells in `finding` which resources are not granted, and are in Vault all the same.
     void tell_of_ungranted(Finding& finding);
 };

@@ -25,6 +25,11 @@ kube::ObjectRef login_ref(const std::string& ns, const resources::Json& spec) {
     return {kube::secrets, ns, login.at("secretName").get<std::string>()};
 }
 
+std::string version_of(const resources::Json& object) {
+    const kube::Metadata metadata = kube::metadata(object);
+    return metadata.uid + " " + metadata.resource_version;
+}
+
 std::string text_of(const kube::ObjectRef& ref) {
     return fmt::format("{} {}/{}", ref.resource == kube::secrets ? "Secret" : "ServiceAccount", ref.ns,
                        ref.name);
@@ -70,7 +75,7 @@ void Sessions::forget(const Key& key, const resources::Resource& connection) {
     // A connection that is being deleted counts as another generation, but its resources still need the
     // login.
     const bool same = at->second->generation == connection.generation || !connection.deletion_time.empty();
-    if (at->second->uid != connection.uid || !same) sessions_.erase(at);
+    if (at->second->uid != connection.uid || !same || at->second->vault.login_refused()) sessions_.erase(at);
 }
 
 void Sessions::close(const Key& key) {
@@ -93,6 +98,9 @@ Task<result<SessionPtr>> Sessions::make(Key key, resources::Resource connection,
                 "spec.address: {} is none of the addresses that the operator allows (--vault-address {})",
                 address, fmt::join(options_.addresses, ", ")));
     KEYSHEPHERD_CO_TRY(net::Origin origin, net::Origin::parse(address));
+    KEYSHEPHERD_CO_TRY(resources::Json object, co_await login_object(login_ref(key.ns, spec), deadline));
+    const std::string login_version = version_of(object);
+    kube::wipe(object);
     auto how = co_await login(key, connection, deadline);
     if (!how) co_return std::unexpected(how.error());
     net::ClientTls tls;
@@ -108,6 +116,7 @@ Task<result<SessionPtr>> Sessions::make(Key key, resources::Resource connection,
     counters.login = [this](bool succeeded) { metrics_.vault_login(succeeded); };
     auto session = std::make_shared<Session>(context_, std::move(origin), std::move(tls), std::move(*how),
                                              std::move(options), std::move(counters));
+    session->login_version = login_version;
     session->uid = connection.uid;
     session->generation = connection.generation;
     co_return session;
@@ -157,9 +166,18 @@ Task<result<resources::Json>> Sessions::login_object(kube::ObjectRef ref, Deadli
 }
 
 Task<result<void>> Sessions::check_login(Key key, resources::Resource connection, Deadline deadline) {
-    auto object = co_await login_object(login_ref(key.ns, connection.spec), deadline);
+    const kube::ObjectRef ref = login_ref(key.ns, connection.spec);
+    auto object = co_await login_object(ref, deadline);
     if (object) {
+        const std::string version = version_of(*object);
         kube::wipe(*object);
+        const auto held = sessions_.find(key);
+        if (held == sessions_.end() || held->second->login_version == version) co_return result<void>();
+        // A ServiceAccount has no credentials in it: while its logins succeed, its version means nothing.
+        if (ref.resource == kube::secrets || held->second->vault.login_refused())
+            sessions_.erase(held);
+        else
+            held->second->login_version = version;
         co_return result<void>();
     }
     if (object.error().code != Errc::unlabeled) co_return result<void>();

@@ -47,7 +47,9 @@ struct Session {
     reconcile::TokenIndex tokens;
     reconcile::Snapshots snapshots;
     reconcile::SecretIdIndex secret_ids;
-    std::string uid;  // of the VaultConnection as it was read
+    const Deadline opened = net::SteadyClock::now();
+    std::string login_version;  // of the ServiceAccount or Secret that it logs in with, as it was read
+    std::string uid;            // of the VaultConnection as it was read
     std::int64_t generation = 0;
     bool may_read_role = true;  // as far as it is known: the role that it logged in by
 
@@ -75,12 +77,15 @@ public:
     Task<result<SessionPtr>> open(Key key, resources::Resource connection, Deadline deadline);
     // The session that is open; null: none.
     SessionPtr find(const Key& key) const;
-    // Drops the session of another state of the connection; whoever uses it goes on.
+    // Drops the session of another state of the connection, and one whose login was refused: somebody asks
+    // for another attempt. Whoever uses it goes on.
     void forget(const Key& key, const resources::Resource& connection);
     void close(const Key& key);
     // Whether the ServiceAccount or Secret that a connection logs in with still has its label:
-    // Errc::unlabeled when it does not. Then the session is closed and its token revoked. Where the API
-    // server does not show the object, an open session stays: its next login decides.
+    // Errc::unlabeled when it does not. Then the session is closed and its token revoked. One with another
+    // version of the object is closed too, where that may bring another outcome: the next one logs in with
+    // the new credentials. Where the API server does not show the object, an open session stays: its next
+    // login decides.
     Task<result<void>> check_login(Key key, resources::Resource connection, Deadline deadline);
     // Revokes every token that we were given.
     Task<void> sign_off(Deadline deadline);

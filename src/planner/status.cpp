@@ -142,7 +142,7 @@ Finding finding_of(const Error& error) {
             finding.reason = "Throttled";
             break;
         case Errc::unauthorized:
-            finding.reason = "AuthFailed";
+            finding.reason = error.detail == Detail::login_locked ? "LoginLocked" : "AuthFailed";
             break;
         case Errc::forbidden:
             finding.reason = "PermissionDenied";
@@ -169,6 +169,14 @@ Finding finding_of(const Error& error) {
             break;
     }
     return finding;
+}
+
+std::string next_login(const resources::Resource& connection) {
+    const Json& auth = connection.spec.at("auth");
+    const auto role = auth.find("appRole");
+    if (role == auth.end()) return {};
+    return "; the operator logs in again when Secret " + connection.ns + "/" + role->value("secretName", "") +
+           " or the VaultConnection changes, and otherwise after 5 to 20 minutes";
 }
 
 bool concerns_connection(const Error& error) {

@@ -178,6 +178,10 @@ public:
     Task<result<Health>> health(Deadline deadline);
     Task<void> sign_off(Deadline deadline);
     bool breaker_open() const { return breaker_.open(); }
+    bool login_refused() const {
+        return login_error_ && (login_error_->detail == Detail::login_refused ||
+                                login_error_->detail == Detail::login_locked);
+    }
 
 private:
     // One of options_.in_flight.
@@ -222,6 +226,7 @@ private:
     Task<result<Grant>> obtain(Deadline deadline);
     Task<result<Grant>> obtain_by(std::string mount, std::string name, std::string value,
                                   std::string secret_name, Source source, Deadline deadline);
+    Task<bool> is_enabled(std::string where, Deadline deadline);
     Task<result<Grant>> obtain_given(std::string token, Deadline deadline);
     Task<result<void>> renew(Deadline deadline);
     // Whether the token of that generation no longer is one.
@@ -539,7 +544,14 @@ Task<result<void>> Client::State::log_in(Deadline deadline) {
         // Whatever the status: what was refused is who we say we are.
         if (!may_pass(error.code) && error.code != Errc::unlabeled) error.code = Errc::unauthorized;
         error.message = "login: " + error.message;
-        backoff_.failed(SteadyClock::now());
+        if (error.detail == Detail::login_locked)
+            error.message +=
+                ". So Vault answers while it has locked the role, for good secret-ids too: after 5 refused "
+                "logins, for 15 minutes, unless user_lockout_config of the auth method says otherwise";
+        if (error.detail == Detail::none)
+            backoff_.failed(SteadyClock::now());
+        else
+            backoff_.refused(SteadyClock::now(), options_.refused_login_interval);
         login_error_ = error;
         co_return std::unexpected(std::move(grant).error());
     }
@@ -596,8 +608,17 @@ Task<result<Grant>> Client::State::obtain_by(std::string mount, std::string name
     if (!answer) co_return std::unexpected(std::move(answer).error());
     auto grant = read_grant(*answer, *where);
     if (grant) grant->ours = true;
+    if (!grant && secret_name == "secret_id" && !may_pass(grant.error().code)) {
+        // A refused login counts, and five lock the role (https://openbao.org/docs/concepts/user-lockout/). A
+        // wrong secret-id is 400, and the login of a locked role 403, as any request is where no auth method
+        // is enabled.
+        grant.error().detail = Detail::login_refused;
+        if (answer->status == 403 && co_await is_enabled(*where, deadline))
+            grant.error().detail = Detail::login_locked;
+    }
     // Vault answers the same for a method that is not enabled and for a role that does not take the login.
-    if (!grant && (grant.error().code == Errc::forbidden || grant.error().code == Errc::not_found))
+    if (!grant && grant.error().detail != Detail::login_locked &&
+        (grant.error().code == Errc::forbidden || grant.error().code == Errc::not_found))
         grant.error().message +=
             name == "role"
                 ? fmt::format(
@@ -606,6 +627,13 @@ Task<result<Grant>> Client::State::obtain_by(std::string mount, std::string name
                       mount, value)
                 : fmt::format("; check that an auth method is enabled at auth/{}", mount);
     co_return grant;
+}
+
+// Whether an auth method answers at the path of a login: it finds fault with a login without credentials,
+// where Vault itself answers 403 to whatever it is asked without a token.
+Task<bool> Client::State::is_enabled(std::string where, Deadline deadline) {
+    const auto answer = co_await send_paced("login", "POST", where, "{}", "", deadline);
+    co_return answer && answer->status != 403 && answer->status != 404;
 }
 
 result<Grant> Client::State::read_grant(net::Answer& answer, std::string_view path) const {
@@ -752,6 +780,10 @@ Task<void> Client::sign_off(Deadline deadline) {
 
 bool Client::breaker_open() const {
     return state_->breaker_open();
+}
+
+bool Client::login_refused() const {
+    return state_->login_refused();
 }
 
 }  // namespace keyshepherd::vault

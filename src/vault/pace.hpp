@@ -149,8 +149,15 @@ public:
         not_before_ = now + std::min<Span>(wait, std::max<Span>(longest, first_));
         ++failures_;
     }
+    // As failed(), for an attempt that must not follow sooner than `wait`, and later ones no sooner than four
+    // times that.
+    void refused(Time now, Span wait) {
+        not_before_ = now + (refusals_++ == 0 ? wait : 4 * wait);
+        ++failures_;
+    }
     void succeeded(Time now) {
         failures_ = 0;
+        refusals_ = 0;
         not_before_ = now + first_;
     }
     int failures() const { return failures_; }
@@ -160,6 +167,7 @@ private:
     static constexpr std::chrono::minutes longest{1};
     Span first_;
     int failures_ = 0;
+    int refusals_ = 0;  // since the last success
     Time not_before_{};
 };
 

@@ -38,6 +38,8 @@ enum class Detail {
     sealed,          // of unavailable: Vault is sealed
     unknown_ca,      // of unavailable: no CA that we trust signed the server's certificate
     other_name,      // of unavailable: the server's certificate is for other names
+    login_refused,   // of unauthorized: Vault refused the credentials of a login
+    login_locked,    // likewise, as it does while it has locked the name of a login
 };
 
 struct Error {

@@ -61,6 +61,8 @@ std::string ready_reason(const Json& status);
 
 // What an error of Vault's means for the resource that met it.
 Finding finding_of(const Error& error);
+// What comes behind the message of a refused login by a VaultConnection: when the next one is tried.
+std::string next_login(const resources::Resource& connection);
 // Whether it concerns the connection as a whole (Vault is away, or the login is not possible) and not what
 // was asked for.
 bool concerns_connection(const Error& error);

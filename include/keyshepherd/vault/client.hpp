@@ -7,7 +7,8 @@
 // For one thread, that of `context`; outlives every call. The token is renewed at two thirds of its life by
 // the call that comes then, or made anew; a 403 of a token that turns out to be dead is repeated once with a
 // new one. Logins never follow each other closer than Options::login_interval, which doubles with every
-// failure. The token is wiped after use and in no message.
+// failure; after a refused login of an AppRole, Options::refused_login_interval holds. The token is wiped
+// after use and in no message.
 #pragma once
 
 #include <keyshepherd/core/result.hpp>
@@ -62,6 +63,10 @@ struct Options {
     // Whether a request that a rate quota refuses (429) is sent again until its deadline. Otherwise it fails
     // with Errc::throttled.
     bool wait_for_quota = false;
+    // Before the second login of an AppRole after Vault refused the first; four times that before each later
+    // one. Vault locks a role after 5 refused logins, for everyone, and forgets a refusal after 15 minutes
+    // (https://openbao.org/docs/concepts/user-lockout/): so the count never comes to 5.
+    std::chrono::milliseconds refused_login_interval{std::chrono::minutes(5)};
 };
 
 // Called with every request and login; empty ones are not called. Labels are closed sets.
@@ -106,6 +111,9 @@ public:
     net::Task<void> sign_off(net::Deadline deadline);
 
     bool breaker_open() const;
+    // Whether Vault refused the credentials of the last login: the next one comes after
+    // Options::refused_login_interval.
+    bool login_refused() const;
 
 private:
     class State;

@@ -41,6 +41,7 @@ public:
     int lease = 3600;
     bool renewable = true;
     bool sealed = false;
+    bool is_enabled = true;  // an auth method, at every path of a login
     bool lookup_allowed = true;
     bool past_max_ttl = false;
     std::string login_answer;  // instead of a token
@@ -71,6 +72,8 @@ private:
             return {reply(sealed ? "503" : "200", json{{"initialized", true}, {"sealed", sealed}}.dump())};
         if (sealed) return {reply("503", R"({"errors":["Vault is sealed"]})")};
         if (path.ends_with("/login")) {
+            const bool has_credentials = request.find("\"role") != std::string::npos;
+            if (!has_credentials && is_enabled) return {reply("400", R"({"errors":["missing role_id"]})")};
             if (!login_answer.empty()) return {login_answer, login_after};
             return {grant(let_in("s.token-number-" + std::to_string(++logins_))), login_after};
         }
@@ -343,7 +346,7 @@ TEST_F(VaultClient, DoesNotStormWhenATokenMayNotLookItselfUp) {
 }
 
 TEST_F(VaultClient, WaitsAfterALoginThatWasRefused) {
-    client({.login_interval = 100ms});
+    client({.login_interval = 1ms, .refused_login_interval = 100ms});
     fake_->login_answer = FakeVault::reply("400", R"({"errors":["invalid role or secret ID"]})");
     for (int i = 0; i < 5; ++i) {
         const auto found = read_now();
@@ -353,16 +356,52 @@ TEST_F(VaultClient, WaitsAfterALoginThatWasRefused) {
     }
     EXPECT_EQ(fake_->count("POST auth/approle/login"), 1);
     EXPECT_GT(read_now().error().retry_after.count(), 0);
+    EXPECT_TRUE(client_->login_refused());
     run_for(120ms);
     EXPECT_EQ(code(read_now()), Errc::unauthorized);
-    run_for(120ms);  // 200 ms by now
+    run_for(120ms);  // 400 ms by now
     EXPECT_EQ(code(read_now()), Errc::unauthorized);
     EXPECT_EQ(fake_->count("POST auth/approle/login"), 2);
-    run_for(120ms);
+    run_for(320ms);
     fake_->login_answer.clear();
     EXPECT_TRUE(read_now());
+    EXPECT_FALSE(client_->login_refused());
     EXPECT_EQ(counted_["no login"], 2);
     EXPECT_EQ(counted_["login"], 1);
+}
+
+TEST_F(VaultClient, NamesTheLockoutOfARole) {
+    client({.login_interval = 1ms, .refused_login_interval = 1h});
+    fake_->login_answer = denied;
+    const auto found = read_now();
+    EXPECT_EQ(code(found), Errc::unauthorized);
+    EXPECT_EQ(found.error().detail, Detail::login_locked);
+    EXPECT_NE(found.error().message.find("user_lockout_config"), std::string::npos) << found.error().message;
+    run_for(50ms);
+    EXPECT_EQ(read_now().error().detail, Detail::login_locked);
+    EXPECT_EQ(fake_->count("POST auth/approle/login"), 2)
+        << "one with credentials, and one to tell a method that is not enabled";
+}
+
+// Vault answers 403 to that, too.
+TEST_F(VaultClient, NamesNoLockoutWhereTheMethodIsNotEnabled) {
+    client({.login_interval = 1ms, .refused_login_interval = 1h});
+    fake_->login_answer = denied;
+    fake_->is_enabled = false;
+    const auto found = read_now();
+    EXPECT_EQ(found.error().detail, Detail::login_refused);
+    EXPECT_NE(found.error().message.find("an auth method is enabled at auth/approle"), std::string::npos);
+    EXPECT_EQ(found.error().message.find("lock"), std::string::npos) << found.error().message;
+}
+
+// Vault locks nobody of the auth methods kubernetes and jwt.
+TEST_F(VaultClient, TriesALoginByJwtAgainSooner) {
+    client({.login_interval = 1ms, .refused_login_interval = 1h}, JwtLogin{"kubernetes", "role", secret_id});
+    fake_->login_answer = denied;
+    EXPECT_EQ(read_now().error().detail, Detail::none);
+    run_for(50ms);
+    EXPECT_FALSE(read_now());
+    EXPECT_EQ(fake_->count("POST auth/kubernetes/login"), 2);
 }
 
 TEST_F(VaultClient, RefusesALoginWithoutAToken) {
