@@ -141,6 +141,7 @@ void Runtime::start_over() {
     unwritten_.clear();
     sweeps.start_over(std::time(nullptr), options.orphan_grace);
     providers.clear();
+    recent_writes.clear();
     for (const Key& key : store.keys()) wake(key);
 }
 

@@ -4,6 +4,7 @@
 #include "event_recorder.hpp"
 #include "namespace_watch.hpp"
 #include "provider_memory.hpp"
+#include "recent_writes.hpp"
 #include "reserved_names.hpp"
 #include "seal.hpp"
 #include "secret_watch.hpp"

@@ -166,6 +166,8 @@ Task<Again> SecretIdTurn::reconcile() {
     view_.unsure_until = runtime_.sweeps.unsure_until(key_);
 
     result<void> done = co_await look();
+    if (done && !value_.empty() && !view_.published)
+        if (const auto wait = runtime_.recent_writes.doubt(key_, "", SteadyClock::now())) co_return *wait;
     for (int steps = 0; done; ++steps) {
         view_.now = std::time(nullptr);
         const planner::SecretIdStep step =
@@ -450,6 +452,7 @@ Task<result<void>> SecretIdTurn::enroll() {
         co_return std::unexpected(facts.error());
     }
     failpoint("enroll");
+    runtime_.recent_writes.wrote(key_, "", SteadyClock::now());
     view_.pending_facts = *std::move(facts);
     co_return result<void>();
 }

@@ -78,6 +78,9 @@ Task<Again> VaultObjectTurn::reconcile() {
     auto observed =
         co_await reconcile::observe(reached->session->vault, resource(), standing, runtime_.soon());
     if (!observed) co_return co_await failed(reached->connection, observed.error());
+    if (const auto wait =
+            runtime_.recent_writes.doubt(key_, planner::state_of(resource(), *observed), SteadyClock::now()))
+        co_return *wait;
     if (deleting()) co_return co_await remove(*reached, *observed, standing);
     co_return co_await converge(*reached, *observed, standing, claim);
 }
@@ -158,6 +161,7 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
     if (!plan.requests.empty()) {
         auto done = co_await reconcile::act(vault, plan, runtime_.soon());
         if (!done) co_return co_await failed(way.connection, done.error());
+        runtime_.recent_writes.wrote(key_, planner::state_of(resource(), observed), SteadyClock::now());
         outcome = "changed";
         if (drift) runtime_.metrics.drift(key_.kind->name, true);
         const char* reason = drift                             ? "DriftRepaired"
@@ -253,6 +257,7 @@ Task<Again> VaultObjectTurn::remove(const Way& way, planner::Observation observe
               fmt::format("{} stays: the connection leads elsewhere now", resource().claim));
     }
     if (!plan.requests.empty()) {
+        runtime_.recent_writes.wrote(key_, planner::state_of(resource(), observed), SteadyClock::now());
         outcome = "changed";
         runtime_.log.info("removed from Vault", {{"kind", key_.kind->name},
                                                  {"namespace", key_.ns},

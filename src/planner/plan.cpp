@@ -436,6 +436,16 @@ Plan plan_removal(const Resource& resource, const Observation& observed, const S
     return {.verdict = Verdict::remove, .changes = {}, .requests = {{"DELETE", claim(resource), nullptr}}};
 }
 
+std::string state_of(const Resource& resource, const Observation& observed) {
+    if (!in_vault(resource, observed)) return {};
+    const Json held =
+        what(resource) == What::mount ? held_mount(resource, observed) : *held_at(observed, claim(resource));
+    // The role-id of a role is read only now and then, and written by itself.
+    const Json* role_id = held_at(observed, claim(resource) + "/role-id");
+    return Json::array({held, role_id != nullptr && resource.spec.contains("roleID") ? *role_id : Json()})
+        .dump();
+}
+
 bool has_unset_parameters(const resources::Kind& kind, const Json& held) {
     std::vector<FieldChange> changes;
     Json body = Json::object();

@@ -178,7 +178,7 @@ def test_a_lost_role_is_made_again_with_its_role_id(team, bao):
     before = bao.root.auth.approle.read_role_id(f"{team.ns}-r")["data"]["role_id"]
     bao.root.auth.approle.delete_role(f"{team.ns}-r")
     team.look("VaultAppRole", "r")
-    wait_until(lambda: team.vault_role(), 5)
+    wait_until(lambda: team.vault_role(), 10)  # that it is absent a moment after it was made may be a stale answer
     assert bao.root.auth.approle.read_role_id(f"{team.ns}-r")["data"]["role_id"] == before
 
 

@@ -71,6 +71,9 @@ Plan plan_removal(const Resource& resource, const Observation& observed, const S
 // its value.
 bool has_unset_parameters(const resources::Kind& kind, const Json& held);
 
+// The object of the resource as `observed` has it, as JSON; "": it is absent. Equal texts are equal states.
+std::string state_of(const Resource& resource, const Observation& observed);
+
 // Every request that plan() and, by its deletionPolicy, plan_removal() could come to for the resource,
 // whatever Vault held: methods and paths count, the bodies do not.
 std::vector<Request> requests_ever(const Resource& resource);
