@@ -1,6 +1,9 @@
 #include "turn.hpp"
 
 #include <keyshepherd/kube/random.hpp>
+#include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/reconcile/secret_id.hpp>
+#include <keyshepherd/reconcile/vault_object.hpp>
 
 #include <fmt/format.h>
 
@@ -59,6 +62,10 @@ Task<Again> ConnectionTurn::reconcile() {
         }
     }
     tell_of_ungranted(finding);
+    if (usable) {
+        const auto removed = co_await remove_leftovers(*session, finding);
+        if (!removed && removed.error().code == Errc::cancelled) co_return std::nullopt;
+    }
     const bool recovered = usable && planner::ready_reason(entry_->status) != "Connected";
     const Again next = co_await report(finding, again);
     if (usable && revokes_tokens() && SteadyClock::now() - (*session)->tokens.refreshed_at() > 50s) {
@@ -96,6 +103,88 @@ void ConnectionTurn::tell_of_ungranted(Finding& finding) {
     }
     runtime_.ungranted.erase(key_);
     finding.gone.insert(std::string(planner::still_in_vault));
+}
+
+Task<result<void>> ConnectionTurn::remove_leftovers(SessionPtr session, Finding& finding) {
+    const std::string condition(planner::left_in_vault);
+    std::vector<std::string> left;
+    const std::vector<Leftover> all = runtime_.leftovers.of(vault_of(resource()));
+    if (!all.empty()) {
+        KEYSHEPHERD_CO_TRY(const reconcile::OwnNames reserved,
+                           co_await runtime_.reserved(key_, entry_, session));
+        for (const Leftover& leftover : all) {
+            const auto role = leftover.resource.kind->name == "VaultSecretID"
+                                  ? planner::role_at(leftover.path, leftover.resource.ns)
+                                  : std::optional(leftover.resource);
+            if (!role) continue;
+            const planner::Judgement granted = judge_removal(*role, resource(), reserved);
+            result<void> removed = fail(Errc::forbidden, "not granted");
+            if (granted.faults.empty())
+                removed = co_await remove_leftover(session, leftover, granted.rights.revoke_tokens);
+            if (!removed && removed.error().code == Errc::cancelled) co_return removed;
+            if (!removed) left.push_back(leftover.resource.text());
+        }
+        runtime_.metrics.left_in_vault(runtime_.leftovers.size());
+    }
+    if (left.empty())
+        finding.gone.insert(condition);
+    else
+        finding.others.push_back(planner::left_objects(left));
+    co_return result<void>();
+}
+
+Task<result<void>> ConnectionTurn::remove_leftover(SessionPtr session, Leftover leftover, bool may_revoke) {
+    const resources::Resource& of = leftover.resource;
+    std::string outcome_text = "is removed";
+    const bool is_secret_id = of.kind->name == "VaultSecretID";
+    bool claimed = false;
+    for (const Key& key : runtime_.store.claimants(leftover.path)) {
+        const EntryPtr other = runtime_.find(key);
+        const EntryPtr connection =
+            other == nullptr ? nullptr : runtime_.find(connection_of(other->resource));
+        claimed = claimed || (connection != nullptr && connection->faults.empty() &&
+                              vault_of(connection->resource) == leftover.vault);
+    }
+    if (is_secret_id) {
+        const auto all = co_await session->secret_ids.of(session->vault, leftover.path, of.uid,
+                                                         SteadyClock::now(), runtime_.soon());
+        if (!all && all.error().code != Errc::not_found) co_return std::unexpected(all.error());
+        if (all)
+            for (const planner::SecretIdFacts& each : *all) {
+                KEYSHEPHERD_CO_CHECK(co_await reconcile::destroy_secret_id(session->vault, leftover.path,
+                                                                           each.accessor, runtime_.soon()));
+            }
+        if (leftover.revoke_tokens && may_revoke) {
+            const auto revoked =
+                co_await session->tokens.revoke(session->vault, leftover.path, of.uid, "", runtime_.soon());
+            if (!revoked) co_return std::unexpected(revoked.error());
+        }
+    } else if (claimed) {
+        outcome_text = "belongs to another resource now";
+    } else {
+        const planner::Standing owner{.owner = true, .role_id = of.role_id};
+        const auto observed = co_await reconcile::observe(session->vault, of, owner, runtime_.soon());
+        if (!observed && observed.error().code != Errc::not_found)
+            co_return std::unexpected(observed.error());
+        // What somebody has changed since is somebody's.
+        const bool as_left =
+            observed && planner::plan(of, *observed, owner).verdict == planner::Verdict::in_sync;
+        const planner::Plan removal =
+            observed ? planner::plan_removal(of, *observed, owner) : planner::Plan();
+        if (!removal.requests.empty() && !as_left) {
+            outcome_text = "was changed since, and stays";
+        } else if (const auto done = co_await reconcile::act(session->vault, removal, runtime_.soon());
+                   !done) {
+            co_return std::unexpected(done.error());
+        }
+    }
+    KEYSHEPHERD_CO_CHECK(co_await runtime_.leftovers.drop(runtime_.kube, of.uid, runtime_.soon()));
+    runtime_.log.info(
+        "what a deleted resource left in Vault " + outcome_text,
+        {{"kind", of.kind->name}, {"namespace", of.ns}, {"name", of.name}, {"vaultPath", leftover.path}});
+    event(kube::Event::Type::normal, "LeftoverSettled", "Delete",
+          fmt::format("{} of the deleted {} {}", leftover.path, of.text(), outcome_text));
+    co_return result<void>();
 }
 
 bool ConnectionTurn::revokes_tokens() const {

@@ -267,6 +267,12 @@ private:
             co_await runtime_.changed.wait(SteadyClock::now() + 5s);
         }
         unproven_.clear();
+        const auto read = co_await runtime_.leftovers.open(runtime_.kube, options_.own_namespace,
+                                                           runtime_.seal, runtime_.soon());
+        if (!read && read.error().code != Errc::cancelled)
+            log_.warn("cannot read what deleted resources left in Vault",
+                      {{"namespace", options_.own_namespace}, {"error", read.error().message}});
+        runtime_.metrics.left_in_vault(runtime_.leftovers.size());
         runtime_.start_over();
         std::list<asio::cancellation_signal> stops;
         std::size_t running = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "event_recorder.hpp"
+#include "leftovers.hpp"
 #include "namespace_watch.hpp"
 #include "provider_memory.hpp"
 #include "recent_writes.hpp"
@@ -167,6 +168,8 @@ public:
     Sweeps sweeps;
     WorkloadWatch workloads;
     NamespaceWatch namespaces;
+    RecentWrites recent_writes;
+    Leftovers leftovers;
     std::map<Key, ProviderMemory> providers;  // since we lead
     std::set<Key> ungranted;  // connections under which something may be in Vault that is not granted
     fsm::WorkQueue<Key, NamespaceOf> queue;

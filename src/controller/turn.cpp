@@ -27,8 +27,10 @@ Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
     if (connection == nullptr || !connection->faults.empty()) {
         outcome = "refused";
         const std::string which = fmt::format("VaultConnection {}/{}", through.ns, through.name);
-        if (deleting())
+        if (deleting()) {
+            if (auto other = co_await way_by_another(through)) co_return *std::move(other);
             co_return std::unexpected(NoWay{co_await wait_or_orphan(nullptr, which + " is not there")});
+        }
         // Its arrival wakes us.
         const Again next =
             co_await refuse("ConnectionNotFound",
@@ -38,8 +40,36 @@ Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
     auto session = co_await runtime_.sessions.open(through, connection->resource, runtime_.soon());
     auto reserved = session ? co_await runtime_.reserved(through, connection, *session)
                             : result<reconcile::OwnNames>(std::unexpected(session.error()));
-    if (!reserved) co_return std::unexpected(NoWay{co_await failed(connection, reserved.error())});
+    if (!reserved) {
+        if (const Errc code = reserved.error().code;
+            deleting() && (code == Errc::unauthorized || code == Errc::unlabeled || code == Errc::forbidden))
+            if (auto other = co_await way_by_another(through)) co_return *std::move(other);
+        co_return std::unexpected(NoWay{co_await failed(connection, reserved.error())});
+    }
     co_return Way{connection, *session, *std::move(reserved)};
+}
+
+Task<std::optional<Turn::Way>> Turn::way_by_another(Key through) {
+    const EntryPtr own = runtime_.find(through);
+    const std::string vault = own != nullptr && own->faults.empty() ? vault_of(own->resource) : std::string();
+    // A secret-id goes with the grant of its role.
+    const auto judged = key_.kind->name == "VaultSecretID" ? planner::role_at(vault_path_, key_.ns)
+                                                           : std::optional(resource());
+    if (!judged) co_return std::nullopt;
+    for (const Key& key : runtime_.store.keys(through.kind)) {
+        const EntryPtr other = runtime_.find(key);
+        if (key == through || other == nullptr || !other->faults.empty()) continue;
+        const std::string reached = vault_of(other->resource);
+        const bool is_same =
+            vault.empty() ? runtime_.owns(resource(), reached + " " + vault_path_) : reached == vault;
+        if (!is_same || !planner::judge_removal(*judged, other->resource, {}).faults.empty()) continue;
+        const auto session = co_await runtime_.sessions.open(key, other->resource, runtime_.soon());
+        if (!session) continue;
+        auto reserved = co_await runtime_.reserved(key, other, *session);
+        if (!reserved || !judge_removal(*judged, other->resource, *reserved).faults.empty()) continue;
+        co_return Way{other, *session, *std::move(reserved)};
+    }
+    co_return std::nullopt;
 }
 
 Task<planner::Mounts> Turn::mounts_for(const resources::Resource& of, SessionPtr session) {
@@ -138,6 +168,15 @@ Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
                  vault_path_.empty() ? why : fmt::format("{} is still in Vault: {}", vault_path_, why)},
             std::min<milliseconds>(runtime_.retry_in(key_), std::chrono::seconds(left)));
     }
+    const auto recorded = co_await record_leftover(connection);
+    if (!recorded && recorded.error().code != Errc::invalid) {
+        runtime_.log.warn("cannot record what is left in Vault", {{"kind", key_.kind->name},
+                                                                  {"namespace", key_.ns},
+                                                                  {"name", key_.name},
+                                                                  {"error", recorded.error().message}});
+        // A missing right does not hold up a namespace for good.
+        if (recorded.error().code != Errc::forbidden) co_return runtime_.retry_in(key_);
+    }
     const auto gone = co_await runtime_.remove_finalizer(key_, entry_);
     if (!gone) co_return runtime_.retry_in(key_);
     runtime_.metrics.orphaned(key_.kind->name);
@@ -148,11 +187,29 @@ Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
                                          {"error", why}});
     // In a namespace that is going no event can be made: it is about the namespace.
     const Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", key_.ns}}}};
-    runtime_.events.record(ns, kube::Event::Type::warning, "Orphaned", "Delete",
-                           fmt::format("{} {}/{} was deleted; {} stays in Vault: {}", key_.kind->name,
-                                       key_.ns, key_.name, vault_path_, why));
-    runtime_.wake(connection_of(resource()));
+    runtime_.events.record(
+        ns, kube::Event::Type::warning, "Orphaned", "Delete",
+        fmt::format("{} {}/{} was deleted; {} stays in Vault{}: {}", key_.kind->name, key_.ns, key_.name,
+                    vault_path_, recorded ? ", and is removed when a connection to it can" : "", why));
+    // Every connection to that Vault tells of it.
+    for (const Key& each : runtime_.store.keys(resources::find_kind("VaultConnection"))) runtime_.wake(each);
     co_return std::nullopt;
+}
+
+Task<result<void>> Turn::record_leftover(EntryPtr connection) {
+    const bool is_secret_id = key_.kind->name == "VaultSecretID";
+    std::string vault;
+    if (connection != nullptr && connection->faults.empty()) {
+        vault = vault_of(connection->resource);
+    } else {
+        const std::size_t end = resource().claim.rfind(' ');  // the claim is the Vault and the path
+        if (end != std::string::npos) vault = resource().claim.substr(0, end);
+    }
+    const bool owns = is_secret_id || runtime_.owns(resource(), vault + " " + vault_path_);
+    if (vault.empty() || !owns || resource().spec.value("deletionPolicy", "Delete") != "Delete")
+        co_return fail(Errc::invalid, "nothing of the resource's is to be removed from Vault");
+    Leftover leftover(vault, vault_path_, resource(), entry_->status.value("revokeTokens", "") == "true");
+    co_return co_await runtime_.leftovers.add(runtime_.kube, std::move(leftover), runtime_.soon());
 }
 
 Task<Again> Turn::let_go() {

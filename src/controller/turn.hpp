@@ -39,6 +39,10 @@ protected:
         Again again;
     };
     Task<std::expected<Way, NoWay>> way(Key through);
+    // For a deletion that the connection of the resource can no longer do, such as one whose ServiceAccount
+    // went with the namespace: another connection to the same Vault that grants it. nullopt: there is none
+    // that can log in.
+    Task<std::optional<Way>> way_by_another(Key through);
     // Vault's mounts, where a judgement about the resource may depend on them.
     Task<planner::Mounts> mounts_for(const resources::Resource& of, SessionPtr session);
 
@@ -62,9 +66,11 @@ protected:
     Task<Again> invalid();
     // Vault, or the way to it, is in trouble. `connection` may be null.
     Task<Again> failed(EntryPtr connection, Error error);
-    // A deletion that cannot be done: after the connection's deletionTimeout the resource goes, and the
-    // object stays in Vault.
+    // A deletion that cannot be done: after the connection's deletionTimeout the resource goes, and what it
+    // has in Vault is recorded as left.
     Task<Again> wait_or_orphan(EntryPtr connection, std::string why);
+    // Errc::invalid: there is nothing to record. `connection` may be null.
+    Task<result<void>> record_leftover(EntryPtr connection);
     // Nothing holds the resource any more.
     Task<Again> let_go();
 
@@ -89,6 +95,11 @@ private:
     void renew_session(const result<SessionPtr>& session);
     // Tells in `finding` which resources are not granted, and are in Vault all the same.
     void tell_of_ungranted(Finding& finding);
+    // Removes what deleted resources left in this Vault, as far as the connection grants it; `finding` gets
+    // the rest.
+    Task<result<void>> remove_leftovers(SessionPtr session, Finding& finding);
+    // Success: nothing of it is left in Vault any more, or it is not ours to remove.
+    Task<result<void>> remove_leftover(SessionPtr session, Leftover leftover, bool may_revoke);
 };
 
 // Mounts, policies and roles.

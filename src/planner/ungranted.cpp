@@ -54,6 +54,21 @@ Condition ungranted_objects(std::span<const std::string> objects) {
                     fmt::join(named, ", "), objects.size() > most_named ? ", …" : ""));
 }
 
+Condition left_objects(std::span<const std::string> objects) {
+    constexpr std::size_t most_named = 10;
+    const auto named = objects.first(std::min(objects.size(), most_named));
+    return {
+        .type = std::string(left_in_vault),
+        .truth = Truth::yes,
+        .reason = "NotRemoved",
+        .message = fmt::format(
+            "{} of deleted resources {} still in Vault: {}{}. A connection to this Vault that grants their "
+            "namespace these names and mounts removes them",
+            objects.size() == 1 ? "an object" : fmt::format("{} objects", objects.size()),
+            objects.size() == 1 ? "is" : "are", fmt::join(named, ", "),
+            objects.size() > most_named ? ", …" : "")};
+}
+
 bool is_still_in_vault(const Json& status) {
     const auto conditions = status.is_object() ? status.find("conditions") : status.end();
     return conditions != status.end() && conditions->is_array() &&

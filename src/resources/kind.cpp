@@ -265,9 +265,9 @@ constexpr std::array<Field, 7> connection_spec = {{
      .members = grant},
     {.name = "deletionTimeout",
      .type = duration,
-     .doc = "How long the deletion of a resource waits for a Vault that is away; then the resource goes and "
-            "the object in Vault "
-            "stays.",
+     .doc = "How long the deletion of a resource waits for a Vault that is away, or for a login; then the "
+            "resource goes. The operator removes the object from Vault when a connection to it can, unless "
+            "somebody has changed it since. A VaultMount's stays.",
      .fallback = R"("5m")",
      .pattern = duration_text,
      .expected = duration_expected},

@@ -197,6 +197,11 @@ rules:
     resources: [secrets]
     resourceNames: [keyshepherd-operator-key]
     verbs: [get]
+  # What deleted resources left in Vault, until a login can remove it.
+  - apiGroups: [""]
+    resources: [secrets]
+    resourceNames: [keyshepherd-operator-left-in-vault]
+    verbs: [get, patch]
 {bindings})",
         fmt::arg("operator_role", operator_role()),
         fmt::arg("login_role", login_role(options.service_accounts)),

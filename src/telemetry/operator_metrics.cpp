@@ -69,8 +69,16 @@ struct OperatorMetrics::Series {
     prometheus::Family<prometheus::Counter>& orphaned =
         prometheus::BuildCounter()
             .Name("keyshepherd_orphaned_total")
-            .Help("Objects left in Vault because it was away until the deletion timeout.")
+            .Help("Objects left in Vault because no login could remove them before the deletion timeout.")
             .Register(registry);
+    prometheus::Gauge& left_in_vault =
+        prometheus::BuildGauge()
+            .Name("keyshepherd_left_in_vault")
+            .Help(
+                "Objects of deleted resources that wait in Vault for a login that may "
+                "remove them.")
+            .Register(registry)
+            .Add({});
     Pairs requests{prometheus::BuildCounter()
                        .Name("keyshepherd_vault_requests_total")
                        .Help("Requests to Vault by operation and answer.")
@@ -130,6 +138,10 @@ void OperatorMetrics::reconciled(std::string_view kind, std::string_view result,
 void OperatorMetrics::drift(std::string_view kind, bool repaired) {
     series_->drift.at(kind, repaired ? "true" : "false").Increment();
 }
+void OperatorMetrics::left_in_vault(std::size_t objects) {
+    series_->left_in_vault.Set(static_cast<double>(objects));
+}
+
 void OperatorMetrics::orphaned(std::string_view kind) {
     series_->orphaned.Add({{"kind", std::string(kind)}}).Increment();
 }

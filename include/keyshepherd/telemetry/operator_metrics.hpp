@@ -20,6 +20,8 @@ public:
     void reconciled(std::string_view kind, std::string_view result, double seconds);
     void drift(std::string_view kind, bool repaired);
     void orphaned(std::string_view kind);
+    // How many objects of deleted resources are recorded as still in Vault.
+    void left_in_vault(std::size_t objects);
     void vault_request(std::string_view operation, std::string_view code);
     void vault_login(bool succeeded);
     void leading(bool leading);

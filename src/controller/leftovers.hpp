@@ -1,0 +1,64 @@
+// What deleted resources have left in Vault, since no login could remove it before their deletionTimeout.
+// Kept in a Secret of the operator's namespace under the operator's seal, so that it is removed when a login
+// can, also after a restart.
+#pragma once
+
+#include "seal.hpp"
+#include "store.hpp"
+
+#include <keyshepherd/kube/client.hpp>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace keyshepherd::controller {
+
+struct Leftover {
+    Leftover() = default;
+    Leftover(std::string vault_, std::string path_, resources::Resource resource_, bool revoke_tokens_)
+        : vault(std::move(vault_)),
+          path(std::move(path_)),
+          resource(std::move(resource_)),
+          revoke_tokens(revoke_tokens_) {}
+
+    std::string vault;             // as vault_of() names it
+    std::string path;              // planner::claim(); of a VaultSecretID that of its role
+    resources::Resource resource;  // as it was deleted
+    bool revoke_tokens = false;    // of a VaultSecretID
+};
+
+// The record of a leftover, and back; nullptr and nullopt for what cannot be recorded or read. Pure.
+resources::Json record_of(const Leftover& leftover);
+std::optional<Leftover> leftover_of(const resources::Json& record);
+
+// For one thread. Only the leader writes.
+class Leftovers {
+public:
+    static constexpr const char* secret_name = "keyshepherd-operator-left-in-vault";
+    // A Secret holds 1 MiB.
+    static constexpr std::size_t longest_record = std::size_t{16} * 1024;
+
+    // Reads what former leaders recorded. A record without the operator's seal is left out.
+    kube::Task<result<void>> open(kube::Client& kube, std::string ns, const Seal& seal,
+                                  kube::Deadline deadline);
+    // Errc::invalid for what is not recorded: mounts, which hold data, and records that are too long.
+    kube::Task<result<void>> add(kube::Client& kube, Leftover leftover, kube::Deadline deadline);
+    kube::Task<result<void>> drop(kube::Client& kube, std::string uid, kube::Deadline deadline);
+    // Those in one Vault.
+    std::vector<Leftover> of(const std::string& vault) const;
+    std::size_t size() const { return all_.size(); }
+
+private:
+    kube::Task<result<void>> write(kube::Client& kube, std::string uid, resources::Json value,
+                                   kube::Deadline deadline);
+
+    std::string ns_;
+    const Seal* seal_ = nullptr;
+    bool exists_ = false;
+    std::map<std::string, Leftover> all_;  // by the uid of the resource
+};
+
+}  // namespace keyshepherd::controller
