@@ -166,8 +166,9 @@ Task<Again> SecretIdTurn::reconcile() {
     view_.unsure_until = runtime_.sweeps.unsure_until(key_);
 
     result<void> done = co_await look();
+    // The one that was registered a moment ago; another value is somebody's edit.
     if (done && !value_.empty() && !view_.published)
-        if (const auto wait = runtime_.recent_writes.doubt(key_, "", SteadyClock::now())) co_return *wait;
+        if (const auto wait = runtime_.recent_writes.doubt(key_, value_, SteadyClock::now())) co_return *wait;
     for (int steps = 0; done; ++steps) {
         view_.now = std::time(nullptr);
         const planner::SecretIdStep step =
@@ -452,7 +453,7 @@ Task<result<void>> SecretIdTurn::enroll() {
         co_return std::unexpected(facts.error());
     }
     failpoint("enroll");
-    runtime_.recent_writes.wrote(key_, "", SteadyClock::now());
+    runtime_.recent_writes.wrote(key_, pending_value_, SteadyClock::now());
     view_.pending_facts = *std::move(facts);
     co_return result<void>();
 }
