@@ -121,9 +121,10 @@ TEST(ReadTest, TakesAColonWithinBracketsForText) {
     // What stands before them must not confuse the scanner: texts that look like brackets, quotes or
     // comments.
     for (const char* before :
-         {"k: it's [one\n", "k: |\n  it's \"one\" [\n", "- |\n it's [\n- ", "k: a\n  [it's\n",
-          "k: [a] # it's [\n", "k: 'it''s ['\n", "k: \"[\\\"\"\n", "\"k[\": |-\n  it's\n\n  [\n",
-          "k: &a |\n  it's [\n", "k: !!str it's[\n", "k:\n- it's [\n- >\n  it's {\n"}) {
+         {"k: it's [one\n", "k: |\n  \"one\n", "k: >-\n\n  'one\n", "k: |\n  it's \"one\" [\n",
+          "- |\n it's [\n- ", "k: a\n  [it's\n", "k: [a] # it's [\n", "k: 'it''s ['\n", "k: \"[\\\"\"\n",
+          "\"k[\": |-\n  it's\n\n  [\n", "k: &a |\n  it's [\n", "k: !!str it's[\n",
+          "k:\n- it's [\n- >\n  it's {\n"}) {
         const bool list = std::string_view(before).starts_with('-');
         const std::string got = json_of(std::string(before) + (list ? "[z:]\n" : "a: [z:]\n"));
         EXPECT_TRUE(got.ends_with(list ? R"(["z:"]])" : R"("a":["z:"]})")) << before << got;
@@ -195,6 +196,9 @@ TEST(ReadTest, NamesTheItemOfAList) {
     const std::string list = "kind: List\nitems:\n- a: 1\n  b: {x: 1}\n- a: 2\n";
     EXPECT_EQ(item(list + "- a: 1\n  a: 2\n- b: 1\n"), "line 7, column 3: items[2]");
     EXPECT_TRUE(item(list + "- a: 1\n  b: c: d\n- b: 1\n").ends_with("items[2]"));
+    // yaml-cpp finds these before the reader sees that their element begins.
+    EXPECT_TRUE(item(list + "- @x\n").ends_with("items[2]")) << item(list + "- @x\n");
+    EXPECT_TRUE(item("kind: List\nitems:\n  # c\n  - a\n  # c\n  - @x\n").ends_with("items[1]"));
     EXPECT_TRUE(item(list + "- b: c: d\n").ends_with("items[2]")) << item(list + "- b: c: d\n");
     EXPECT_TRUE(item(list + "# c\n- a: |\n    - x\n    - y\n  b: \"\\q\"\n").ends_with("items[2]"));
     EXPECT_TRUE(item("kind: List\nitems:\n  - a: 1\n  - - 1\n    - *x\n").ends_with("items[1]"));
