@@ -1256,20 +1256,17 @@ constexpr std::array<StatusDoc, 24> status_docs = {{
 
 constexpr std::array<Annotation, 4> all_annotations = {{
     {paused_annotation, "every kind but VaultConnection",
-     "`\"true\"`: the operator, and `apply` for a VaultSecretID, leave the resource and what it is about as "
-     "they "
-     "are. The condition Ready is Unknown with the reason Paused. A deletion and `keyshepherd.dev/cut-off` "
-     "are "
-     "still carried out."},
+     "`\"true\"`: the operator leaves the resource and its object in Vault as they are, and `apply` does so "
+     "for a VaultSecretID. The condition Ready is Unknown with the reason Paused. A deletion and "
+     "`keyshepherd.dev/cut-off` are still carried out."},
     {reconcile_annotation, "every kind",
      "Any new value: the operator compares the resource with Vault now, and does not wait for "
      "`resyncPeriod`."},
     {rotate_annotation, "VaultSecretID", "Any new value: the secret-id is replaced now."},
     {cut_off_annotation, "VaultAppRole",
      "`\"true\"`: refuse every login and every token of the role, destroy its secret-ids and revoke its "
-     "tokens. "
-     "Needs the right revokeTokens in the connection's grant, and the Vault policy that `plan "
-     "--policy-for-operator` prints for a role with `revokeTokens`."},
+     "tokens. Needs the right revokeTokens in the connection's grant, and the Vault policy that "
+     "`plan --policy-for-operator` prints for a role with `revokeTokens`."},
 }};
 
 constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,

@@ -44,7 +44,7 @@ def full(kind):
              "vault": {"address": "https://vault.example:8200", "namespace": "team/ai", "caBundle": CA, "tlsServerName": "vault.internal"},
              "auth": {"type": "approle", "path": "auth/machines", "role": "r", "audience": "vault", "secretName": "s"}}
     spec = parts | {"connectionRef": {"name": "main", "namespace": "vault"}, "resyncPeriod": "1m", "delivery": {"secret": True},
-                    "keyProbe": {"enabled": True, "baseURL": "https://api.example/v1", "baseURLKey": "base_url", "interval": "10m"}}
+                    "keyProbe": {"enabled": True, "blockRollouts": True, "baseURL": "https://api.example/v1", "baseURLKey": "base_url", "interval": "10m"}}
     if kind == "ClusterAIProvider":
         selector = {"matchLabels": {"env": "prod"}, "matchExpressions": [{"key": "tier", "operator": "In", "values": ["a", "b"]}]}
         spec["delivery"]["namespaceSelector"] = copy.deepcopy(selector)
