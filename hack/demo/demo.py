@@ -101,7 +101,7 @@ def operate(stack, folder, cluster, bao):
         if document["kind"] == "VaultConnection":
             document["spec"] |= {"address": bao.address, "ca": bao.certificates.ca_pem}
         elif document["apiVersion"] == rig.GROUP:
-            document["spec"] |= {"adoptionPolicy": "IfEqual", "resyncPeriod": "2s"}
+            document["spec"] |= {"adoptionPolicy": "IfEqual", "resyncPeriod": "10s"}
     print(cluster.kubectl("apply", "-f", "-", input={"apiVersion": "v1", "kind": "List", "items": documents}).strip())
     conditions = ("vaultmounts", "vaultpolicies", "vaultapproles")
     cluster.kubectl("wait", "-n", "ai", "--for=condition=Ready", "--timeout=60s", "--all", *[",".join(conditions)])
@@ -110,8 +110,8 @@ def operate(stack, folder, cluster, bao):
     right = bao.root.sys.read_policy("ai-api")["data"]["rules"]
     bao.root.sys.create_or_update_policy("ai-api", 'path "*" { capabilities = ["sudo"] }')
     changed = time.monotonic()
-    rig.wait_until(lambda: bao.root.sys.read_policy("ai-api")["data"]["rules"] == right, 10, "the operator repairs")
-    print(f"repaired after {time.monotonic() - changed:.1f} s; resyncPeriod is 2 s")
+    rig.wait_until(lambda: bao.root.sys.read_policy("ai-api")["data"]["rules"] == right, 20, "the operator repairs")
+    print(f"repaired after {time.monotonic() - changed:.1f} s; resyncPeriod is 10 s")
 
     def told():
         events = cluster.kubectl("get", "events", "-n", "ai", "-o", "jsonpath={range .items[*]}{.reason}: {.message}{'\\n'}{end}")
@@ -199,11 +199,12 @@ def main(with_cluster):
         container = stored["spec"]["template"]["spec"]["containers"][0]
         command = [str(pod / word.removeprefix("/keyshepherd/")) if word.startswith("/keyshepherd/") else word for word in container["command"]]
         print("command: " + " ".join(container["command"]))
+        mounted = next(mount for mount in container["volumeMounts"] if mount["name"] == "keyshepherd-env")
         environment = {entry["name"]: entry["value"] for entry in container["env"]}
         for name, value in environment.items():
             print(f"given to it: {name}={value}")
         application = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={
-            "PATH": os.environ["PATH"], "KEYSHEPHERD_ENV_DIR": str(pod / "env")} | environment)
+            "PATH": os.environ["PATH"], "KEYSHEPHERD_ENV_DIR": str(pod / "env" / mounted.get("subPath", ""))} | environment)
         stack.callback(application.wait)
         stack.callback(application.kill)
         said = application.stdout.readline().strip()
