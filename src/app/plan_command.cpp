@@ -206,7 +206,7 @@ private:
             refuse(row, "NotGranted", planner::text_of(permitted.faults));
             co_return row;
         }
-        auto observed = co_await reconcile::observe(vault, resource, standing, deadline());
+        auto observed = co_await reconcile::observe(vault, resource, deadline());
         if (!observed && observed.error().code == Errc::not_found && !apply_ && will_be_mounted(resource))
             observed = planner::Observation();
         if (!observed) {

@@ -17,11 +17,9 @@ using namespace std::chrono_literals;
 
 // The entity's id; "" when nobody has ever logged in.
 Task<result<std::string>> VaultObjectTurn::disable_entity(vault::Client& vault) {
-    std::string role_id = resource().role_id;
-    if (role_id.empty()) {
-        KEYSHEPHERD_CO_TRY(const auto answer, co_await vault.read(vault_path_ + "/role-id", runtime_.soon()));
-        if (answer) role_id = answer->value("role_id", "");
-    }
+    // Not the one in the status: logins belong to the entity of the role-id that Vault has now.
+    KEYSHEPHERD_CO_TRY(const auto answer, co_await vault.read(vault_path_ + "/role-id", runtime_.soon()));
+    const std::string role_id = answer ? answer->value("role_id", "") : resource().role_id;
     KEYSHEPHERD_CO_TRY(const auto mounts, co_await vault.read("sys/auth", runtime_.soon()));
     const std::string mount = resource().spec.at("mount").get<std::string>() + "/";
     if (!mounts || !mounts->contains(mount) || role_id.empty()) co_return std::string();

@@ -43,6 +43,11 @@ bool is_owner(const Json& secret, const std::string& uid) {
     return false;
 }
 
+// The role-id that is put back where Vault has another; "": none is.
+std::string pinned_role_id(const resources::Resource& role) {
+    return role.spec.value("driftPolicy", "") == "Report" ? "" : role.spec.value("roleID", "");
+}
+
 // Of the pod template: what restarts it for this resource, and for no other.
 std::string restart_annotation(const resources::Resource& resource) {
     return planner::rotation_annotation("secret-id-" + resource.uid.substr(0, 8));
@@ -111,19 +116,21 @@ Task<Again> SecretIdTurn::reconcile() {
     vault_path_ = role_;
     connection_ = kube::key(through.ns, through.name);
     session_ = reached->session;
-    role_id_ = role->resource.role_id;
     if (!runtime_.owns(role->resource, vault_of(connection->resource) + " " + role_)) {
         // It wakes us when it is.
         co_return co_await refuse("RoleNotReady", which + " is not in Vault yet");
     }
-    if (role_id_.empty()) {
-        const auto answer = co_await session_->vault.read(role_ + "/role-id", runtime_.soon());
-        if (!answer && answer.error().code != Errc::not_found)
-            co_return co_await failed(connection, answer.error());
-        if (answer && *answer) role_id_ = (*answer)->value("role_id", "");
-        if (role_id_.empty()) {
-            co_return co_await refuse("RoleNotReady", which + " is not in Vault yet", 2s);
-        }
+    if (const auto read = co_await read_role_id(); !read) {
+        if (read.error().code != Errc::not_found) co_return co_await failed(connection, read.error());
+        runtime_.wake(role_key);
+        co_return co_await refuse("RoleNotReady", which + " is not in Vault",
+                                  std::max<milliseconds>(runtime_.retry_in(key_), 2s));
+    }
+    if (!role->resource.role_id.empty() && role_id_ != role->resource.role_id) runtime_.wake(role_key);
+    if (const std::string pinned = pinned_role_id(role->resource); !pinned.empty() && role_id_ != pinned) {
+        runtime_.wake(role_key);
+        co_return co_await refuse("RoleNotReady", which + " has another role-id in Vault than spec.roleID",
+                                  std::max<milliseconds>(runtime_.retry_in(key_), 2s));
     }
     if (const EntryPtr other = rival()) {
         co_return co_await refuse(
@@ -242,6 +249,15 @@ bool SecretIdTurn::moved() const {
            (before != role_ || resource().connection != connection_);
 }
 
+Task<result<void>> SecretIdTurn::read_role_id() {
+    KEYSHEPHERD_CO_TRY(const auto answer,
+                       co_await session_->vault.read(role_ + "/role-id", runtime_.soon()));
+    role_id_ = answer ? answer->value("role_id", "") : "";
+    if (role_id_.empty()) co_return fail(Errc::not_found, role_ + " has no role-id");
+    view_.role_id = role_id_;
+    co_return result<void>();
+}
+
 // The Secrets, and what Vault says of the values in them.
 Task<result<void>> SecretIdTurn::look() {
     auto secret = co_await runtime_.kube.get({kube::secrets, key_.ns, secret_name_}, runtime_.soon());
@@ -334,8 +350,11 @@ Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
             co_return co_await discard();
         case What::mend: {
             KEYSHEPHERD_CO_CHECK(co_await write_secret(value_));
+            const bool other_role_id = !record_.role_id.empty() && record_.role_id != role_id_;
             event(kube::Event::Type::warning, "SecretRepaired", "Write",
-                  fmt::format("Secret {} was changed, and is as it should be again", secret_name_));
+                  fmt::format("Secret {} {}", secret_name_,
+                              other_role_id ? "has the role-id that was set in Vault"
+                                            : "was changed, and is as it should be again"));
             co_return result<void>();
         }
         case What::record: {
@@ -455,7 +474,8 @@ Task<result<void>> SecretIdTurn::enroll() {
     failpoint("enroll");
     runtime_.recent_writes.wrote(key_, pending_value_, SteadyClock::now());
     view_.pending_facts = *std::move(facts);
-    co_return result<void>();
+    // The two halves belong together: the role may have been made again since the turn began.
+    co_return co_await read_role_id();
 }
 
 void SecretIdTurn::unsure() {
@@ -611,7 +631,8 @@ void SecretIdTurn::tell_revoked(std::size_t tokens) {
 Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
     Finding finding{.ready = Truth::yes,
                     .reason = "Published",
-                    .message = fmt::format("Secret {} holds a pair that logs in", secret_name_),
+                    .message = fmt::format("Secret {} holds the role-id and a secret-id that {} has in Vault",
+                                           secret_name_, role_),
                     .synced = true};
     finding.changed = record.accessor != record_.accessor;
     finding.facts = planner::fields(record);

@@ -117,6 +117,7 @@ private:
     Again rest(std::optional<milliseconds> age = std::nullopt);
     Task<Again> converge(const Way& way, const planner::Observation& observed,
                          const planner::Standing& standing, std::string claim);
+    void report_role_id(const std::string& role_id);
     void wake_refused();
     bool removes() const;
     std::string removal_refusal(const Way& way) const;
@@ -144,6 +145,8 @@ private:
 
     EntryPtr rival() const;
     bool moved() const;
+    // The role-id that a login needs now, out of Vault. Errc::not_found when the role has none.
+    Task<result<void>> read_role_id();
     Task<result<void>> look();
     Task<result<void>> look_at_targets();
     Task<result<void>> take(const planner::SecretIdStep& step);

@@ -75,8 +75,7 @@ Task<Again> VaultObjectTurn::reconcile() {
         runtime_.queue.forget(key_);
         co_return rest(age);
     }
-    auto observed =
-        co_await reconcile::observe(reached->session->vault, resource(), standing, runtime_.soon());
+    auto observed = co_await reconcile::observe(reached->session->vault, resource(), runtime_.soon());
     if (!observed) co_return co_await failed(reached->connection, observed.error());
     if (const auto wait =
             runtime_.recent_writes.doubt(key_, planner::state_of(resource(), *observed), SteadyClock::now()))
@@ -184,11 +183,13 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
     // What was read before is not what was put back.
     std::string role_id = resource().spec.value("roleID", "");
     if (role_id.empty()) role_id = plan.role_id;
-    if (key_.kind->name == "VaultAppRole" && role_id.empty() &&
-        (resource().role_id.empty() || plan.verdict == Verdict::create)) {
+    if (key_.kind->name == "VaultAppRole" && role_id.empty()) {
         const auto answer = co_await vault.read(vault_path_ + "/role-id", runtime_.soon());
         if (answer && *answer) role_id = (*answer)->value("role_id", "");
     }
+    const bool other_role_id =
+        !resource().role_id.empty() && !role_id.empty() && resource().role_id != role_id;
+    if (other_role_id && plan.requests.empty()) report_role_id(role_id);
     // The first of the connection that has tokens revoked: the list of those that are out takes a while.
     if (key_.kind->name == "VaultAppRole" && resource().spec.value("revokeTokens", false) &&
         way.session->tokens.refreshed_at() == std::chrono::steady_clock::time_point())
@@ -206,11 +207,24 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
         way.session->mounts_changed();
         wake_refused();
     }
-    if (!standing.owner || finding.changed)  // whoever waits for it, or has lost what was issued by it
+    // They wait for it, have lost what was issued by it, or publish its role-id.
+    if (!standing.owner || finding.changed || other_role_id)
         for (const Key& dependent : runtime_.store.dependents(key_)) runtime_.wake(dependent);
     if (finding.changed && runtime_.tell_later(key_, finding, resource().generation)) co_return std::nullopt;
     if (planner::is_still_in_vault(entry_->status)) tell_connection();
     co_return co_await report(finding, rest());
+}
+
+// A role-id that no spec pins is Vault's to give, and was changed there.
+void VaultObjectTurn::report_role_id(const std::string& role_id) {
+    runtime_.log.warn("the role-id was changed in Vault", {{"kind", key_.kind->name},
+                                                           {"namespace", key_.ns},
+                                                           {"name", key_.name},
+                                                           {"vaultPath", vault_path_}});
+    event(kube::Event::Type::warning, "RoleIDChanged", "Read",
+          fmt::format("{}: the role-id in Vault is {} and was {}; the Secrets of its VaultSecretIDs get the "
+                      "new one. To keep a role-id, set spec.roleID",
+                      vault_path_, role_id, resource().role_id));
 }
 
 // What was refused may have waited for this mount.

@@ -87,6 +87,12 @@ SecretIdRecord scheduled(const Json& spec, SecretIdRecord record) {
     return record;
 }
 
+// What the workloads are restarted for: changes with each half of the pair. The role-id counts only from its
+// first change on, so that a pair of an earlier release restarts nothing.
+std::string rollout_of(std::string_view accessor, std::string_view new_role_id = {}) {
+    return fmt::format("{:016x}", digest(fmt::format("{}{}", accessor, new_role_id)));
+}
+
 SecretIdRecord without_previous(SecretIdRecord record) {
     record.previous.clear();
     record.rotated_at.clear();
@@ -97,19 +103,20 @@ SecretIdRecord without_previous(SecretIdRecord record) {
 
 SecretIdRecord with_published(const Resource& resource, SecretIdRecord record, const SecretIdView& view) {
     const SecretIdFacts& published = *view.published;
+    const bool has_targets = !resource.spec.value("rolloutRestartTargets", Json::array()).empty();
     if (published.accessor != record.accessor) {
         record.previous = record.accessor;
         record.rotated_at = record.previous.empty() ? "" : rfc3339(view.now);
-        const Json& targets = resource.spec.value("rolloutRestartTargets", Json::array());
-        record.rollout = record.previous.empty() || targets.empty()
-                             ? ""
-                             : fmt::format("{:016x}", digest(published.accessor));
+        record.rollout = record.previous.empty() || !has_targets ? "" : rollout_of(published.accessor);
         record.accessor = published.accessor;
         const std::int64_t created = seconds_since_epoch(published.created);
         record.issued_at = rfc3339(created);
         record.expires_at = text_or_never(published.expires);
         record.rotate_now = resource.rotate_now;
+    } else if (has_targets && !record.role_id.empty() && record.role_id != view.role_id) {
+        record.rollout = rollout_of(published.accessor, view.role_id);
     }
+    record.role_id = view.role_id;
     record.secret_uid = view.secret_uid;
     return scheduled(resource.spec, std::move(record));
 }
@@ -156,7 +163,8 @@ Json secret_id_request(const Resource& resource, std::string_view owner, std::st
 namespace {
 
 constexpr std::pair<const char*, std::string SecretIdRecord::*> record_fields[] = {
-    {"accessor", &SecretIdRecord::accessor},          {"issuedAt", &SecretIdRecord::issued_at},
+    {"accessor", &SecretIdRecord::accessor},          {"roleID", &SecretIdRecord::role_id},
+    {"issuedAt", &SecretIdRecord::issued_at},
     {"expiresAt", &SecretIdRecord::expires_at},       {"nextRotation", &SecretIdRecord::next_rotation},
     {"previousAccessor", &SecretIdRecord::previous},  {"rotatedAt", &SecretIdRecord::rotated_at},
     {"overlapUntil", &SecretIdRecord::overlap_until}, {"rollout", &SecretIdRecord::rollout},
@@ -229,6 +237,9 @@ SecretIdStep step_of(const Resource& resource, std::string_view owner, const Sec
         return {.what = What::record, .record = std::move(calm)};
     }
     if (!record.rollout.empty() && !view.restarted) return {.what = What::restart};
+    // Nothing waits for the end of a rollout but the secret-id in overlap.
+    if (!record.rollout.empty() && record.previous.empty() && view.rolled_out)
+        return {.what = What::record, .record = without_previous(record)};
 
     std::int64_t at = 0;
     const auto look_at = [&at](std::int64_t when) { at = at == 0 ? when : std::min(at, when); };

@@ -6,14 +6,13 @@
 namespace keyshepherd::reconcile {
 
 Task<result<planner::Observation>> observe(vault::Client& vault, const planner::Resource& resource,
-                                           const planner::Standing& standing, Deadline deadline) {
+                                           Deadline deadline) {
     planner::Observation observed;
     const std::string role_id = planner::claim(resource) + "/role-id";
     for (const std::string& path : planner::reads(resource)) {
         if (path == role_id) {
-            const bool known = !standing.role_id.empty() && !resource.spec.contains("roleID");
             const auto role = observed.find(planner::claim(resource));
-            if (known || role == observed.end() || !role->second) continue;
+            if (role == observed.end() || !role->second) continue;
         }
         KEYSHEPHERD_CO_TRY(auto held, co_await vault.read(path, deadline));
         observed.emplace(path, std::move(held));

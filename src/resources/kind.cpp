@@ -1215,9 +1215,10 @@ constexpr std::array<std::string_view, 2> connection_facts = {"vaultVersion", "v
 // The operator acts on these, so they are sealed: `seal` is an HMAC over the others.
 constexpr std::array<std::string_view, 2> object_facts = {"claim", "seal"};
 constexpr std::array<std::string_view, 4> approle_facts = {"claim", "roleID", "cutOffEntity", "seal"};
-constexpr std::array<std::string_view, 14> secret_id_facts = {
-    "accessor",     "issuedAt",   "expiresAt", "nextRotation", "previousAccessor", "rotatedAt",    "rollout",
-    "overlapUntil", "rotatedFor", "secretUID", "connection",   "vaultPath",        "revokeTokens", "seal"};
+constexpr std::array<std::string_view, 15> secret_id_facts = {
+    "accessor", "roleID",       "issuedAt",   "expiresAt", "nextRotation", "previousAccessor", "rotatedAt",
+    "rollout",  "overlapUntil", "rotatedFor", "secretUID", "connection",   "vaultPath",        "revokeTokens",
+    "seal"};
 
 struct StatusDoc {
     std::string_view name;

@@ -105,6 +105,21 @@ def test_a_role_that_is_cut_off_is_refused_at_once_and_comes_back_when_it_ends(p
     assert pair.login(pair.rotated(values, 20)) and not good(bao, token)
 
 
+def test_a_cut_off_refuses_logins_with_a_role_id_that_was_changed_in_vault(team, bao):
+    pair = Pair(team)
+    pair.apply(role={"revokeTokens": True, "resyncPeriod": "1h"}, resyncPeriod="1h")
+    values = pair.published()
+    bao.root.auth.approle.update_role_id(f"{team.ns}-r", f"{team.ns}-by-hand")
+    token = token_of(pair, values | {"role_id": f"{team.ns}-by-hand"})
+    entity = bao.root.auth.token.lookup(token)["data"]["entity_id"]
+    team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off=true")
+    team.wait_reason("VaultAppRole", "r", "CutOff")
+    assert bao.root.secrets.identity.read_entity(entity)["data"]["disabled"]
+    assert team.stored("VaultAppRole", "r")["status"]["cutOffEntity"] == entity
+    team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off-")
+    assert pair.login(pair.rotated(values, 20))
+
+
 def test_what_the_resource_does_not_own_is_not_cut_off(team, bao):
     bao.root.auth.approle.create_or_update_approle(f"{team.ns}-r", token_policies=["default"])
     by_hand = bao.root.auth.approle.generate_secret_id(f"{team.ns}-r")["data"]["secret_id"]

@@ -329,6 +329,44 @@ def test_a_role_that_was_lost_in_vault_comes_back_with_another_secret_id(pair, t
     assert not pair.login(first)
 
 
+@pytest.mark.parametrize("how", ["changed", "role made again"])
+def test_another_role_id_in_vault_is_published_with_a_secret_id_of_the_role(pair, team, bao, how):
+    """Neither half of the pair is what the status remembers: both are what Vault has."""
+    workload = Workload(team)
+    pair.apply(rolloutRestartTargets=target("app"))
+    first = pair.published()
+    by_hand = f"{team.ns}-by-hand"
+    if how == "changed":
+        bao.root.auth.approle.update_role_id(f"{team.ns}-r", by_hand)
+    else:
+        bao.root.auth.approle.delete_role(f"{team.ns}-r")
+        bao.root.write_data(f"auth/approle/role/{team.ns}-r", data={
+            "token_ttl": "1h", "token_policies": [f"{team.ns}-p"], "role_id": by_hand})
+    assert not pair.login(first)
+    wait_until(lambda: pair.values().get("role_id") == by_hand and pair.login(), 20, "a pair that logs in")
+    second = pair.values()
+    assert (second["secret_id"] == first["secret_id"]) == (how == "changed"), "a secret-id that is good stays"
+    wait_until(lambda: team.stored("VaultAppRole", "r")["status"]["roleID"] == pair.status()["roleID"] == by_hand, 15)
+    wait_until(lambda: workload.restarts() == 1, 10, "who has read the dead pair reads the other")
+    workload.serve()
+    pair.settled(30)
+    assert "has in Vault" in team.condition("VaultSecretID", "s")["message"]
+    changed = team.events("RoleIDChanged")
+    assert len(changed) == 1 and by_hand in changed[0]["note"]
+    pair.annotate(rotate_now="1")
+    assert pair.login(pair.rotated(second)) and pair.values()["role_id"] == by_hand
+
+
+def test_a_role_id_that_the_spec_gives_is_put_back_and_never_published_otherwise(pair, team, bao):
+    pair.apply(role={"roleID": f"{team.ns}-pinned"})
+    first = pair.published()
+    bao.root.auth.approle.update_role_id(f"{team.ns}-r", f"{team.ns}-by-hand")
+    pair.look()
+    wait_until(lambda: pair.login(), 10, "the pair that was published logs in again")
+    pair.published()
+    assert pair.values() == first and not team.events("SecretRepaired")
+
+
 def test_a_role_that_is_not_there_is_named_and_waited_for(pair, team):
     team.apply(pair.resource())
     told = team.wait_reason("VaultSecretID", "s", "RoleNotFound")

@@ -49,6 +49,7 @@ std::string secret_id_terms(const Resource& resource);
 // What the status keeps. Times are RFC 3339 in UTC.
 struct SecretIdRecord {
     std::string accessor;  // of the published one
+    std::string role_id;   // published with it; "": the caller does not record it
     std::string issued_at;
     std::string expires_at;     // "": never
     std::string next_rotation;  // "": never
@@ -77,6 +78,7 @@ struct SecretIdView {
     std::int64_t now = 0;  // seconds since 1970
     SecretState secret = SecretState::absent;
     std::string secret_uid;
+    std::string role_id;  // of the role, as Vault says now; "": the record does not keep it
     std::optional<SecretIdFacts> published;  // of the value in the Secret; none: Vault does not know it
     bool pending_foreign = false;            // somebody else's has its name
     bool pending = false;                    // a pending Secret is there

@@ -15,10 +15,10 @@ namespace keyshepherd::reconcile {
 using net::Deadline;
 using net::Task;
 
-// Reads what the planner looks at. A role whose mount does not exist is Errc::not_found. The role-id of a
-// VaultAppRole is read only when `standing` does not know it, or the resource gives one.
+// Reads what the planner looks at, and leaves nothing out that a status has recorded: only Vault knows what
+// holds now. A role whose mount does not exist is Errc::not_found.
 Task<result<planner::Observation>> observe(vault::Client& vault, const planner::Resource& resource,
-                                           const planner::Standing& standing, Deadline deadline);
+                                           Deadline deadline);
 
 // Sends the plan's requests in order, and stops at the first that fails. Gives Vault's warnings.
 Task<result<std::vector<std::string>>> act(vault::Client& vault, const planner::Plan& plan,

@@ -64,6 +64,46 @@ struct Fixture {
     SecretIdView view;
 };
 
+// ---- the role-id
+
+TEST(SecretIdStep, AnotherRoleIdIsPublishedAndRestartsTheTargetsOnce) {
+    Fixture f({{"rolloutRestartTargets", Json::array({{{"kind", "Deployment"}, {"name", "d"}}})}});
+    f.view.role_id = "first";
+    ASSERT_EQ(f.step().what, What::record);
+    EXPECT_EQ(f.step().record.role_id, "first");
+    EXPECT_EQ(f.step().record.rollout, "") << "of a pair that has been good all the time";
+    f.record = f.step().record;
+    f.view.role_id = "second";
+    f.view.secret = SecretState::stale;
+    ASSERT_EQ(f.step().what, What::mend) << "no login succeeds until both halves are of the same role";
+    f.view.secret = SecretState::ours;
+    ASSERT_EQ(f.step().what, What::record);
+    f.record = f.step().record;
+    EXPECT_EQ(f.record.role_id, "second");
+    EXPECT_EQ(f.record.accessor, "a") << "the secret-id is as good as before";
+    EXPECT_NE(f.record.rollout, "");
+    f.view.restarted = f.view.rolled_out = false;
+    EXPECT_EQ(f.step().what, What::restart);
+    f.view.restarted = true;
+    EXPECT_EQ(f.step().what, What::rest);
+    f.view.rolled_out = true;
+    ASSERT_EQ(f.step().what, What::record);
+    f.record = f.step().record;
+    EXPECT_EQ(f.record.rollout, "");
+    EXPECT_EQ(f.step().what, What::rest);
+}
+
+TEST(SecretIdStep, AnotherRoleIdRestartsNobodyWhereThereAreNoTargets) {
+    Fixture f;
+    f.view.role_id = "first";
+    f.record = f.step().record;
+    f.view.role_id = "second";
+    ASSERT_EQ(f.step().what, What::record);
+    f.record = f.step().record;
+    EXPECT_EQ(f.record.rollout, "");
+    EXPECT_EQ(f.step().what, What::rest);
+}
+
 // ---- what comes first
 
 TEST(SecretIdStep, SomebodyElsesSecretIsRefusedWhateverElseIsDue) {
