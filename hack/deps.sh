@@ -11,7 +11,7 @@ packages=(
     # checks
     clang-tidy-19 clang-format-19 libgtest-dev libgmock-dev shellcheck
     # the tests' surroundings
-    python3 python3-venv openssl curl jq procps util-linux nginx-core wrk
+    python3 python3-venv openssl faketime curl jq procps util-linux nginx-core wrk
 )
 
 # dpkg-query fails when it has never heard of one of them, as on a fresh machine.

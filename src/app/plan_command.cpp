@@ -10,6 +10,7 @@
 #include "secret_id_files.hpp"
 
 #include <keyshepherd/net/wiped.hpp>
+#include <keyshepherd/planner/clock_skew.hpp>
 #include <keyshepherd/planner/vault_rules.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
@@ -135,6 +136,13 @@ private:
         if (!given_.without_grants &&
             std::ranges::any_of(given_.resources, planner::needs_mounts, &FileResource::resource))
             mounts_ = co_await reconcile::secret_mounts(vault, deadline());
+        if (std::ranges::any_of(given_.resources, is_secret_id, &FileResource::resource)) {
+            // For its clock; without it the Date of the answers has to do.
+            co_await vault.health(deadline());
+            if (const std::string skew = planner::skew_text({.vault = vault.clock_lead(), .api_server = {}});
+                !skew.empty())
+                print_warning("this machine's clock is " + skew + ", which is the one that counts");
+        }
         std::size_t elsewhere = 0;
         std::size_t secret_ids = 0;
         const net::Executor executor = co_await asio::this_coro::executor;

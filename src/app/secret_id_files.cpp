@@ -6,8 +6,6 @@
 
 #include <fmt/format.h>
 
-#include <ctime>
-
 namespace keyshepherd::app {
 
 using planner::SecretIdFacts;
@@ -54,7 +52,7 @@ net::Task<result<planner::Plan>> SecretIdFiles::run() {
     KEYSHEPHERD_CO_CHECK(co_await finish_revocation());
     const bool first = record_.accessor.empty() && view_.secret == SecretState::absent;
     for (int steps = 0;; ++steps) {
-        view_.now = std::time(nullptr);
+        view_.now = vault_.client.server_time();
         const Step step = planner::next_step(resource_, owner_, record_, view_);
         if (step.what == Step::What::refuse) {
             refuse(
@@ -254,6 +252,7 @@ net::Task<result<void>> SecretIdFiles::take(const Step& step) {
         case What::restart:  // there is nothing to restart: view_.restarted stays true
         case What::refuse:
         case What::rest:
+        case What::delay:  // a run issues one at most, so it needs no interval
             break;
     }
     co_return result<void>();

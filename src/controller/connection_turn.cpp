@@ -4,10 +4,12 @@
 #include <keyshepherd/planner/grants.hpp>
 #include <keyshepherd/reconcile/secret_id.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
+#include <keyshepherd/planner/clock_skew.hpp>
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace keyshepherd::controller {
 
@@ -66,6 +68,7 @@ Task<Again> ConnectionTurn::reconcile() {
         const auto removed = co_await remove_leftovers(*session, finding);
         if (!removed && removed.error().code == Errc::cancelled) co_return std::nullopt;
     }
+    if (session) tell_of_clocks((*session)->vault.clock_lead(), finding);
     const bool recovered = usable && planner::ready_reason(entry_->status) != "Connected";
     const Again next = co_await report(finding, again);
     if (usable && revokes_tokens() && SteadyClock::now() - (*session)->tokens.refreshed_at() > 50s) {
@@ -87,6 +90,20 @@ Task<Again> ConnectionTurn::reconcile() {
 void ConnectionTurn::renew_session(const result<SessionPtr>& session) {
     if (session && !(*session)->vault.login_refused() && SteadyClock::now() - (*session)->opened > 60s)
         runtime_.sessions.close(key_);
+}
+
+void ConnectionTurn::tell_of_clocks(std::optional<std::int64_t> ahead_of_vault, Finding& finding) {
+    const auto ahead_of_api_server = runtime_.clock_lead();
+    if (ahead_of_vault) runtime_.clock_leads[key_] = *ahead_of_vault;
+    runtime_.report_clocks();
+    const auto found = planner::clock_condition({.vault = ahead_of_vault, .api_server = ahead_of_api_server});
+    if (!found) {
+        finding.gone.insert(std::string(planner::clock_skewed));
+        return;
+    }
+    if (runtime_.first_in_a_while(key_, found->type + found->message))
+        event(kube::Event::Type::warning, found->type, "Reconcile", found->message);
+    finding.others.push_back(*found);
 }
 
 void ConnectionTurn::tell_of_ungranted(Finding& finding) {

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <ctime>
 #include <utility>
 
@@ -153,6 +154,9 @@ Task<Again> ProviderTurn::reconcile() {
 }
 
 Task<result<void>> ProviderTurn::look(const Way& way) {
+    // What is within the error of the measurement is no difference.
+    const std::int64_t lead = way.session->vault.server_time() - runtime_.server_time();
+    vault_lead_ = std::abs(lead) > 2 ? lead : 0;
     for (const KeyPlace& place : places_) {
         if (place.elsewhere || views_.contains(place.path)) continue;
         const auto metadata = planner::metadata_path(place.path);
@@ -172,7 +176,8 @@ Task<result<void>> ProviderTurn::look(const Way& way) {
         KEYSHEPHERD_CO_TRY(const std::string encoded, vault::path({*metadata}));
         const auto answer = co_await way.session->vault.read(encoded, runtime_.soon());
         if (answer) {
-            views_[place.path] = planner::read_key(place.path, answer->value_or(Json()), std::time(nullptr));
+            views_[place.path] =
+                planner::read_key(place.path, answer->value_or(Json()), way.session->vault.server_time());
             continue;
         }
         const Finding what = planner::finding_of(answer.error());
@@ -215,7 +220,7 @@ void ProviderTurn::sort_users() {
         const std::optional<KeyVersion>& version = views_.at(path).version;
         if (!version) continue;
         const std::string record = planner::rotation_record(path, *version);
-        std::int64_t since = version->created;
+        std::int64_t since = version->created - vault_lead_;  // the workload's times are the API server's
         // Nobody knows with which value of KV version 1 an agent began.
         if (!version->digest.empty() && !workload.secrets.contains(secret)) {
             ++skipped_;

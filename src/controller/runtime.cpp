@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <ctime>
 #include <limits>
 
@@ -69,6 +70,20 @@ Runtime::Runtime(boost::asio::io_context& context_, const Options& options_, tel
 std::int64_t Runtime::server_time() const {
     const std::int64_t told = kube.server_time();
     return told > 0 ? told : std::time(nullptr);
+}
+
+std::optional<std::int64_t> Runtime::clock_lead() const {
+    const std::int64_t told = kube.server_time();
+    if (told == 0) return std::nullopt;
+    return std::time(nullptr) - told;
+}
+
+void Runtime::report_clocks() {
+    if (const auto lead = clock_lead()) metrics.clock_lead("kubernetes", *lead);
+    if (clock_leads.empty()) return;
+    const auto furthest = std::ranges::max_element(
+        clock_leads, {}, [](const auto& each) { return std::abs(each.second); });
+    metrics.clock_lead("vault", furthest->second);
 }
 
 void Runtime::wake(const Key& key, milliseconds in) {
@@ -139,7 +154,7 @@ void Runtime::start_over() {
     later_.clear();
     later_order_.clear();
     unwritten_.clear();
-    sweeps.start_over(std::time(nullptr), options.orphan_grace);
+    sweeps.start_over(SteadyClock::now(), std::chrono::seconds(options.orphan_grace));
     providers.clear();
     recent_writes.clear();
     for (const Key& key : store.keys()) wake(key);
@@ -155,6 +170,8 @@ void Runtime::forget(const Key& key) {
     sweeps.forget(key);
     told_.erase(key);
     providers.erase(key);
+    issued.erase(key);
+    clock_leads.erase(key);
     ungranted.erase(key);
 }
 
@@ -360,7 +377,7 @@ Task<StatusWrite> Runtime::report(Key key, EntryPtr entry, Finding finding) {
     if (const auto before = unwritten_.find(key); before != unwritten_.end())
         finding.changed = finding.changed || before->second.changed;
     Json after = planner::status_after(latest->status, finding, entry->resource.generation,
-                                       rfc3339(std::time(nullptr)));
+                                       rfc3339(server_time()));
     const std::string before = planner::ready_reason(latest->status);
     auto patched = co_await write_status(key, std::move(after));
     if ((patched && patched->is_null()) || (!patched && patched.error().code == Errc::not_found)) {

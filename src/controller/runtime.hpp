@@ -86,6 +86,10 @@ public:
     // The API server's clock, by which it dates what is created: as of its latest answer, in seconds since
     // 1970. This machine's clock where it tells no time.
     std::int64_t server_time() const;
+    // How many seconds this machine's clock is ahead of it; nullopt: the API server has told no time.
+    std::optional<std::int64_t> clock_lead() const;
+    // Sets the metric from what is known of the servers' clocks.
+    void report_clocks();
 
     // Applications wait for what is in Vault: while we are behind, all of that comes first, and what a
     // resource came to is told afterwards. False when we are not: then tell it now.
@@ -171,6 +175,8 @@ public:
     RecentWrites recent_writes;
     Leftovers leftovers;
     std::map<Key, ProviderMemory> providers;  // since we lead
+    std::map<Key, Deadline> issued;           // when the latest secret-id of a VaultSecretID was
+    std::map<Key, std::int64_t> clock_leads;  // seconds that our clock is ahead of a connection's Vault
     std::set<Key> ungranted;  // connections under which something may be in Vault that is not granted
     fsm::WorkQueue<Key, NamespaceOf> queue;
     ReservedNames reserved_names;

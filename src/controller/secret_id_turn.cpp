@@ -1,6 +1,7 @@
 #include "rollout.hpp"
 #include "turn.hpp"
 
+#include <keyshepherd/core/time.hpp>
 #include <keyshepherd/kube/secret.hpp>
 #include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/planner/grants.hpp>
@@ -11,7 +12,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -169,17 +169,19 @@ Task<Again> SecretIdTurn::reconcile() {
         outcome = "error";
         co_return runtime_.retry_in(key_);
     }
+    // A status that is ignored may have named one in overlap, which only a list finds now.
+    if (entry_->untrusted) runtime_.sweeps.suspect(key_);
     view_.list_wanted = !runtime_.sweeps.done(key_);
-    view_.unsure_until = runtime_.sweeps.unsure_until(key_);
 
     result<void> done = co_await look();
     // The one that was registered a moment ago; another value is somebody's edit.
     if (done && !value_.empty() && !view_.published)
         if (const auto wait = runtime_.recent_writes.doubt(key_, value_, SteadyClock::now())) co_return *wait;
     for (int steps = 0; done; ++steps) {
-        view_.now = std::time(nullptr);
+        tell_time();
         const planner::SecretIdStep step =
-            planner::next_step(resource(), owner_, record_, view_, runtime_.options.orphan_grace);
+            planner::next_step(resource(), owner_, record_, view_, runtime_.options.orphan_grace,
+                               runtime_.options.issue_interval);
         if (step.what == What::refuse) {
             co_return co_await refuse(
                 "Conflict",
@@ -195,6 +197,13 @@ Task<Again> SecretIdTurn::reconcile() {
             if (step.at == 0) co_return resync();
             const auto left = std::chrono::seconds(std::max<std::int64_t>(step.at - view_.now, 0));
             co_return std::min<milliseconds>(resync(), std::max<milliseconds>(left, 200ms));
+        }
+        if (step.what == What::delay) {
+            co_return co_await refuse(
+                "IssueDelayed",
+                fmt::format("the next secret-id is issued at {}, {} s after the last one at the earliest: {}",
+                            rfc3339(step.at), runtime_.options.issue_interval, step.why),
+                std::chrono::seconds(step.at - view_.now), false);
         }
         if (steps == most_steps) {
             runtime_.log.error("a secret-id does not come to rest",
@@ -377,6 +386,7 @@ Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
             co_return co_await destroy(step);
         case What::refuse:
         case What::rest:
+        case What::delay:
             break;
     }
     co_return result<void>();
@@ -386,7 +396,7 @@ Task<result<void>> SecretIdTurn::list() {
     // One list does for every resource of the role, unless something has gone amiss since.
     KEYSHEPHERD_CO_TRY(view_.all, co_await session_->secret_ids.of(
                                       session_->vault, role_, owner_,
-                                      runtime_.sweeps.fresh_from(key_, view_.now), runtime_.soon()));
+                                      runtime_.sweeps.fresh_from(key_, SteadyClock::now()), runtime_.soon()));
     bool young = false;
     std::set<std::string> living;
     for (const planner::SecretIdFacts& each : *view_.all) {
@@ -402,7 +412,7 @@ Task<result<void>> SecretIdTurn::list() {
         tell_revoked(revoked);
     }
     // An orphan may be too young to be destroyed now, or not there yet.
-    if (young || std::time(nullptr) < view_.unsure_until)
+    if (young || SteadyClock::now() < runtime_.sweeps.unsure_until(key_))
         runtime_.sweeps.suspect(key_);
     else
         runtime_.sweeps.finish(key_);
@@ -463,6 +473,7 @@ Task<result<void>> SecretIdTurn::enroll() {
     // Until the status names it, somebody may take away what refers to it.
     swept_ = runtime_.sweeps.done(key_);
     runtime_.sweeps.suspect(key_);
+    runtime_.issued.insert_or_assign(key_, SteadyClock::now());
     auto facts = co_await reconcile::enroll_secret_id(session_->vault, role_,
                                                       planner::secret_id_request(resource(), owner_, issue),
                                                       pending_value_, runtime_.soon());
@@ -479,8 +490,20 @@ Task<result<void>> SecretIdTurn::enroll() {
 }
 
 void SecretIdTurn::unsure() {
-    view_.unsure_until = std::time(nullptr) + runtime_.options.orphan_grace;
-    runtime_.sweeps.unsure(key_, view_.unsure_until);
+    runtime_.sweeps.unsure(key_,
+                           SteadyClock::now() + std::chrono::seconds(runtime_.options.orphan_grace));
+}
+
+// Vault's clock decides: it wrote the times that are compared.
+void SecretIdTurn::tell_time() {
+    view_.now = session_->vault.server_time();
+    const auto now = SteadyClock::now();
+    const auto seconds_to = [now](Deadline at) {
+        return std::chrono::ceil<std::chrono::seconds>(at - now).count();
+    };
+    view_.unsure_until = view_.now + std::max<std::int64_t>(seconds_to(runtime_.sweeps.unsure_until(key_)), 0);
+    const auto issued = runtime_.issued.find(key_);
+    view_.last_issue = issued == runtime_.issued.end() ? 0 : view_.now + seconds_to(issued->second);
 }
 
 // A Secret of ours, as it is written; `data` in base64.

@@ -6,11 +6,11 @@
 
 namespace keyshepherd::controller {
 
-void Sweeps::start_over(std::int64_t now, std::int64_t grace) {
+void Sweeps::start_over(Deadline now, std::chrono::seconds grace) {
     done_.clear();
     unsure_.clear();
     suspected_.clear();
-    started_over_ = net::SteadyClock::now();
+    started_over_ = now;
     sure_from_ = now + grace;
     spread_ = grace;
 }
@@ -31,23 +31,22 @@ void Sweeps::suspect(const Key& owner) {
     suspected_.insert_or_assign(owner, net::SteadyClock::now());
 }
 
-void Sweeps::unsure(const Key& owner, std::int64_t until) {
+void Sweeps::unsure(const Key& owner, Deadline until) {
     suspect(owner);
     unsure_[owner] = until;
 }
 
-std::int64_t Sweeps::unsure_until(const Key& owner) const {
+Deadline Sweeps::unsure_until(const Key& owner) const {
     const auto at = unsure_.find(owner);
-    const auto after = static_cast<std::int64_t>(std::hash<std::string>{}(owner.ns + '/' + owner.name) %
-                                                 static_cast<std::size_t>(spread_ + 1));
-    return std::max(at == unsure_.end() ? 0 : at->second, sure_from_ + after);
+    const std::chrono::seconds after(std::hash<std::string>{}(owner.ns + '/' + owner.name) %
+                                     static_cast<std::size_t>(spread_.count() + 1));
+    const Deadline since_start = sure_from_ + after;
+    return at == unsure_.end() ? since_start : std::max(at->second, since_start);
 }
 
-Deadline Sweeps::fresh_from(const Key& owner, std::int64_t now) const {
+Deadline Sweeps::fresh_from(const Key& owner, Deadline now) const {
     const auto at = suspected_.find(owner);
-    const std::chrono::seconds sure_for(std::max<std::int64_t>(now - unsure_until(owner), 0));
-    return std::max<Deadline>(at == suspected_.end() ? started_over_ : at->second,
-                              net::SteadyClock::now() - sure_for);
+    return std::max(at == suspected_.end() ? started_over_ : at->second, std::min(unsure_until(owner), now));
 }
 
 }  // namespace keyshepherd::controller

@@ -6,7 +6,7 @@
 
 #include <keyshepherd/net/task.hpp>
 
-#include <cstdint>
+#include <chrono>
 #include <map>
 #include <set>
 
@@ -14,11 +14,11 @@ namespace keyshepherd::controller {
 
 using net::Deadline;
 
-// For one thread. Times are seconds since 1970, but for those of the steady clock.
+// For one thread.
 class Sweeps {
 public:
-    // Whoever led before may have left a registration on its way for `grace` seconds more.
-    void start_over(std::int64_t now, std::int64_t grace);
+    // The leader before may have left a registration on its way for `grace` more.
+    void start_over(Deadline now, std::chrono::seconds grace);
     void forget(const Key& owner);
 
     // Whether all were looked at since we lead, and since nothing was on its way.
@@ -27,19 +27,19 @@ public:
     // There may be one that nothing refers to.
     void suspect(const Key& owner);
     // A registration that was given up may arrive in Vault until then.
-    void unsure(const Key& owner, std::int64_t until);
+    void unsure(const Key& owner, Deadline until);
     // When a list shows all; spread, so that after a start not all are asked for at once.
-    std::int64_t unsure_until(const Key& owner) const;
+    Deadline unsure_until(const Key& owner) const;
     // When a list has to have been asked for, at the earliest, to show all.
-    Deadline fresh_from(const Key& owner, std::int64_t now) const;
+    Deadline fresh_from(const Key& owner, Deadline now) const;
 
 private:
     std::set<Key> done_;
-    std::map<Key, std::int64_t> unsure_;
+    std::map<Key, Deadline> unsure_;
     std::map<Key, Deadline> suspected_;
     Deadline started_over_{};
-    std::int64_t sure_from_ = 0;
-    std::int64_t spread_ = 0;
+    Deadline sure_from_{};
+    std::chrono::seconds spread_{0};
 };
 
 }  // namespace keyshepherd::controller

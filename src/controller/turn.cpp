@@ -159,7 +159,7 @@ Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
             ? 300
             : resources::seconds_of(connection->resource.spec.value("deletionTimeout", Json("5m")))
                   .value_or(300);
-    const auto left = seconds_since_epoch(resource().deletion_time) + timeout - std::time(nullptr);
+    const auto left = seconds_since_epoch(resource().deletion_time) + timeout - runtime_.server_time();
     if (left > 0) {
         co_return co_await report(
             {.ready = Truth::no,

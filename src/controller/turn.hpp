@@ -93,6 +93,8 @@ private:
     bool revokes_tokens() const;
     // Lets the next look log in again, once a minute at most.
     void renew_session(const result<SessionPtr>& session);
+    // Tells in `finding`, and by a metric, of clocks that differ.
+    void tell_of_clocks(std::optional<std::int64_t> ahead_of_vault, Finding& finding);
     // Tells in `finding` which resources are not granted, and are in Vault all the same.
     void tell_of_ungranted(Finding& finding);
     // Removes what deleted resources left in this Vault, as far as the connection grants it; `finding` gets
@@ -158,6 +160,7 @@ private:
     Task<result<Json>> put_secret(std::string& value);
     Task<result<void>> discard();
     void unsure();
+    void tell_time();
     Task<result<void>> restart();
     Task<result<void>> list();
     Task<result<void>> destroy(const planner::SecretIdStep& step);
@@ -249,6 +252,7 @@ private:
     std::vector<planner::KeyPlace> places_;
     std::map<std::string, planner::KeyView> views_;  // by path
     std::map<std::string, Stale> stale_;             // that have to be rolled, by id
+    std::int64_t vault_lead_ = 0;  // seconds that Vault's clock is ahead of the API server's
     std::int64_t users_ = 0;
     std::int64_t skipped_ = 0;
     std::map<std::string, planner::Delivered> delivered_;  // by namespace

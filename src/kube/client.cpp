@@ -1,5 +1,6 @@
 #include "credentials.hpp"
 
+#include <keyshepherd/core/server_clock.hpp>
 #include <keyshepherd/core/time.hpp>
 #include <keyshepherd/kube/client.hpp>
 
@@ -160,7 +161,7 @@ public:
                 fresh = true;
                 continue;
             }
-            if (const auto date = seconds_of_http_date(answer.header("date")); date > 0) server_time_ = date;
+            clock_.set(seconds_of_http_date(answer.header("date")), SteadyClock::now());
             if (answer.status < 200 || answer.status > 299) {
                 Error error = error_of(request.subject(), answer, request.quote);
                 wipe(answer.body);
@@ -191,7 +192,7 @@ public:
     }
 
     const Config& config() const { return config_; }
-    std::int64_t server_time() const { return server_time_; }
+    std::int64_t server_time() const { return clock_.at(SteadyClock::now()); }
 
 private:
     bool renewable() const { return !config_.token_file.empty() || config_.exec.has_value(); }
@@ -295,7 +296,7 @@ private:
     bool exec_running_ = false;
     std::uint64_t exec_runs_ = 0;
     std::optional<std::chrono::sys_seconds> exec_expires_;
-    std::int64_t server_time_ = 0;
+    ServerClock clock_;
 };
 
 Client::Client(boost::asio::io_context& context, Config config, std::string user_agent)

@@ -73,6 +73,15 @@ std::int64_t last_rotation_of(const SecretIdRecord& record) {
     return due == 0 || expires <= issued ? 0 : std::max(due, issued + (expires - issued) * 4 / 5);
 }
 
+// When the next one may be issued. What the record says of the future is no time that has been.
+std::int64_t next_issue_of(const SecretIdRecord& record, const SecretIdView& view, std::int64_t interval) {
+    const std::int64_t issued = seconds_since_epoch(record.issued_at);
+    const std::int64_t due = seconds_since_epoch(record.next_rotation);
+    if (issued != 0 && due > issued) interval = std::min(interval, (due - issued) / 2);
+    const std::int64_t last = std::max(view.last_issue, issued <= view.now ? issued : 0);
+    return last == 0 ? 0 : last + interval;
+}
+
 std::string text_or_never(std::int64_t seconds) {
     return seconds == 0 ? std::string() : rfc3339(seconds);
 }
@@ -188,7 +197,7 @@ std::map<std::string, std::string> fields(const SecretIdRecord& record) {
 namespace {
 
 SecretIdStep step_of(const Resource& resource, std::string_view owner, const SecretIdRecord& record,
-                     const SecretIdView& view, std::int64_t grace) {
+                     const SecretIdView& view, std::int64_t grace, std::int64_t interval) {
     if (view.secret == SecretState::foreign) return {.what = What::refuse};
     const bool alive = view.secret != SecretState::absent && is_alive(view.published, owner, view.now);
     const bool recorded = alive && view.published->accessor == record.accessor;
@@ -206,21 +215,27 @@ SecretIdStep step_of(const Resource& resource, std::string_view owner, const Sec
     if (view.pending && (recorded || !alive || view.published->accessor == record.previous))
         return {.what = What::discard};
 
+    const auto draw_beside = [&](std::string why) -> SecretIdStep {
+        if (const std::int64_t at = next_issue_of(record, view, interval); view.now < at)
+            return {.what = alive ? What::rest : What::delay, .why = std::move(why), .at = at};
+        return {.what = What::draw, .why = std::move(why)};
+    };
     const auto draw = [&](std::string why) -> SecretIdStep {
+        SecretIdStep step = draw_beside(std::move(why));
         // Two beside each other at most.
-        if (!record.previous.empty())
+        if (step.what == What::draw && !record.previous.empty())
             return {.what = What::destroy,
-                    .why = "it is replaced before its overlap ends: " + why,
+                    .why = "it is replaced before its overlap ends: " + step.why,
                     .record = without_previous(record),
                     .accessors = {record.previous}};
-        return {.what = What::draw, .why = std::move(why)};
+        return step;
     };
     if (!alive) return draw(why_replaced(record, view, owner));
 
     if (!recorded) {
         // An older one was put back by hand. The newer one has been handed out too: it gets the overlap.
         if (view.published->accessor == record.previous)
-            return {.what = What::draw, .why = "the Secret held a replaced one again"};
+            return draw_beside("the Secret held a replaced one again");
         // Two have come since: the record has room for one.
         if (!record.previous.empty()) return draw("another one is published");
         return {.what = What::record, .record = with_published(resource, record, view)};
@@ -262,7 +277,7 @@ SecretIdStep step_of(const Resource& resource, std::string_view owner, const Sec
             look_at(last);
         }
     } else if (const std::int64_t due = seconds_since_epoch(record.next_rotation); due != 0) {
-        if (view.now >= due) return {.what = What::draw, .why = "its time has come"};
+        if (view.now >= due) return draw("its time has come");
         look_at(due);
     }
     if (view.list_wanted && !view.all) {
@@ -292,10 +307,10 @@ SecretIdStep step_of(const Resource& resource, std::string_view owner, const Sec
 }  // namespace
 
 SecretIdStep next_step(const Resource& resource, std::string_view owner, const SecretIdRecord& record,
-                       const SecretIdView& view, std::int64_t grace) {
+                       const SecretIdView& view, std::int64_t grace, std::int64_t interval) {
     SecretIdView seen = view;
     if (view.pending_foreign) seen.pending = false;
-    SecretIdStep step = step_of(resource, owner, record, seen, grace);
+    SecretIdStep step = step_of(resource, owner, record, seen, grace, interval);
     // There is no place for a new one. What is published and what is in overlap go their way all the same.
     if (step.what == What::draw && view.pending_foreign) return {.what = What::refuse};
     return step;

@@ -7,8 +7,6 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include <ctime>
-
 namespace keyshepherd::reconcile {
 
 using planner::Json;
@@ -52,7 +50,7 @@ Task<result<SecretIdFacts>> enroll_secret_id(vault::Client& vault, std::string r
     net::wipe(value);
     SecretIdFacts facts;
     facts.accessor = answer->data.value("secret_id_accessor", "");
-    const std::int64_t now = std::time(nullptr);
+    const std::int64_t now = vault.server_time();
     facts.created = rfc3339(now);
     if (const auto ttl = answer->data.find("secret_id_ttl"); ttl != answer->data.end() && ttl->is_number())
         if (const auto seconds = ttl->get<std::int64_t>(); seconds > 0) facts.expires = now + seconds;

@@ -88,6 +88,12 @@ struct OperatorMetrics::Series {
                                                           .Name("keyshepherd_vault_logins_total")
                                                           .Help("Logins to Vault.")
                                                           .Register(registry);
+    prometheus::Family<prometheus::Gauge>& clock_lead =
+        prometheus::BuildGauge()
+            .Name("keyshepherd_clock_skew_seconds")
+            .Help("How far the operator's clock is ahead of the server's; less than 0: behind. Of several "
+                  "Vaults the one that is furthest off.")
+            .Register(registry);
     prometheus::Gauge& leading = prometheus::BuildGauge()
                                      .Name("leader_election_master_status")
                                      .Help("1 while this process holds the Lease.")
@@ -151,6 +157,10 @@ void OperatorMetrics::vault_request(std::string_view operation, std::string_view
 void OperatorMetrics::vault_login(bool succeeded) {
     series_->logins.Add({{"result", succeeded ? "success" : "error"}}).Increment();
 }
+void OperatorMetrics::clock_lead(std::string_view server, std::int64_t seconds) {
+    series_->clock_lead.Add({{"server", std::string(server)}}).Set(static_cast<double>(seconds));
+}
+
 void OperatorMetrics::leading(bool leading) {
     series_->leading.Set(leading ? 1 : 0);
 }

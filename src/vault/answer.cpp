@@ -182,6 +182,9 @@ result<Health> read_health(int status, std::string_view body) {
     health.standby = flag("standby").value_or(false);
     health.version = text("version");
     health.cluster_id = text("cluster_id");
+    if (const auto time = document.find("server_time_utc");
+        time != document.end() && time->is_number_integer())
+        health.time = time->get<std::int64_t>();
     return health;
 }
 

@@ -1,5 +1,7 @@
 #include "pace.hpp"
 
+#include <keyshepherd/core/server_clock.hpp>
+#include <keyshepherd/core/time.hpp>
 #include <keyshepherd/net/signal.hpp>
 #include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/vault/client.hpp>
@@ -7,6 +9,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <fmt/format.h>
 
+#include <ctime>
 #include <fstream>
 #include <utility>
 
@@ -182,6 +185,7 @@ public:
         return login_error_ && (login_error_->detail == Detail::login_refused ||
                                 login_error_->detail == Detail::login_locked);
     }
+    std::int64_t server_time() const { return clock_.at(SteadyClock::now()); }
 
 private:
     // One of options_.in_flight.
@@ -250,6 +254,8 @@ private:
     Backoff backoff_;                          // of logins
     std::optional<Error> login_error_;
     int in_flight_ = 0;
+    ServerClock clock_;
+    bool has_health_time_ = false;  // clock_ shows what sys/health said
     net::Signal freed_;
     net::Signal changed_;
     bool busy_ = false;
@@ -285,6 +291,8 @@ net::Call Client::State::call(std::string method, std::string target, std::strin
 
 Task<result<net::Answer>> Client::State::send(std::string_view operation, net::Call call) {
     auto answer = co_await http_.send(std::move(call));
+    if (answer && !has_health_time_)
+        clock_.set(seconds_of_http_date(answer->header("date")), SteadyClock::now());
     if (counters_.request) {
         if (answer)
             counters_.request(operation, std::to_string(answer->status));
@@ -412,6 +420,10 @@ Task<result<Health>> Client::State::health(Deadline deadline) {
         co_return std::unexpected(std::move(answer).error());
     }
     auto read = read_health(answer->status, answer->body);
+    if (read && read->time > 0) {
+        clock_.set(read->time, SteadyClock::now());
+        has_health_time_ = true;
+    }
     note(read && read->usable());
     co_return read;
 }
@@ -776,6 +788,17 @@ Task<result<Health>> Client::health(Deadline deadline) {
 Task<void> Client::sign_off(Deadline deadline) {
     const auto state = state_;
     co_await state->sign_off(deadline);
+}
+
+std::int64_t Client::server_time() const {
+    const std::int64_t told = state_->server_time();
+    return told > 0 ? told : std::time(nullptr);
+}
+
+std::optional<std::int64_t> Client::clock_lead() const {
+    const std::int64_t told = state_->server_time();
+    if (told == 0) return std::nullopt;
+    return std::time(nullptr) - told;
 }
 
 bool Client::breaker_open() const {

@@ -147,6 +147,12 @@ class Process:
             return self.popen.wait()
 
 
+def shifted_clock(shift):
+    """The environment of a program whose clock is shifted, "+1h" or "-30m", by libfaketime (package faketime)."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    return {"LD_PRELOAD": str(library), "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"}
+
+
 def retry_on_lost_port(start):
     """`start()` picks ports; between the pick and the bind another process may have come, then it is tried again."""
     for attempt in itertools.count():
@@ -161,10 +167,11 @@ def retry_on_lost_port(start):
 
 
 class Certificates:
-    """A private CA. `ca` is its PEM file; `cert` and `key` are a leaf for 127.0.0.1 and localhost."""
+    """A private CA. `ca` is its PEM file; `cert` and `key` are a leaf for 127.0.0.1 and localhost. `backdated`: they were made
+    yesterday, for programs whose clock is behind."""
 
-    def __init__(self, folder, name="keyshepherd rig CA"):
-        self.folder = Path(folder)
+    def __init__(self, folder, name="keyshepherd rig CA", backdated=False):
+        self.folder, self.backdated = Path(folder), backdated
         self.folder.mkdir(parents=True, exist_ok=True)
         self.ca, self._ca_key = self.folder / "ca.pem", self.folder / "ca-key.pem"
         self._make(self.ca, self._ca_key, name, ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign",
@@ -187,7 +194,8 @@ class Certificates:
     def _make(self, cert, key, name, extensions, *issuer, days=30):
         config = self.folder / "openssl.cnf"
         config.write_text("\n".join(["[req]", "distinguished_name=empty", "[empty]", "[extensions]", *extensions, ""]))
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        yesterday = ["faketime", "-f", "-1d"] if self.backdated else []
+        subprocess.run([*yesterday, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                         "-days", str(days), "-config", config, "-extensions", "extensions", "-subj", f"/CN={name}", *issuer,
                         "-out", cert, "-keyout", key], check=True, capture_output=True)
 
@@ -371,11 +379,11 @@ class Bao:
 
     started = []  # the programs' names, for the closing lines
 
-    def __init__(self, folder, tools, certificates):
+    def __init__(self, folder, tools, certificates, port=None):
         self.folder, self.tools, self.certificates = Path(folder), Path(tools), certificates
         self.folder.mkdir(parents=True, exist_ok=True)
         self.audit_file = self.folder / "audit.log"
-        self.process = self.port = None
+        self.process, self.port = None, port
         retry_on_lost_port(self._first_start)
         init = self.client().sys.initialize(secret_shares=1, secret_threshold=1)
         self.root_token, self._unseal_key = init["root_token"], init["keys_base64"][0]
@@ -383,7 +391,7 @@ class Bao:
         self.root = self.client(self.root_token)
 
     def _first_start(self):
-        self.port, self._cluster_port = free_port(), free_port()
+        self.port, self._cluster_port = self.port or free_port(), free_port()
         self.start(unseal=False)
 
     @property
@@ -432,6 +440,21 @@ class Bao:
     def stop(self):
         return self.process.stop()
 
+    def snapshot(self):
+        """A snapshot of all that it holds, for restore()."""
+        answer = self._raft("GET", "snapshot")
+        return answer.content
+
+    def restore(self, snapshot):
+        self._raft("POST", "snapshot-force", snapshot)
+        self.process.wait_until(lambda: self.health() == 200, 20, "bao restored")
+
+    def _raft(self, method, what, data=None):
+        answer = session(self.certificates.ca).request(method, f"{self.address}/v1/sys/storage/raft/{what}", data=data,
+                                                       headers={"X-Vault-Token": self.root_token}, timeout=30)
+        answer.raise_for_status()
+        return answer
+
     def audit(self):
         """The audit log's entries so far."""
         return [json.loads(line) for line in self.audit_file.read_text().splitlines()]
@@ -456,9 +479,10 @@ class Bao:
     def trust(self, cluster):
         """Kubernetes authentication against `cluster`, and the role that the seed's workloads log in with."""
         account = "vault-reviewer"
-        cluster.core.create_namespaced_service_account("kube-system", {"metadata": {"name": account}})
-        cluster.kubectl("create", "clusterrolebinding", account, "--clusterrole=system:auth-delegator",
-                        f"--serviceaccount=kube-system:{account}")
+        if not cluster.kubectl("get", "clusterrolebinding", account, "--ignore-not-found"):
+            cluster.core.create_namespaced_service_account("kube-system", {"metadata": {"name": account}})
+            cluster.kubectl("create", "clusterrolebinding", account, "--clusterrole=system:auth-delegator",
+                            f"--serviceaccount=kube-system:{account}")
         self.root.sys.enable_auth_method("kubernetes")
         self.root.write_data("auth/kubernetes/config", data={
             "kubernetes_host": cluster.url, "kubernetes_ca_cert": cluster.ca.read_text(), "disable_local_ca_jwt": True,
@@ -680,7 +704,8 @@ class Operator:
         self.folder, self.cluster, self.environment, self.process = Path(folder), cluster, environment or {}, None
         self.folder.mkdir(parents=True, exist_ok=True)
         self._flags = {"vault-address": bao.address, "namespace": "keyshepherd", "log-format": "json", "lease-seconds": 6,
-                       "renew-seconds": 5, "retry-seconds": 1, "call-seconds": 5} | (flags or {})
+                       "renew-seconds": 5, "retry-seconds": 1, "call-seconds": 5,
+                       "issue-interval-seconds": 0} | (flags or {})
         self.kubeconfig = account_kubeconfig(cluster, self.folder / "kubeconfig", "keyshepherd-operator", server, ca)
         if start:
             retry_on_lost_port(self._start)

@@ -678,6 +678,17 @@ def test_a_secret_id_is_planned_issued_logs_in_and_stays(secret_ids, empty_bao):
     assert ids.bytes() == files and changes(empty_bao, before) == []
 
 
+def test_a_clock_that_is_an_hour_ahead_issues_one_secret_id_and_is_told(secret_ids, empty_bao):
+    ids, ahead = secret_ids, rig.shifted_clock("+1h")
+    ids.call("apply", code=0, ttl="30m", environment=ahead)
+    held = ids.values()
+    for _ in range(3):
+        done = ids.call("apply", code=0, ttl="30m", environment=ahead)
+        assert "more than 30 s ahead of Vault's" in done.stderr
+    assert ids.values() == held and len(ids.accessors()) == 1 and ids.login()
+    assert "clock" not in ids.call("plan", code=0, ttl="30m").stderr
+
+
 def test_rotate_now_rotates_once_with_an_overlap(secret_ids):
     ids = secret_ids
     ids.call("apply", code=0)

@@ -75,7 +75,8 @@ enum class SecretState {
 };
 
 struct SecretIdView {
-    std::int64_t now = 0;  // seconds since 1970
+    std::int64_t now = 0;         // seconds since 1970, by Vault's clock, as all times of a secret-id
+    std::int64_t last_issue = 0;  // when this process last issued one for the resource, likewise; 0: never
     SecretState secret = SecretState::absent;
     std::string secret_uid;
     std::string role_id;  // of the role, as Vault says now; "": the record does not keep it
@@ -107,17 +108,19 @@ struct SecretIdStep {
         list,     // all accessors of the role
         destroy,  // `accessors`
         rest,     // until `at`
+        delay,    // no pair is good, and the next one may be issued `at`
     };
     What what = What::rest;
-    std::string why = {};  // for people; of draw, publish, destroy
+    std::string why = {};  // for people; of draw, delay, publish, destroy
     SecretIdRecord record = {};
     std::vector<std::string> accessors = {};
     std::int64_t at = 0;  // seconds since 1970; 0: not before the resync
 };
 
 // `owner` as secret_id_request() was given it. An orphan younger than `grace` seconds may be one whose
-// registration is under way elsewhere.
+// registration is under way elsewhere. Two issues are at least `interval` seconds apart, or half the time
+// between two rotations where that is shorter: whatever is wrong, it does not issue without end.
 SecretIdStep next_step(const Resource& resource, std::string_view owner, const SecretIdRecord& record,
-                       const SecretIdView& view, std::int64_t grace = 30);
+                       const SecretIdView& view, std::int64_t grace = 30, std::int64_t interval = 0);
 
 }  // namespace keyshepherd::planner

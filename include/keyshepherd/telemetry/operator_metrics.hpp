@@ -25,6 +25,8 @@ public:
     void vault_request(std::string_view operation, std::string_view code);
     void vault_login(bool succeeded);
     void leading(bool leading);
+    // Seconds that our clock is ahead of a server's: "vault" or "kubernetes".
+    void clock_lead(std::string_view server, std::int64_t seconds);
     void waiting(std::size_t keys);
     void watch_failed();
     // Of a provider; `ns` is "" for one of the cluster.

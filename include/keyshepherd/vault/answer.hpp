@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <initializer_list>
 #include <optional>
 #include <string>
@@ -41,6 +42,7 @@ struct Health {
     bool standby = false;
     std::string version = {};
     std::string cluster_id = {};  // another one than before: another Vault
+    std::int64_t time = 0;        // of the server's clock, in seconds since 1970; 0: it does not say
 
     bool usable() const { return initialized && !sealed; }
 };

@@ -114,6 +114,13 @@ public:
     // Whether Vault refused the credentials of the last login: the next one comes after
     // Options::refused_login_interval.
     bool login_refused() const;
+    // Vault's clock, by which it dates and expires what it keeps, in seconds since 1970: what sys/health said
+    // last, or else the Date of the latest answer, which a proxy may have written. This machine's clock before
+    // the first answer.
+    std::int64_t server_time() const;
+    // How many seconds this machine's clock is ahead of Vault's, to about a second; nullopt before the first
+    // answer.
+    std::optional<std::int64_t> clock_lead() const;
 
 private:
     class State;

@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 
 TEST(Sweeps, AreDoneUntilSomethingIsSuspected) {
     Sweeps sweeps;
-    sweeps.start_over(1000, 0);
+    sweeps.start_over(SteadyClock::now(), 0s);
     const Key one{.kind = resources::find_kind("VaultSecretID"), .ns = "shop", .name = "one"};
     const Key other{.kind = one.kind, .ns = "shop", .name = "other"};
     EXPECT_FALSE(sweeps.done(one));
@@ -22,39 +22,41 @@ TEST(Sweeps, AreDoneUntilSomethingIsSuspected) {
     sweeps.suspect(one);
     EXPECT_FALSE(sweeps.done(one));
     sweeps.finish(one);
-    sweeps.start_over(1001, 0);
+    sweeps.start_over(SteadyClock::now(), 0s);
     EXPECT_FALSE(sweeps.done(one)) << "whoever leads next looks again";
 }
 
 TEST(Sweeps, WhatMayStillArriveIsWaitedFor) {
     Sweeps sweeps;
-    sweeps.start_over(1000, 60);
+    const auto now = SteadyClock::now();
+    sweeps.start_over(now, 60s);
     const Key key{.kind = resources::find_kind("VaultSecretID"), .ns = "shop", .name = "one"};
     // The former leader's may come for a grace time, and the looks are spread over one more.
-    EXPECT_GE(sweeps.unsure_until(key), 1060);
-    EXPECT_LE(sweeps.unsure_until(key), 1120);
-    sweeps.unsure(key, 5000);
-    EXPECT_EQ(sweeps.unsure_until(key), 5000);
+    EXPECT_GE(sweeps.unsure_until(key), now + 60s);
+    EXPECT_LE(sweeps.unsure_until(key), now + 120s);
+    sweeps.unsure(key, now + 5000s);
+    EXPECT_EQ(sweeps.unsure_until(key), now + 5000s);
     EXPECT_FALSE(sweeps.done(key));
     sweeps.finish(key);
-    EXPECT_LE(sweeps.unsure_until(key), 1120);
-    sweeps.unsure(key, 5000);
+    EXPECT_LE(sweeps.unsure_until(key), now + 120s);
+    sweeps.unsure(key, now + 5000s);
     sweeps.forget(key);
-    EXPECT_LE(sweeps.unsure_until(key), 1120) << "of a former resource of that name";
+    EXPECT_LE(sweeps.unsure_until(key), now + 120s) << "of a former resource of that name";
 }
 
 TEST(Sweeps, AListServesThatIsYoungerThanTheSuspicion) {
     Sweeps sweeps;
-    sweeps.start_over(1000, 0);
+    sweeps.start_over(SteadyClock::now(), 0s);
     const Key key{.kind = resources::find_kind("VaultSecretID"), .ns = "shop", .name = "one"};
     const auto before = SteadyClock::now();
     sweeps.suspect(key);
-    EXPECT_GE(sweeps.fresh_from(key, 1000), before);
+    EXPECT_GE(sweeps.fresh_from(key, before), before);
     // One that was asked for when something could still arrive shows not all, however old the suspicion is.
-    sweeps.unsure(key, 1000);
-    EXPECT_GE(sweeps.fresh_from(key, 1000), before);
+    sweeps.unsure(key, before + 100s);
+    EXPECT_EQ(sweeps.fresh_from(key, before + 50s), before + 50s) << "it may still arrive";
+    EXPECT_EQ(sweeps.fresh_from(key, before + 3600s), before + 100s);
     sweeps.forget(key);
-    EXPECT_LE(sweeps.fresh_from(key, 1000 + 3600), before);
+    EXPECT_LE(sweeps.fresh_from(key, before + 3600s), before);
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include <keyshepherd/core/server_clock.hpp>
 #include <keyshepherd/core/time.hpp>
 
 #include <gtest/gtest.h>
@@ -35,6 +36,23 @@ TEST(Time, IsWrittenAsItIsRead) {
     EXPECT_EQ(rfc3339(noon), "2026-11-25T12:00:00Z");
     EXPECT_EQ(seconds_since_epoch(rfc3339(noon)), noon);
     EXPECT_EQ(rfc3339(0), "1970-01-01T00:00:00Z");
+}
+
+TEST(ServerClock, GoesOnFromTheLatestAnswer) {
+    using namespace std::chrono_literals;
+    const ServerClock::Steady start{1000s};
+    ServerClock clock;
+    EXPECT_EQ(clock.at(start), 0) << "no answer yet";
+    clock.set(0, start);
+    EXPECT_EQ(clock.at(start), 0) << "an answer without a time";
+    clock.set(1'800'000'000, start);
+    EXPECT_EQ(clock.at(start), 1'800'000'000);
+    EXPECT_EQ(clock.at(start + 900ms), 1'800'000'000);
+    EXPECT_EQ(clock.at(start + 90s), 1'800'000'090);
+    clock.set(0, start + 100s);
+    EXPECT_EQ(clock.at(start + 100s), 1'800'000'100) << "what says nothing changes nothing";
+    clock.set(1'700'000'000, start + 100s);
+    EXPECT_EQ(clock.at(start + 101s), 1'700'000'001) << "a server's clock that was set back";
 }
 
 }  // namespace

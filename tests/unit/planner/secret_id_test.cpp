@@ -104,6 +104,56 @@ TEST(SecretIdStep, AnotherRoleIdRestartsNobodyWhereThereAreNoTargets) {
     EXPECT_EQ(f.step().what, What::rest);
 }
 
+// ---- the interval between two issues
+
+SecretIdStep step_with(const Fixture& f, std::int64_t interval) {
+    return next_step(f.resource, us, f.record, f.view, 30, interval);
+}
+
+TEST(SecretIdStep, TwoIssuesAreAnIntervalApart) {
+    Fixture f;
+    f.view.now = t0 + 4;
+    f.view.published.reset();  // destroyed by somebody else
+    const auto step = step_with(f, 10);
+    ASSERT_EQ(step.what, What::delay);
+    EXPECT_EQ(step.at, t0 + 10);
+    EXPECT_THAT(step.why, HasSubstr("does not know"));
+    f.view.now = t0 + 10;
+    EXPECT_EQ(step_with(f, 10).what, What::draw);
+    // What this process has issued counts, whatever the status says.
+    f.view.last_issue = t0 + 5;
+    EXPECT_EQ(step_with(f, 10).what, What::delay);
+}
+
+TEST(SecretIdStep, APairThatIsGoodRestsUntilTheNextIssue) {
+    Fixture f;
+    f.resource.rotate_now = "1";
+    EXPECT_EQ(step_with(f, 10).what, What::rest);
+    EXPECT_EQ(step_with(f, 10).at, t0 + 10);
+    f.view.now = t0 + 10;
+    EXPECT_EQ(step_with(f, 10).what, What::draw);
+}
+
+TEST(SecretIdStep, TheFirstIssueWaitsForNothing) {
+    const Resource resource = make();
+    SecretIdView view;
+    view.now = t0;
+    EXPECT_EQ(next_step(resource, us, {}, view, 30, 3600).what, What::draw);
+}
+
+TEST(SecretIdStep, AShortRotationPeriodShortensTheInterval) {
+    Fixture f({{"rotationPeriod", "6s"}});
+    f.view.now = seconds_since_epoch(f.record.next_rotation);
+    EXPECT_EQ(step_with(f, 3600).what, What::draw);
+}
+
+TEST(SecretIdStep, AnIssueInTheFutureDelaysNothing) {
+    Fixture f;
+    f.record.issued_at = rfc3339(t0 + 86'400);
+    f.view.published.reset();
+    EXPECT_EQ(step_with(f, 10).what, What::draw) << "Vault's clock was set back by a day";
+}
+
 // ---- what comes first
 
 TEST(SecretIdStep, SomebodyElsesSecretIsRefusedWhateverElseIsDue) {

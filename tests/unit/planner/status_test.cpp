@@ -1,3 +1,4 @@
+#include <keyshepherd/planner/clock_skew.hpp>
 #include <keyshepherd/planner/status.hpp>
 
 #include <gmock/gmock.h>
@@ -151,6 +152,22 @@ TEST(Errors, OfTheLoginConcernTheConnection) {
         EXPECT_TRUE(concerns_connection(Error(code, "x")));
     for (const Errc code : {Errc::forbidden, Errc::not_found, Errc::invalid, Errc::disallowed})
         EXPECT_FALSE(concerns_connection(Error(code, "x")));
+}
+
+TEST(ClockCondition, TellsWhichClocksDifferAndInWhichDirection) {
+    EXPECT_FALSE(clock_condition({}));
+    EXPECT_FALSE(clock_condition({.vault = 30, .api_server = -30})) << "tolerated";
+    const auto ahead = clock_condition({.vault = 31, .api_server = 2});
+    ASSERT_TRUE(ahead);
+    EXPECT_EQ(ahead->type, "ClockSkewed");
+    EXPECT_EQ(ahead->truth, Truth::yes);
+    EXPECT_THAT(ahead->message, testing::HasSubstr("more than 30 s ahead of Vault's. "));
+    const auto both = clock_condition({.vault = 3600, .api_server = -3600});
+    ASSERT_TRUE(both);
+    EXPECT_THAT(both->message, testing::HasSubstr(
+                                   "more than 30 s ahead of Vault's and more than 30 s behind the API server's"));
+    EXPECT_EQ(both->message, clock_condition({.vault = 3601, .api_server = -3599})->message)
+        << "a measurement that differs a little writes no status";
 }
 
 }  // namespace

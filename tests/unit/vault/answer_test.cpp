@@ -1,5 +1,6 @@
 #include <keyshepherd/vault/answer.hpp>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace keyshepherd::vault {
@@ -199,6 +200,14 @@ TEST(Answer, ReadsHealthUnderAnyStatus) {
         EXPECT_EQ(health->version, "2.7.2");
         EXPECT_EQ(health->cluster_id, "141058e6");
     }
+    EXPECT_EQ(read_health(200, R"({"initialized":true,"sealed":false,"server_time_utc":1800000000})")->time,
+              1'800'000'000);
+    for (const char* time : {R"("1800000000")", "null", "1.8e9"})
+        EXPECT_EQ(read_health(200, fmt::format(R"({{"initialized":true,"sealed":false,"server_time_utc":{}}})",
+                                               time))
+                      ->time,
+                  0)
+            << time;
     const auto sealed = read_health(503, R"({"initialized":true,"sealed":true,"standby":true})");
     ASSERT_TRUE(sealed);
     EXPECT_FALSE(sealed->usable());
