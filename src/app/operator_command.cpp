@@ -145,7 +145,8 @@ void add_operator_command(CLI::App& app, int& exit_code) {
         "under way")
         ->check(CLI::Range(1, 86'400));
     add("issue-interval-seconds", flags->options.issue_interval,
-        "Time between two secret-ids of one VaultSecretID at least; half the time between two rotations where "
+        "Time between two secret-ids of one VaultSecretID at least; half the time between two rotations "
+        "where "
         "that is shorter")
         ->check(CLI::Range(0, 3'600));
     add("default-provider", flags->options.default_provider,

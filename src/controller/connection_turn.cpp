@@ -1,10 +1,11 @@
 #include "turn.hpp"
 
 #include <keyshepherd/kube/random.hpp>
+#include <keyshepherd/planner/clock_skew.hpp>
 #include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/planner/vault_identity.hpp>
 #include <keyshepherd/reconcile/secret_id.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
-#include <keyshepherd/planner/clock_skew.hpp>
 
 #include <fmt/format.h>
 
@@ -32,7 +33,7 @@ Task<Again> ConnectionTurn::reconcile() {
     }
     if (!entry_->faults.empty()) co_return co_await invalid();
     Finding finding;
-    milliseconds again = 60s;
+    milliseconds again = 30s;
     // A label that was taken away ends the session, not only the next login.
     const auto allowed = co_await runtime_.sessions.check_login(key_, resource(), runtime_.soon());
     auto session = allowed ? co_await runtime_.sessions.open(key_, resource(), runtime_.soon())
@@ -44,16 +45,20 @@ Task<Again> ConnectionTurn::reconcile() {
         usable = std::unexpected(health.error());
     else if (!health->usable())
         usable = std::unexpected(vault::unusable(*health));
-    else
+    else if (usable = runtime_.check_identity(key_, *health); usable)
         usable = co_await runtime_.refresh_reserved(key_, entry_, *session);
     if (!usable && usable.error().code == Errc::cancelled) co_return std::nullopt;
     if (usable) {
         runtime_.queue.forget(key_);
         finding = {.ready = Truth::yes, .reason = "Connected", .message = "logged in"};
-        finding.facts = {{"vaultVersion", health->version}, {"vaultClusterID", health->cluster_id}};
+        finding.facts = {{"vaultVersion", health->version},
+                         {planner::cluster_id_fact, health->cluster_id},
+                         {planner::cluster_of_fact, vault_of(resource())}};
     } else {
         outcome = "error";
         finding = planner::finding_of(usable.error());
+        if (const auto other = runtime_.replaced.find(key_); other != runtime_.replaced.end())
+            finding = {.ready = Truth::no, .reason = "VaultReplaced", .message = other->second};
         again = std::min<milliseconds>(runtime_.retry_in(key_), 5s);
         const bool is_locked = usable.error().detail == Detail::login_locked;
         if (is_locked || usable.error().detail == Detail::login_refused)
@@ -71,6 +76,7 @@ Task<Again> ConnectionTurn::reconcile() {
     if (session) tell_of_clocks((*session)->vault.clock_lead(), finding);
     const bool recovered = usable && planner::ready_reason(entry_->status) != "Connected";
     const Again next = co_await report(finding, again);
+    if (usable) co_await look_for_restore(*session);
     if (usable && revokes_tokens() && SteadyClock::now() - (*session)->tokens.refreshed_at() > 50s) {
         // So that a revocation has only the newest to look up. Every deletion wakes us: that is too often.
         const auto known = co_await (*session)->tokens.refresh((*session)->vault, SteadyClock::now() + 60s);
@@ -170,6 +176,9 @@ Task<result<void>> ConnectionTurn::remove_leftover(SessionPtr session, Leftover 
             for (const planner::SecretIdFacts& each : *all) {
                 KEYSHEPHERD_CO_CHECK(co_await reconcile::destroy_secret_id(session->vault, leftover.path,
                                                                            each.accessor, runtime_.soon()));
+                runtime_.destroyed.add(leftover.vault,
+                                       {leftover.path, each.accessor,
+                                        leftover.revoke_tokens && may_revoke ? of.uid : "", each.issue});
             }
         if (leftover.revoke_tokens && may_revoke) {
             const auto revoked =
@@ -180,7 +189,7 @@ Task<result<void>> ConnectionTurn::remove_leftover(SessionPtr session, Leftover 
         outcome_text = "belongs to another resource now";
     } else {
         const planner::Standing owner{.owner = true, .role_id = of.role_id};
-        const auto observed = co_await reconcile::observe(session->vault, of, owner, runtime_.soon());
+        const auto observed = co_await reconcile::observe(session->vault, of, runtime_.soon());
         if (!observed && observed.error().code != Errc::not_found)
             co_return std::unexpected(observed.error());
         // What somebody has changed since is somebody's.
@@ -202,6 +211,69 @@ Task<result<void>> ConnectionTurn::remove_leftover(SessionPtr session, Leftover 
     event(kube::Event::Type::normal, "LeftoverSettled", "Delete",
           fmt::format("{} of the deleted {} {}", leftover.path, of.text(), outcome_text));
     co_return result<void>();
+}
+
+// A snapshot that is restored brings secret-ids back that were destroyed since, and those of deleted
+// resources belong to nobody who would look. It also takes tokens away that were given since.
+Task<void> ConnectionTurn::look_for_restore(SessionPtr session) {
+    const std::string vault = vault_of(resource());
+    bool restored = false;
+    for (const auto& each : runtime_.destroyed.samples(vault)) {
+        const auto found =
+            co_await reconcile::find_accessor(session->vault, each.role, each.accessor, runtime_.soon());
+        if (!found && found.error().code == Errc::cancelled) co_return;
+        restored = found && found->has_value();
+        if (restored) break;
+    }
+    const bool lost_token = runtime_.lost_tokens.erase(key_) > 0;
+    if (!restored && !lost_token) co_return;
+    std::size_t destroyed = 0;
+    for (const auto& each : runtime_.destroyed.all(vault)) {
+        const auto again = co_await destroy_again(session, each);
+        if (!again && again.error().code == Errc::cancelled) co_return;
+        if (!again && planner::concerns_connection(again.error())) {
+            runtime_.lost_tokens.insert(key_);  // the next look goes on
+            co_return;
+        }
+        if (!again) {
+            runtime_.log.warn("cannot destroy a secret-id again", {{"namespace", key_.ns},
+                                                                   {"name", key_.name},
+                                                                   {"vaultPath", each.role},
+                                                                   {"accessor", each.accessor},
+                                                                   {"error", again.error().message}});
+            continue;
+        }
+        destroyed += *again ? 1 : 0;
+    }
+    // What an earlier leader destroyed, each resource finds among those of its role.
+    for (const Key& dependent : runtime_.store.dependents(key_)) {
+        if (dependent.kind->name == "VaultSecretID") runtime_.sweeps.suspect(dependent);
+        runtime_.wake(dependent, milliseconds(static_cast<long>(2000 * kube::random_unit())));
+    }
+    runtime_.log.warn(
+        restored ? "Vault was restored" : "Vault may have been restored: it does not know the token",
+        {{"namespace", key_.ns}, {"name", key_.name}, {"destroyedAgain", destroyed}});
+    if (restored)
+        event(kube::Event::Type::warning, "VaultRestored", "Destroy",
+              fmt::format("secret-ids that were destroyed are in Vault again, as after the restore of a "
+                          "snapshot: {} destroyed again; everything is compared with Vault",
+                          destroyed));
+}
+
+// Whether it was there.
+Task<result<bool>> ConnectionTurn::destroy_again(SessionPtr session, DestroyedSecretIds::Destroyed one) {
+    const auto found =
+        co_await reconcile::find_accessor(session->vault, one.role, one.accessor, runtime_.soon());
+    if (!found && found.error().code == Errc::not_found) co_return false;
+    if (!found) co_return std::unexpected(found.error());
+    if (!*found) co_return false;
+    KEYSHEPHERD_CO_CHECK(
+        co_await reconcile::destroy_secret_id(session->vault, one.role, one.accessor, runtime_.soon()));
+    session->secret_ids.forget(one.role, one.accessor);
+    if (!one.owner.empty() && !one.issue.empty())
+        KEYSHEPHERD_CO_CHECK(
+            co_await session->tokens.revoke(session->vault, one.role, one.owner, one.issue, runtime_.soon()));
+    co_return true;
 }
 
 bool ConnectionTurn::revokes_tokens() const {

@@ -48,6 +48,7 @@ Task<result<VaultObjectTurn::Swept>> VaultObjectTurn::sweep(const Way& way) {
         for (const std::string& accessor : *all) {
             KEYSHEPHERD_CO_CHECK(
                 co_await reconcile::destroy_secret_id(vault, vault_path_, accessor, runtime_.soon()));
+            runtime_.destroyed.add(vault_of(way.connection->resource), {vault_path_, accessor});
             ++swept.secret_ids;
         }
     KEYSHEPHERD_CO_TRY(swept.tokens,

@@ -5,6 +5,7 @@
 #include <keyshepherd/kube/finalizer.hpp>
 #include <keyshepherd/kube/random.hpp>
 #include <keyshepherd/planner/plan.hpp>
+#include <keyshepherd/planner/vault_identity.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
 #include <fmt/format.h>
@@ -42,7 +43,14 @@ Runtime::Runtime(boost::asio::io_context& context_, const Options& options_, tel
                {.addresses = options.vault_addresses,
                 .audience = options.audience,
                 .requests_per_second = options.requests_per_second,
-                .call = options.call},
+                .call = options.call,
+                .may_log_in = [this](const Key& key,
+                                     const vault::Health& health) { return check_identity(key, health); },
+                .token_lost =
+                    [this](const Key& key) {
+                        lost_tokens.insert(key);
+                        wake(key);
+                    }},
                metrics),
       events(context, kube, log, options.identity, options.call),
       secrets([this](const Key& key) { wake(key); }),
@@ -81,8 +89,8 @@ std::optional<std::int64_t> Runtime::clock_lead() const {
 void Runtime::report_clocks() {
     if (const auto lead = clock_lead()) metrics.clock_lead("kubernetes", *lead);
     if (clock_leads.empty()) return;
-    const auto furthest = std::ranges::max_element(
-        clock_leads, {}, [](const auto& each) { return std::abs(each.second); });
+    const auto furthest =
+        std::ranges::max_element(clock_leads, {}, [](const auto& each) { return std::abs(each.second); });
     metrics.clock_lead("vault", furthest->second);
 }
 
@@ -172,6 +180,8 @@ void Runtime::forget(const Key& key) {
     providers.erase(key);
     issued.erase(key);
     clock_leads.erase(key);
+    replaced.erase(key);
+    lost_tokens.erase(key);
     ungranted.erase(key);
 }
 
@@ -185,6 +195,21 @@ void Runtime::users_changed(const std::string& ns, const std::string& provider) 
 void Runtime::labels_changed() {
     for (const Key& key : store.keys())
         if (!key.kind->namespaced) wake(key, 500ms);
+}
+
+result<void> Runtime::check_identity(const Key& connection, const vault::Health& health) {
+    const EntryPtr entry = find(connection);
+    std::string why = entry == nullptr || !entry->faults.empty()
+                          ? std::string()
+                          : planner::replaced_vault(entry->resource, entry->status, vault_of(entry->resource),
+                                                    health.cluster_id);
+    if (why.empty()) {
+        replaced.erase(connection);
+        return {};
+    }
+    if (!replaced.contains(connection)) wake(connection);
+    replaced.insert_or_assign(connection, why);
+    return fail(Errc::unavailable, std::move(why));
 }
 
 bool Runtime::first_in_a_while(const Key& key, const std::string& what) {
@@ -376,8 +401,8 @@ Task<StatusWrite> Runtime::report(Key key, EntryPtr entry, Finding finding) {
         finding.others.push_back(planner::status_not_trusted(*key.kind, store.find(key)->status));
     if (const auto before = unwritten_.find(key); before != unwritten_.end())
         finding.changed = finding.changed || before->second.changed;
-    Json after = planner::status_after(latest->status, finding, entry->resource.generation,
-                                       rfc3339(server_time()));
+    Json after =
+        planner::status_after(latest->status, finding, entry->resource.generation, rfc3339(server_time()));
     const std::string before = planner::ready_reason(latest->status);
     auto patched = co_await write_status(key, std::move(after));
     if ((patched && patched->is_null()) || (!patched && patched.error().code == Errc::not_found)) {

@@ -1,6 +1,7 @@
 // What every reconcile works with: what is known, the queue, the ways to Vault and to the API server.
 #pragma once
 
+#include "destroyed_secret_ids.hpp"
 #include "event_recorder.hpp"
 #include "leftovers.hpp"
 #include "namespace_watch.hpp"
@@ -112,6 +113,10 @@ public:
     // Overrides of providers may select other namespaces.
     void labels_changed();
 
+    // Whether the connection may use the Vault that says this of itself: Errc::unavailable when it is another
+    // one than before. What comes of it is kept in `replaced`.
+    result<void> check_identity(const Key& connection, const vault::Health& health);
+
     // Whether `what` was not told of `key` within the last minutes: of what is met at every look.
     bool first_in_a_while(const Key& key, const std::string& what);
 
@@ -177,7 +182,11 @@ public:
     std::map<Key, ProviderMemory> providers;  // since we lead
     std::map<Key, Deadline> issued;           // when the latest secret-id of a VaultSecretID was
     std::map<Key, std::int64_t> clock_leads;  // seconds that our clock is ahead of a connection's Vault
-    std::set<Key> ungranted;  // connections under which something may be in Vault that is not granted
+    DestroyedSecretIds destroyed;
+    std::map<Key, std::string>
+        replaced;               // connections whose Vault is another one than before: why, in a sentence
+    std::set<Key> lost_tokens;  // connections whose Vault may have been restored
+    std::set<Key> ungranted;    // connections under which something may be in Vault that is not granted
     fsm::WorkQueue<Key, NamespaceOf> queue;
     ReservedNames reserved_names;
     net::Signal changed;  // something may be due

@@ -116,6 +116,7 @@ Task<Again> SecretIdTurn::reconcile() {
     vault_path_ = role_;
     connection_ = kube::key(through.ns, through.name);
     session_ = reached->session;
+    vault_ = vault_of(connection->resource);
     if (!runtime_.owns(role->resource, vault_of(connection->resource) + " " + role_)) {
         // It wakes us when it is.
         co_return co_await refuse("RoleNotReady", which + " is not in Vault yet");
@@ -259,8 +260,7 @@ bool SecretIdTurn::moved() const {
 }
 
 Task<result<void>> SecretIdTurn::read_role_id() {
-    KEYSHEPHERD_CO_TRY(const auto answer,
-                       co_await session_->vault.read(role_ + "/role-id", runtime_.soon()));
+    KEYSHEPHERD_CO_TRY(const auto answer, co_await session_->vault.read(role_ + "/role-id", runtime_.soon()));
     role_id_ = answer ? answer->value("role_id", "") : "";
     if (role_id_.empty()) co_return fail(Errc::not_found, role_ + " has no role-id");
     view_.role_id = role_id_;
@@ -490,8 +490,7 @@ Task<result<void>> SecretIdTurn::enroll() {
 }
 
 void SecretIdTurn::unsure() {
-    runtime_.sweeps.unsure(key_,
-                           SteadyClock::now() + std::chrono::seconds(runtime_.options.orphan_grace));
+    runtime_.sweeps.unsure(key_, SteadyClock::now() + std::chrono::seconds(runtime_.options.orphan_grace));
 }
 
 // Vault's clock decides: it wrote the times that are compared.
@@ -501,7 +500,8 @@ void SecretIdTurn::tell_time() {
     const auto seconds_to = [now](Deadline at) {
         return std::chrono::ceil<std::chrono::seconds>(at - now).count();
     };
-    view_.unsure_until = view_.now + std::max<std::int64_t>(seconds_to(runtime_.sweeps.unsure_until(key_)), 0);
+    view_.unsure_until =
+        view_.now + std::max<std::int64_t>(seconds_to(runtime_.sweeps.unsure_until(key_)), 0);
     const auto issued = runtime_.issued.find(key_);
     view_.last_issue = issued == runtime_.issued.end() ? 0 : view_.now + seconds_to(issued->second);
 }
@@ -613,6 +613,8 @@ Task<result<void>> SecretIdTurn::destroy(const planner::SecretIdStep& step) {
         KEYSHEPHERD_CO_CHECK(
             co_await reconcile::destroy_secret_id(session_->vault, role_, accessor, runtime_.soon()));
         session_->secret_ids.forget(role_, accessor);
+        const std::string issue = facts ? facts->issue : "";
+        runtime_.destroyed.add(vault_, {role_, accessor, issue.empty() ? "" : owner_, issue});
         failpoint("destroy");
         if (facts && !facts->issue.empty()) {
             KEYSHEPHERD_CO_TRY(const std::size_t revoked,
@@ -755,7 +757,16 @@ Task<result<void>> SecretIdTurn::remove_from_vault(const Way& way) {
     vault::Client& vault = way.session->vault;
     for (const std::string& accessor : {record_.accessor, record_.previous}) {
         if (accessor.empty()) continue;
+        std::optional<planner::SecretIdFacts> facts;
+        if (revoke_tokens_) {
+            auto found = co_await reconcile::find_accessor(vault, role_, accessor, runtime_.soon());
+            if (!found && found.error().code != Errc::not_found) co_return std::unexpected(found.error());
+            if (found) facts = *std::move(found);
+        }
         KEYSHEPHERD_CO_CHECK(co_await reconcile::destroy_secret_id(vault, role_, accessor, runtime_.soon()));
+        const std::string issue = facts ? facts->issue : "";
+        runtime_.destroyed.add(vault_of(way.connection->resource),
+                               {role_, accessor, issue.empty() ? "" : owner_, issue});
     }
     failpoint("delete-destroy");
     std::size_t revoked = 0;
@@ -771,6 +782,8 @@ Task<result<void>> SecretIdTurn::remove_from_vault(const Way& way) {
         for (const planner::SecretIdFacts& each : *all) {
             KEYSHEPHERD_CO_CHECK(
                 co_await reconcile::destroy_secret_id(vault, role_, each.accessor, runtime_.soon()));
+            runtime_.destroyed.add(vault_of(way.connection->resource),
+                                   {role_, each.accessor, revoke_tokens_ ? owner_ : "", each.issue});
         }
     failpoint("delete-sweep");
     if (revoke_tokens_ && all && !all->empty()) {

@@ -43,10 +43,11 @@ EntryPtr make_entry(const Json& object) {
     entry->status = object.value("status", Json::object());
     const auto notes = metadata.find("annotations");
     const Json& annotations = notes != metadata.end() && notes->is_object() ? *notes : none;
-    entry->trigger = fmt::format("{} {} {} {} {} {} {}", entry->resource.uid, entry->resource.generation,
-                                 entry->resource.deletion_time, entry->resource.paused,
-                                 entry->resource.cut_off, entry->resource.rotate_now,
-                                 annotations.value(std::string(resources::reconcile_annotation), ""));
+    entry->trigger =
+        fmt::format("{} {} {} {} {} {} {} {}", entry->resource.uid, entry->resource.generation,
+                    entry->resource.deletion_time, entry->resource.paused, entry->resource.cut_off,
+                    entry->resource.rotate_now, entry->resource.acknowledged_cluster,
+                    annotations.value(std::string(resources::reconcile_annotation), ""));
     return entry;
 }
 

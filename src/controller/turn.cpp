@@ -37,6 +37,11 @@ Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
                             which + (connection == nullptr ? " is not there" : " has faults of its own"));
         co_return std::unexpected(NoWay{next});
     }
+    // Also of a session whose token both Vaults know.
+    if (const auto other = runtime_.replaced.find(through); other != runtime_.replaced.end()) {
+        const Error why(Errc::unavailable, other->second);
+        co_return std::unexpected(NoWay{co_await failed(connection, why)});
+    }
     auto session = co_await runtime_.sessions.open(through, connection->resource, runtime_.soon());
     auto reserved = session ? co_await runtime_.reserved(through, connection, *session)
                             : result<reconcile::OwnNames>(std::unexpected(session.error()));
@@ -140,7 +145,11 @@ Task<Again> Turn::failed(EntryPtr connection, Error error) {
     outcome = "error";
     Finding finding = planner::finding_of(error);
     const bool away = planner::concerns_connection(error);
-    const Key through = connection_of(resource());
+    const Key through = connection == nullptr ? connection_of(resource()) : key_of(*connection);
+    if (const auto other = runtime_.replaced.find(through); away && other != runtime_.replaced.end()) {
+        finding.reason = "VaultReplaced";
+        finding.message = other->second;
+    }
     if (error.code == Errc::unlabeled) runtime_.sessions.close(through);
     if (away) runtime_.wake(through);
     if (deleting() && (away || finding.reason == "PermissionDenied"))

@@ -93,6 +93,8 @@ private:
     bool revokes_tokens() const;
     // Lets the next look log in again, once a minute at most.
     void renew_session(const result<SessionPtr>& session);
+    Task<void> look_for_restore(SessionPtr session);
+    Task<result<bool>> destroy_again(SessionPtr session, DestroyedSecretIds::Destroyed one);
     // Tells in `finding`, and by a metric, of clocks that differ.
     void tell_of_clocks(std::optional<std::int64_t> ahead_of_vault, Finding& finding);
     // Tells in `finding` which resources are not granted, and are in Vault all the same.
@@ -179,6 +181,7 @@ private:
     std::string role_;         // API path of the role
     std::string role_id_;
     std::string connection_;  // "namespace/name"
+    std::string vault_;       // as vault_of() names it
     SessionPtr session_;
     planner::SecretIdRecord record_;
     planner::SecretIdView view_;

@@ -217,10 +217,9 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
 
 // A role-id that no spec pins is Vault's to give, and was changed there.
 void VaultObjectTurn::report_role_id(const std::string& role_id) {
-    runtime_.log.warn("the role-id was changed in Vault", {{"kind", key_.kind->name},
-                                                           {"namespace", key_.ns},
-                                                           {"name", key_.name},
-                                                           {"vaultPath", vault_path_}});
+    runtime_.log.warn(
+        "the role-id was changed in Vault",
+        {{"kind", key_.kind->name}, {"namespace", key_.ns}, {"name", key_.name}, {"vaultPath", vault_path_}});
     event(kube::Event::Type::warning, "RoleIDChanged", "Read",
           fmt::format("{}: the role-id in Vault is {} and was {}; the Secrets of its VaultSecretIDs get the "
                       "new one. To keep a role-id, set spec.roleID",

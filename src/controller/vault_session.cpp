@@ -109,7 +109,11 @@ Task<result<SessionPtr>> Sessions::make(Key key, resources::Resource connection,
     vault::Options options;
     options.vault_namespace = spec.value("vaultNamespace", "");
     options.requests_per_second = options_.requests_per_second;
+    options.before_login = [this, key](const vault::Health& health) {
+        return options_.may_log_in(key, health);
+    };
     vault::Counters counters;
+    counters.token_lost = [this, key] { options_.token_lost(key); };
     counters.request = [this](std::string_view operation, std::string_view code) {
         metrics_.vault_request(operation, code);
     };

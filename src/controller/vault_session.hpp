@@ -12,6 +12,7 @@
 #include <keyshepherd/telemetry/operator_metrics.hpp>
 #include <keyshepherd/vault/client.hpp>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,6 +29,10 @@ struct SessionOptions {
     std::string audience;
     double requests_per_second = 1000;
     std::chrono::milliseconds call{10'000};
+    // Whether a connection may log in to the server that says this of itself.
+    std::function<result<void>(const Key& connection, const vault::Health& health)> may_log_in;
+    // Vault does not know the token of a connection any more.
+    std::function<void(const Key& connection)> token_lost;
 };
 
 struct Session {

@@ -172,12 +172,17 @@ Json secret_id_request(const Resource& resource, std::string_view owner, std::st
 namespace {
 
 constexpr std::pair<const char*, std::string SecretIdRecord::*> record_fields[] = {
-    {"accessor", &SecretIdRecord::accessor},          {"roleID", &SecretIdRecord::role_id},
+    {"accessor", &SecretIdRecord::accessor},
+    {"roleID", &SecretIdRecord::role_id},
     {"issuedAt", &SecretIdRecord::issued_at},
-    {"expiresAt", &SecretIdRecord::expires_at},       {"nextRotation", &SecretIdRecord::next_rotation},
-    {"previousAccessor", &SecretIdRecord::previous},  {"rotatedAt", &SecretIdRecord::rotated_at},
-    {"overlapUntil", &SecretIdRecord::overlap_until}, {"rollout", &SecretIdRecord::rollout},
-    {"rotatedFor", &SecretIdRecord::rotate_now},      {"secretUID", &SecretIdRecord::secret_uid},
+    {"expiresAt", &SecretIdRecord::expires_at},
+    {"nextRotation", &SecretIdRecord::next_rotation},
+    {"previousAccessor", &SecretIdRecord::previous},
+    {"rotatedAt", &SecretIdRecord::rotated_at},
+    {"overlapUntil", &SecretIdRecord::overlap_until},
+    {"rollout", &SecretIdRecord::rollout},
+    {"rotatedFor", &SecretIdRecord::rotate_now},
+    {"secretUID", &SecretIdRecord::secret_uid},
 };
 
 }  // namespace

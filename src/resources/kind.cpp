@@ -1211,22 +1211,24 @@ constexpr std::array<PrinterColumn, 8> secret_id_columns = {{ready,
 
 // ---- what the status has beside the conditions
 
-constexpr std::array<std::string_view, 2> connection_facts = {"vaultVersion", "vaultClusterID"};
+constexpr std::array<std::string_view, 3> connection_facts = {"vaultVersion", "vaultClusterID",
+                                                              "vaultClusterOf"};
 // The operator acts on these, so they are sealed: `seal` is an HMAC over the others.
 constexpr std::array<std::string_view, 2> object_facts = {"claim", "seal"};
 constexpr std::array<std::string_view, 4> approle_facts = {"claim", "roleID", "cutOffEntity", "seal"};
 constexpr std::array<std::string_view, 15> secret_id_facts = {
-    "accessor", "roleID",       "issuedAt",   "expiresAt", "nextRotation", "previousAccessor", "rotatedAt",
-    "rollout",  "overlapUntil", "rotatedFor", "secretUID", "connection",   "vaultPath",        "revokeTokens",
-    "seal"};
+    "accessor",         "roleID",     "issuedAt",  "expiresAt",    "nextRotation",
+    "previousAccessor", "rotatedAt",  "rollout",   "overlapUntil", "rotatedFor",
+    "secretUID",        "connection", "vaultPath", "revokeTokens", "seal"};
 
 struct StatusDoc {
     std::string_view name;
     std::string_view doc;
 };
-constexpr std::array<StatusDoc, 24> status_docs = {{
+constexpr std::array<StatusDoc, 25> status_docs = {{
     {"vaultVersion", "Version of the Vault or OpenBao server."},
     {"vaultClusterID", "Cluster ID of the Vault or OpenBao server."},
+    {"vaultClusterOf", "Address and namespace of the Vault that has vaultClusterID."},
     {"claim", "The Vault server, and the object in it that this resource created or adopted."},
     {"roleID", "The role-id that Vault holds for the role."},
     {"cutOffEntity", "Identity entity in Vault that keyshepherd.dev/cut-off disabled."},
@@ -1255,7 +1257,7 @@ constexpr std::array<StatusDoc, 24> status_docs = {{
 
 // ---- annotations
 
-constexpr std::array<Annotation, 4> all_annotations = {{
+constexpr std::array<Annotation, 5> all_annotations = {{
     {paused_annotation, "every kind but VaultConnection",
      "`\"true\"`: the operator leaves the resource and its object in Vault as they are, and `apply` does so "
      "for a VaultSecretID. The condition Ready is Unknown with the reason Paused. A deletion and "
@@ -1268,6 +1270,10 @@ constexpr std::array<Annotation, 4> all_annotations = {{
      "`\"true\"`: refuse every login and every token of the role, destroy its secret-ids and revoke its "
      "tokens. Needs the right revokeTokens in the connection's grant, and the Vault policy that "
      "`plan --policy-for-operator` prints for a role with `revokeTokens`."},
+    {acknowledge_annotation, "VaultConnection",
+     "The `cluster_id` of a Vault that has taken the place of another one at the address. Until it is given, "
+     "the operator neither logs in to the new Vault nor writes to it: the reason is VaultReplaced, and the "
+     "message has the value."},
 }};
 
 constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,

@@ -394,6 +394,7 @@ Reading read(const Json& object, std::string_view default_namespace) {
             resource.mark = text_at(*at, claim_annotation.data());
             resource.paused = text_at(*at, paused_annotation.data()) == "true";
             resource.rotate_now = text_at(*at, rotate_annotation.data());
+            resource.acknowledged_cluster = text_at(*at, acknowledge_annotation.data());
             // An emergency brake is not the place to insist on a spelling.
             const std::string cut_off = text_at(*at, cut_off_annotation.data());
             resource.cut_off = !cut_off.empty() && cut_off != "false" && cut_off != "no" && cut_off != "0";

@@ -91,8 +91,9 @@ struct OperatorMetrics::Series {
     prometheus::Family<prometheus::Gauge>& clock_lead =
         prometheus::BuildGauge()
             .Name("keyshepherd_clock_skew_seconds")
-            .Help("How far the operator's clock is ahead of the server's; less than 0: behind. Of several "
-                  "Vaults the one that is furthest off.")
+            .Help(
+                "How far the operator's clock is ahead of the server's; less than 0: behind. Of several "
+                "Vaults the one that is furthest off.")
             .Register(registry);
     prometheus::Gauge& leading = prometheus::BuildGauge()
                                      .Name("leader_election_master_status")

@@ -451,7 +451,10 @@ Task<result<std::optional<json>>> Client::State::ask(std::string_view operation,
         if (read.error().code == Errc::not_found) co_return read;
         // Unless that is known, the 403 means nothing.
         KEYSHEPHERD_CO_TRY(const bool dead, co_await is_dead(generation, deadline));
-        if (dead && generation == generation_ && !(again && blind_)) forget();
+        if (dead && generation == generation_ && !(again && blind_)) {
+            if (!token_.empty() && counters_.token_lost) counters_.token_lost();
+            forget();
+        }
         if (dead && !std::exchange(again, true)) continue;
         if (dead || blind_) {
             read.error().code = Errc::unauthorized;
@@ -544,6 +547,12 @@ Task<result<void>> Client::State::log_in(Deadline deadline) {
             co_return fail(Errc::timeout,
                            "the token died, and the next login is not due within the deadline");
         if (!co_await net::sleep_until(backoff_.not_before())) co_return fail(Errc::cancelled, "cancelled");
+    }
+    if (options_.before_login) {
+        auto seen = co_await health(deadline);
+        if (!seen) co_return std::unexpected(std::move(seen).error());
+        if (!seen->usable()) co_return std::unexpected(unusable(*seen));
+        KEYSHEPHERD_CO_CHECK(options_.before_login(*seen));
     }
     auto grant = co_await obtain(deadline);
     if (counters_.login)

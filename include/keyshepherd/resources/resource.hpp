@@ -40,6 +40,8 @@ struct Resource {
     std::string connection;  // of a VaultSecretID: "namespace/name" of the VaultConnection it was issued by
     std::string rotate_now;  // annotation keyshepherd.dev/rotate-now: any new value rotates
     bool cut_off = false;    // annotation keyshepherd.dev/cut-off: anything but false, no and 0
+    // Annotation of a VaultConnection: the cluster_id of a Vault that may take the place of the one before.
+    std::string acknowledged_cluster;
     Json spec;               // every field with its default
 
     std::string text() const;  // "VaultPolicy ai/ai-api"
@@ -55,6 +57,7 @@ inline constexpr std::string_view paused_annotation = "keyshepherd.dev/paused";
 inline constexpr std::string_view claim_annotation = "keyshepherd.dev/claim";
 inline constexpr std::string_view rotate_annotation = "keyshepherd.dev/rotate-now";
 inline constexpr std::string_view cut_off_annotation = "keyshepherd.dev/cut-off";
+inline constexpr std::string_view acknowledge_annotation = "keyshepherd.dev/acknowledge-cluster-id";
 inline constexpr std::string_view reconcile_annotation =
     "keyshepherd.dev/reconcile-at";  // any new value: now
 

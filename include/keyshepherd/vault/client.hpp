@@ -67,6 +67,8 @@ struct Options {
     // one. Vault locks a role after 5 refused logins, for everyone, and forgets a refusal after 15 minutes
     // (https://openbao.org/docs/concepts/user-lockout/): so the count never comes to 5.
     std::chrono::milliseconds refused_login_interval{std::chrono::minutes(5)};
+    // Sees what sys/health says before every login; its error is the login's. Empty: sys/health is not asked.
+    std::function<result<void>(const Health&)> before_login = {};
 };
 
 // Called with every request and login; empty ones are not called. Labels are closed sets.
@@ -76,6 +78,8 @@ struct Counters {
     std::function<void(std::string_view operation, std::string_view code)> request = {};
     std::function<void(bool succeeded)> login = {};
     std::function<void(bool open)> breaker = {};
+    // Vault does not know a token that was given for longer: it was revoked, or Vault was restored or replaced.
+    std::function<void()> token_lost = {};
 };
 
 struct Written {

@@ -164,8 +164,9 @@ TEST(ClockCondition, TellsWhichClocksDifferAndInWhichDirection) {
     EXPECT_THAT(ahead->message, testing::HasSubstr("more than 30 s ahead of Vault's. "));
     const auto both = clock_condition({.vault = 3600, .api_server = -3600});
     ASSERT_TRUE(both);
-    EXPECT_THAT(both->message, testing::HasSubstr(
-                                   "more than 30 s ahead of Vault's and more than 30 s behind the API server's"));
+    EXPECT_THAT(
+        both->message,
+        testing::HasSubstr("more than 30 s ahead of Vault's and more than 30 s behind the API server's"));
     EXPECT_EQ(both->message, clock_condition({.vault = 3601, .api_server = -3599})->message)
         << "a measurement that differs a little writes no status";
 }

@@ -203,8 +203,8 @@ TEST(Answer, ReadsHealthUnderAnyStatus) {
     EXPECT_EQ(read_health(200, R"({"initialized":true,"sealed":false,"server_time_utc":1800000000})")->time,
               1'800'000'000);
     for (const char* time : {R"("1800000000")", "null", "1.8e9"})
-        EXPECT_EQ(read_health(200, fmt::format(R"({{"initialized":true,"sealed":false,"server_time_utc":{}}})",
-                                               time))
+        EXPECT_EQ(read_health(
+                      200, fmt::format(R"({{"initialized":true,"sealed":false,"server_time_utc":{}}})", time))
                       ->time,
                   0)
             << time;

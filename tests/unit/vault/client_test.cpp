@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -40,6 +41,8 @@ public:
     // What it does.
     int lease = 3600;
     bool renewable = true;
+    std::string cluster_id = "one";
+    std::int64_t time = 0;
     bool sealed = false;
     bool is_enabled = true;  // an auth method, at every path of a login
     bool lookup_allowed = true;
@@ -69,7 +72,11 @@ private:
         const std::string what = method + " " + path;
         log_.push_back(what);
         if (path == "sys/health")
-            return {reply(sealed ? "503" : "200", json{{"initialized", true}, {"sealed", sealed}}.dump())};
+            return {reply(sealed ? "503" : "200", json{{"initialized", true},
+                                                       {"sealed", sealed},
+                                                       {"cluster_id", cluster_id},
+                                                       {"server_time_utc", time}}
+                                                      .dump())};
         if (sealed) return {reply("503", R"({"errors":["Vault is sealed"]})")};
         if (path.ends_with("/login")) {
             const bool has_credentials = request.find("\"role") != std::string::npos;
@@ -132,6 +139,7 @@ protected:
         };
         counters.login = [this](bool good) { ++counted_[good ? "login" : "no login"]; };
         counters.breaker = [this](bool open) { ++counted_[open ? "open" : "closed"]; };
+        counters.token_lost = [this] { ++counted_["token lost"]; };
         client_ = std::make_unique<Client>(context_, *http_, std::move(login), std::move(options),
                                            std::move(counters));
         return *client_;
@@ -306,6 +314,46 @@ TEST_F(VaultClient, LogsInAgainWhenATokenCannotBeRenewed) {
     EXPECT_EQ(fake_->count("POST auth/approle/login"), 3);
     run_for(700ms);
     EXPECT_EQ(code(read_now()), Errc::unavailable);
+}
+
+TEST_F(VaultClient, AsksBeforeEveryLoginWhetherItIsTheRightVault) {
+    client({.login_interval = 20ms, .before_login = [](const Health& health) -> result<void> {
+                if (health.cluster_id == "one") return {};
+                return fail(Errc::unavailable, "another Vault");
+            }});
+    EXPECT_EQ(said(read_now())["path"], "a");
+    EXPECT_EQ(said(read_now())["path"], "a");
+    EXPECT_EQ(fake_->count("GET sys/health"), 1) << "before the login, and not before every request";
+    fake_->cluster_id = "other";
+    run_for(40ms);
+    fake_->kill_tokens();
+    const auto refused = read_now();
+    EXPECT_EQ(code(refused), Errc::unavailable);
+    EXPECT_EQ(said(refused), "error: another Vault");
+    EXPECT_EQ(counted_["login 200"], 1) << "the other one is shown no credential";
+    EXPECT_EQ(counted_["token lost"], 1);
+    fake_->cluster_id = "one";
+    EXPECT_EQ(said(read_now())["path"], "a") << "what was refused here delays no login";
+}
+
+TEST_F(VaultClient, GoesByTheClockOfSysHealthOnceItHasSeenIt) {
+    client();
+    EXPECT_FALSE(client_->clock_lead());
+    EXPECT_NEAR(client_->server_time(), std::time(nullptr), 2) << "with no answer its own clock has to do";
+    fake_->time = 1'800'000'000;
+    EXPECT_TRUE(run(client_->health(in(5s))));
+    EXPECT_NEAR(client_->server_time(), 1'800'000'000, 5);
+    EXPECT_NEAR(client_->clock_lead().value_or(0), std::time(nullptr) - 1'800'000'000, 5);
+    fake_->answers = {{"GET a", FakeVault::reply("200", "{}", "Date: Sat, 31 Jan 2026 12:00:00 GMT\r\n")}};
+    EXPECT_TRUE(read_now());
+    EXPECT_NEAR(client_->server_time(), 1'800'000'000, 5) << "a proxy may have dated the answer";
+}
+
+TEST_F(VaultClient, GoesByTheDateOfAnAnswerWhereThereIsNothingBetter) {
+    client();
+    fake_->answers = {{"GET a", FakeVault::reply("200", "{}", "Date: Sat, 31 Jan 2026 12:00:00 GMT\r\n")}};
+    EXPECT_TRUE(read_now());
+    EXPECT_NEAR(client_->server_time(), 1'769'860'800, 5);
 }
 
 TEST_F(VaultClient, ReplacesADeadTokenOnce) {

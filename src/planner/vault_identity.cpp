@@ -1,0 +1,26 @@
+#include <keyshepherd/planner/vault_identity.hpp>
+
+#include <fmt/format.h>
+
+namespace keyshepherd::planner {
+
+std::string replaced_vault(const resources::Resource& connection, const resources::Json& status,
+                           std::string_view vault, std::string_view cluster_id) {
+    const auto fact = [&status](const char* name) {
+        const auto at = status.is_object() ? status.find(name) : status.end();
+        return status.is_object() && at != status.end() && at->is_string() ? at->get<std::string>()
+                                                                           : std::string();
+    };
+    const std::string known = fact(cluster_id_fact);
+    const std::string at = fact(cluster_of_fact);
+    if (known.empty() || cluster_id.empty() || known == cluster_id || (!at.empty() && at != vault) ||
+        connection.acknowledged_cluster == cluster_id)
+        return {};
+    return fmt::format(
+        "the Vault at {0} has the cluster_id {1}, and the one that this connection was made with has {2}: it "
+        "was replaced, or restored from another Vault. Nothing is written to it. To let the operator make "
+        "everything in it: kubectl annotate vaultconnection {3} -n {4} --overwrite {5}={1}",
+        vault, cluster_id, known, connection.name, connection.ns, resources::acknowledge_annotation);
+}
+
+}  // namespace keyshepherd::planner
