@@ -33,8 +33,8 @@ struct Options {
     std::chrono::milliseconds call{10'000};  // deadline of one request to Vault or the API server
     // Seconds that the registration of a secret-id may be under way, whatever became of its sender.
     std::int64_t orphan_grace = 30;
-    std::int64_t issue_interval = 10;  // seconds between two secret-ids of one resource, at least
-    std::string default_provider = "holysheep";        // what `inject: "true"` means, as the webhook has it
+    std::int64_t issue_interval = 10;            // seconds between two secret-ids of one resource, at least
+    std::string default_provider = "holysheep";  // what `inject: "true"` means, as the webhook has it
     std::chrono::milliseconds rollout_spread{30'000};  // all workloads of a provider are rolled within it
     // How long a published Secret outlives the last workload that reads it: pods of the old template may
     // still restart a container.

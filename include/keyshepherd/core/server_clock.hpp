@@ -1,5 +1,5 @@
-// The clock of a server, as its answers show it: times that a server wrote are compared with its own clock, never
-// with the clock of this machine. Pure: the caller tells the time of a steady clock. For one thread.
+// The clock of a server, as its answers show it: times that a server wrote are compared with its own clock,
+// never with the clock of this machine. Pure: the caller tells the time of a steady clock. For one thread.
 #pragma once
 
 #include <chrono>

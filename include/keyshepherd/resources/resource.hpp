@@ -42,7 +42,7 @@ struct Resource {
     bool cut_off = false;    // annotation keyshepherd.dev/cut-off: anything but false, no and 0
     // Annotation of a VaultConnection: the cluster_id of a Vault that may take the place of the one before.
     std::string acknowledged_cluster;
-    Json spec;               // every field with its default
+    Json spec;  // every field with its default
 
     std::string text() const;  // "VaultPolicy ai/ai-api"
 };

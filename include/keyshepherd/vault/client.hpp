@@ -78,7 +78,8 @@ struct Counters {
     std::function<void(std::string_view operation, std::string_view code)> request = {};
     std::function<void(bool succeeded)> login = {};
     std::function<void(bool open)> breaker = {};
-    // Vault does not know a token that was given for longer: it was revoked, or Vault was restored or replaced.
+    // Vault does not know a token that was given for longer: it was revoked, or Vault was restored or
+    // replaced.
     std::function<void()> token_lost = {};
 };
 
@@ -119,8 +120,8 @@ public:
     // Options::refused_login_interval.
     bool login_refused() const;
     // Vault's clock, by which it dates and expires what it keeps, in seconds since 1970: what sys/health said
-    // last, or else the Date of the latest answer, which a proxy may have written. This machine's clock before
-    // the first answer.
+    // last, or else the Date of the latest answer, which a proxy may have written. This machine's clock
+    // before the first answer.
     std::int64_t server_time() const;
     // How many seconds this machine's clock is ahead of Vault's, to about a second; nullopt before the first
     // answer.
