@@ -504,6 +504,7 @@ private:
             case What::destroy:
                 return destroy(step, view);
             case What::refuse:
+            case What::delay:  // the model has no interval
             case What::rest:
                 return;
         }
