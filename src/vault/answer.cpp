@@ -42,6 +42,11 @@ constexpr struct {
 constexpr int tokenless_status = 400;
 constexpr std::string_view tokenless_text = "missing client token";
 
+// Vault's answer to a LIST of secret-ids while another request destroys one of them. OpenBao leaves it out.
+constexpr int moving_status = 500;
+constexpr std::string_view moving_text =
+    "storage entry for SecretID is present but no content found at the index";
+
 // What a sealed server answers to every request but those about its state.
 constexpr int sealed_status = 503;
 constexpr std::string_view sealed_text = "Vault is sealed";
@@ -119,6 +124,7 @@ result<std::optional<json>> read_answer(Question question, int status, std::stri
                                       explanation(status, text)));
         error.retry_after = net::retry_after(retry_after, longest_wait).value_or(std::chrono::seconds(0));
         if (status == sealed_status && text == sealed_text) error.detail = Detail::sealed;
+        if (status == moving_status && text == moving_text) error.detail = Detail::list_changed;
         return std::unexpected(std::move(error));
     };
     json document = json::parse(body, keep, false);

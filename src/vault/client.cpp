@@ -757,8 +757,16 @@ Task<result<std::optional<json>>> Client::read(std::string path, Deadline deadli
 
 Task<result<std::optional<json>>> Client::list(std::string path, Deadline deadline,
                                                json::parser_callback_t keep) {
+    static constexpr int attempts = 5;
+    static constexpr std::chrono::milliseconds pause{50};
     const auto state = state_;
-    co_return data_of(co_await state->ask("list", "LIST", std::move(path), "", deadline, std::move(keep)));
+    for (int attempt = 1;; ++attempt) {
+        auto answer = co_await state->ask("list", "LIST", path, "", deadline, keep);
+        const bool changed = !answer && answer.error().detail == Detail::list_changed;
+        if (!changed || attempt == attempts) co_return data_of(std::move(answer));
+        if (!co_await net::sleep_until(std::min<Deadline>(SteadyClock::now() + pause, deadline)))
+            co_return fail(Errc::cancelled, "cancelled");
+    }
 }
 
 Task<result<Written>> Client::write(std::string path, json body, Deadline deadline) {

@@ -40,6 +40,7 @@ enum class Detail {
     other_name,      // of unavailable: the server's certificate is for other names
     login_refused,   // of unauthorized: Vault refused the credentials of a login
     login_locked,    // likewise, as it does while it has locked the name of a login
+    list_changed,    // of unavailable: an entry ended while Vault listed it
 };
 
 struct Error {

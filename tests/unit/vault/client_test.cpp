@@ -49,8 +49,9 @@ public:
     bool past_max_ttl = false;
     std::string login_answer;  // instead of a token
     std::chrono::milliseconds login_after{0};
-    std::chrono::milliseconds after{0};          // for every other request
-    std::map<std::string, std::string> answers;  // "GET a" → what comes behind "HTTP/1.1 "
+    std::chrono::milliseconds after{0};                     // for every other request
+    std::map<std::string, std::string> answers;             // "GET a" → what comes behind "HTTP/1.1 "
+    std::multimap<std::string, std::string> first_answers;  // each is given once, before those
 
     static std::string reply(std::string status, const std::string& body, const std::string& header = "") {
         return "HTTP/1.1 " + status + " X\r\n" + header + "Content-Length: " + std::to_string(body.size()) +
@@ -103,6 +104,8 @@ private:
             alive_.erase(token);
             return {reply("204", "")};
         }
+        if (const auto found = first_answers.find(what); found != first_answers.end())
+            return {first_answers.extract(found).mapped(), after};
         if (const auto found = answers.find(what); found != answers.end()) return {found->second, after};
         return {reply("200", json{{"data", {{"path", path}}}}.dump()), after};
     }
@@ -205,6 +208,25 @@ TEST_F(VaultClient, ReadsListsWritesAndRemoves) {
     EXPECT_EQ(counted_["list 200"], 1);
     EXPECT_EQ(counted_["remove 204"], 1);
     EXPECT_EQ(counted_["health 200"], 1);
+}
+
+// Vault fails a LIST of secret-ids when one of them is destroyed meanwhile.
+TEST_F(VaultClient, ListsAgainWhatChangedMeanwhile) {
+    client();
+    const std::string changed = FakeVault::reply(
+        "500", R"({"errors":["1 error occurred:\n\t* storage entry for SecretID is present but no content )"
+               R"(found at the index\n\n"]})");
+    const std::string keys = FakeVault::reply("200", R"({"data":{"keys":["a"]}})");
+    fake_->first_answers = {{"LIST keys", changed}, {"LIST keys", changed}};
+    fake_->answers = {{"LIST keys", keys},
+                      {"LIST changing", changed},
+                      {"LIST broken", FakeVault::reply("500", R"({"errors":["internal error"]})")}};
+    EXPECT_EQ(said(run(client_->list("keys", in(5s))))["keys"][0], "a");
+    EXPECT_EQ(fake_->count("LIST keys"), 3);
+    EXPECT_EQ(code(run(client_->list("changing", in(5s)))), Errc::unavailable);
+    EXPECT_EQ(fake_->count("LIST changing"), 5);
+    EXPECT_EQ(code(run(client_->list("broken", in(5s)))), Errc::unavailable);
+    EXPECT_EQ(fake_->count("LIST broken"), 1);
 }
 
 TEST_F(VaultClient, LogsInOnceForAll) {
