@@ -13,6 +13,8 @@ Each starts its own processes on free ports below one temporary folder, and ends
 import base64
 import contextlib
 import copy
+import functools
+import hashlib
 import itertools
 import json
 import os
@@ -370,12 +372,18 @@ def unannotated(workload):
 
 def server_program(tools):
     """OpenBao, or what KEYSHEPHERD_VAULT_BIN names."""
-    return os.environ.get("KEYSHEPHERD_VAULT_BIN") or tools / "bao"
+    return Path(os.environ.get("KEYSHEPHERD_VAULT_BIN") or tools / "bao")
+
+
+@functools.cache
+def is_openbao(program):
+    return subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout.startswith("OpenBao")
 
 
 class Bao:
-    """An OpenBao server with TLS from `certificates` and raft storage, initialised and unsealed: it may be stopped and started
-    again, with its data and on its port. `root` is hvac with the root token; `client()` another with none."""
+    """An OpenBao or Vault server with TLS from `certificates` and raft storage, initialised and unsealed. It may be stopped and
+    started again, with its data and on its port. `root` is hvac with the root token; `client()` another with none. A Vault that was
+    built without the Kubernetes auth method takes it as the plugin `plugins/kubernetes` beside its program."""
 
     started = []  # the programs' names, for the closing lines
 
@@ -383,12 +391,17 @@ class Bao:
         self.folder, self.tools, self.certificates = Path(folder), Path(tools), certificates
         self.folder.mkdir(parents=True, exist_ok=True)
         self.audit_file = self.folder / "audit.log"
+        self.program = server_program(tools)
+        self.is_openbao = is_openbao(self.program)
+        self._plugins = self.program.resolve().parent / "plugins"
         self.process, self.port = None, port
         retry_on_lost_port(self._first_start)
         init = self.client().sys.initialize(secret_shares=1, secret_threshold=1)
         self.root_token, self._unseal_key = init["root_token"], init["keys_base64"][0]
         self.unseal()
         self.root = self.client(self.root_token)
+        if not self.is_openbao:
+            self._set_up_vault()
 
     def _first_start(self):
         self.port, self._cluster_port = self.port or free_port(), free_port()
@@ -401,7 +414,18 @@ class Bao:
     def client(self, token=None):
         return hvac.Client(self.address, token=token, session=session(self.certificates.ca), verify=str(self.certificates.ca))
 
+    def _set_up_vault(self):
+        """Vault takes neither from its configuration."""
+        self.root.sys.enable_audit_device("file", path="rig", options={"file_path": str(self.audit_file)})
+        plugin = self._plugins / "kubernetes"
+        if plugin.exists():
+            self.root.write_data("sys/plugins/catalog/auth/kubernetes", data={
+                "command": plugin.name, "sha256": hashlib.sha256(plugin.read_bytes()).hexdigest()})
+
     def start(self, unseal=True):
+        # Each refuses, or warns of, what the other wants.
+        own = (f'audit "file" "rig" {{ options {{ file_path = "{self.audit_file}" }} }}' if self.is_openbao
+               else "disable_mlock = true" + (f'\nplugin_directory = "{self._plugins}"' if self._plugins.is_dir() else ""))
         config = self.folder / "server.hcl"
         config.write_text(f'''
             api_addr = "{self.address}"
@@ -417,10 +441,10 @@ class Bao:
                 tls_cert_file = "{self.certificates.cert}"
                 tls_key_file = "{self.certificates.key}"
             }}
-            audit "file" "rig" {{ options {{ file_path = "{self.audit_file}" }} }}
+            {own}
         ''')
-        Bao.started.append(Path(server_program(self.tools)).name)
-        self.process = Process([server_program(self.tools), "server", f"-config={config}"], self.folder / "server.log",
+        Bao.started.append(self.program.name)
+        self.process = Process([self.program, "server", f"-config={config}"], self.folder / "server.log",
                                {"HOME": str(self.folder)})
         self.process.wait_ready(self.health, 20, "bao server")
         if unseal:
