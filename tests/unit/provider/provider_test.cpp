@@ -350,6 +350,32 @@ TEST(Overrides, TheFirstThatMatchesReplacesItsPartsOnly) {
     for (const Labels* other : {&dev, &none}) EXPECT_EQ(found(c, "shop", "other", other)->path, "kv/dev");
 }
 
+// https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#resources-that-support-set-based-requirements
+TEST(Overrides, SelectByEachOperator) {
+    const struct {
+        const char* expression;
+        bool with, with_another, without;  // whether it selects env=prod, env=dev and no label env
+    } rows[] = {
+        {R"({"key":"env","operator":"In","values":["prod","stage"]})", true, false, false},
+        {R"({"key":"env","operator":"NotIn","values":["prod","stage"]})", false, true, true},
+        {R"({"key":"env","operator":"Exists"})", true, true, false},
+        {R"({"key":"env","operator":"DoesNotExist"})", false, false, true},
+    };
+    const Labels prod{{"env", "prod"}}, dev{{"env", "dev"}}, none;
+    for (const auto& row : rows) {
+        Catalog c = catalog();
+        ASSERT_TRUE(add(c, document(std::string(R"({"path":"kv/all","variables":[{"name":"A","key":"a"}],
+            "overrides":[{"path":"kv/selected","namespaceSelector":{"matchExpressions":[)") +
+                                    row.expression + "]}}]}")));
+        const auto selected = [&](const Labels& labels) {
+            return found(c, "shop", "other", &labels)->path == "kv/selected";
+        };
+        EXPECT_EQ(selected(prod), row.with) << row.expression;
+        EXPECT_EQ(selected(dev), row.with_another) << row.expression;
+        EXPECT_EQ(selected(none), row.without) << row.expression;
+    }
+}
+
 TEST(Overrides, OfLabelsThatAreNotKnownGiveNoKeyAtAll) {
     Catalog c = catalog();
     ASSERT_TRUE(add(c, document(stages)));
