@@ -147,7 +147,7 @@ def test_every_parameter_that_is_not_ignored_is_tried_by_hand():
         assert handled - set(values) - TRIED_ELSEWHERE - NOT_IN_OPENBAO == set(), kind
 
 
-NETWORKS = ["10.0.0.1", "10.0.0.1/32", "10.1.2.3/16", "0.0.0.0/0", "10.0.0.1/032", "fd00::1", "fd00::1/128", "FD00:10::/64", "fd00:10:0:0::/64",
+NETWORKS = ["10.0.0.1", "10.0.0.1/32", "10.1.2.3/16", "0.0.0.0/0", "fd00::1", "fd00::1/128", "FD00:10::/64", "fd00:10:0:0::/64",
             "fd00:10::5/64", "::ffff:10.0.0.1", "::ffff:10.0.0.1/128", "::ffff:10.0.0.0/104", "::ffff:a00:1/128", "0:0:0:0:0:0:0:1/128", "::/0",
             "1:0:0:2:0:0:0:3/128", "0:1:2:3:4:5:6:7/128", "0:1::5/128", "::10.0.0.1/128"]
 
@@ -165,10 +165,10 @@ def test_every_spelling_of_a_network_comes_to_rest(server, call, field, network)
 
 def test_what_is_no_network_is_refused_before_it_leaves(server, call):
     """Vault answers 204 to 010.0.0.1/32 for a token, and stores a text that no address is in."""
-    for network in ("010.0.0.1/32", "10.0.0.1/33", "1", "fd00::/129", "::1::", "10.0.0.256"):
+    for network in ("010.0.0.1/32", "10.0.0.1/032", "10.0.0.1/33", "1", "fd00::/129", "::1::", "10.0.0.256"):
         done = subprocess.run([*rig.keyshepherd(), "plan", "-f", "-", "--without-grants", "--vault-address", server.address], text=True,
                               input=yaml.safe_dump(role(tokenBoundCIDRs=[network])), capture_output=True)
-        assert done.returncode == 1 and "spec.tokenBoundCIDRs[0]: must be an address or a network" in done.stderr, (network, done.stderr)
+        assert done.returncode == 1 and "spec.tokenBoundCIDRs[0]: must be an" in done.stderr and "a network" in done.stderr, (network, done.stderr)
 
 
 @pytest.mark.parametrize("text", [HCL, base64.b64encode(HCL.encode()).decode(), base64.encodebytes(HCL.encode() * 4).decode(), " " + HCL,
