@@ -272,7 +272,7 @@ def test_a_user_lockout_is_set_compared_and_repaired(team, bao):
     """Vault takes it from /tune alone: where the mount is made it is ignored."""
     path = f"{team.ns}-users"
     team.apply(custom("VaultMount", team.ns, "users", path=path, engine="Auth", type="userpass", deletionPolicy="Delete", resyncPeriod="10s",
-                      config={"userLockoutConfig": {"threshold": 2, "duration": "10m", "counterReset": 300}}))
+                      config={"userLockoutConfig": {"threshold": 2, "duration": "10m", "counterReset": "300s"}}))
     team.wait_reason("VaultMount", "users", "Reconciled")
 
     def held():
