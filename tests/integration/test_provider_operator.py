@@ -814,7 +814,7 @@ def test_a_key_is_published_as_a_secret_before_it_is_rolled(team, world):
     team.wait_status(users=1, stale=0, keyVersion=1)
     # A steady state writes nothing, and does not even read the key.
     before, version = len(world.bao.audit()), made["metadata"]["resourceVersion"]
-    time.sleep(3)
+    time.sleep(11)  # longer than resyncPeriod
     mine = {path for _, path in requests(world.bao, before, ("create", "read", "update", "delete", "list")) if team.ns in path}
     assert mine == {f"ai-apis/metadata/{team.path}"}
     assert secret_of(team.cluster, team.ns)["metadata"]["resourceVersion"] == version
