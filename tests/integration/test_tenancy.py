@@ -428,7 +428,8 @@ def test_a_deletion_without_a_grant_touches_nothing_and_does_not_wedge(team, bao
         assert "is still in Vault" in told["message"] and "grants namespace" in told["message"], told
     for kind, name in (("VaultSecretID", "s"), ("VaultPolicy", "p"), ("VaultAppRole", "r")):
         wait_until(lambda: team.stored(kind, name) is None, 20, f"{kind} goes after deletionTimeout")
-    assert not [r for r in requests(bao, since) if team.ns in r[1]]
+    # It may look whether a restored Vault has a destroyed secret-id again.
+    assert not [r for r in requests(bao, since) if team.ns in r[1] and not r[1].endswith("/secret-id-accessor/lookup")]
     assert accessors(team) == [accessor] and team.vault_policy() is not None
     notes = wait_until(lambda: n if len(n := namespace_events(team, "Orphaned")) == 3 else None, 10, "an event of each")
     assert any(f"auth/approle/role/{team.ns}-r stays in Vault" in note for note in notes), notes
@@ -468,8 +469,8 @@ def test_without_the_right_to_revoke_a_cut_off_does_not_end(installed, bao, oper
     spec = team.stored("VaultConnection", "main")["spec"]
     team.apply(custom("VaultConnection", team.ns, "main", **spec | {"grants": [grant | {"rights": []}]}))
     team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off-")
-    told = team.wait_reason("VaultAppRole", "r", "NotGranted")
-    assert "cannot end" in told["message"] and "revokeTokens" in told["message"]
+    told = wait_until(lambda: (c := team.wait_reason("VaultAppRole", "r", "NotGranted")) and "cannot end" in c["message"] and c, 10)
+    assert "revokeTokens" in told["message"]
     assert "cutOffEntity" in team.stored("VaultAppRole", "r")["status"]
     team.apply(custom("VaultConnection", team.ns, "main", **spec))
     team.wait_reason("VaultAppRole", "r", "Reconciled", 20)
