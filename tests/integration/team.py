@@ -33,15 +33,19 @@ def check_no_secret(operator, bao):
 
 
 class Team:
-    """A namespace with a connection `main` and its ServiceAccount. Names in Vault begin with the namespace's."""
+    """A namespace with a connection `main` and its ServiceAccount. Names in Vault begin with the namespace's.
 
-    def __init__(self, cluster, bao, **spec):
+    The connection grants this namespace alone: a connection outlives its test, and with wider grants it would remove what the
+    resources of other tests left in Vault.
+    """
+
+    def __init__(self, cluster, bao, rights=("hcl",), **spec):
         self.cluster, self.bao = cluster, bao
         self.ns = f"team-{next(names)}-{int(time.time())}"
         cluster.core.create_namespace({"metadata": {"name": self.ns}})
         rig.login_account(cluster, self.ns)
         grant = {"namespaces": [self.ns], "names": [f"{self.ns}-*"], "mounts": ["approle", "kubernetes", f"{self.ns}*"],
-                 "paths": ["ai-apis/*", f"{self.ns}/*"], "policies": [f"{self.ns}-*", "ai-api"], "rights": ["hcl"]}
+                 "paths": ["ai-apis/*", f"{self.ns}/*"], "policies": [f"{self.ns}-*", "ai-api"], "rights": list(rights)}
         self.apply(custom("VaultConnection", self.ns, "main", **{
             "address": bao.address, "ca": bao.certificates.ca_pem,
             "auth": {"kubernetes": {"role": "keyshepherd-operator", "serviceAccountName": "keyshepherd-vault"}},

@@ -5,7 +5,7 @@ import subprocess
 
 import rig
 
-PROGRAM = rig.REPOSITORY / "build" / os.environ.get("KEYSHEPHERD_PRESET", "dev") / "kube_client"
+PROGRAM = rig.REPOSITORY / "build" / rig.PRESET / "kube_client"
 
 
 def test_the_kube_module_against_a_real_api_server(cluster):

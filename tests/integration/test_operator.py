@@ -730,7 +730,7 @@ def test_a_report_only_resource_still_takes_its_own_edits(team, bao):
 def test_a_quota_slows_down_and_loses_nothing(own):
     team, bao, operator = own
     team.wait_reason("VaultConnection", "main", "Connected")
-    bao.root.write_data("sys/quotas/rate-limit/small", data={"rate": 8, "path": "", "interval": "1s"})
+    bao.limit_rate(8)
     policies = [team.policy(f"n{i}", resyncPeriod="5m") for i in range(20)]
     installed = team.cluster
     before, began = operator.metric("keyshepherd_vault_requests_total"), time.monotonic()
@@ -738,8 +738,7 @@ def test_a_quota_slows_down_and_loses_nothing(own):
     for i in range(20):
         team.wait_reason("VaultPolicy", f"n{i}", "Reconciled", 60)
     seconds = time.monotonic() - began
-    time.sleep(1)
-    bao.root.sys.adapter.delete("/v1/sys/quotas/rate-limit/small")
+    bao.lift_rate_limit()
     assert all(team.vault_policy(f"n{i}") for i in range(20))
     refused = operator.metric('keyshepherd_vault_requests_total{code="429"')
     asked = operator.metric("keyshepherd_vault_requests_total") - before

@@ -542,13 +542,13 @@ def test_a_secret_id_beyond_its_role_is_refused_by_plan(secret_ids, mounted):
 @pytest.mark.parametrize("command", ["plan", "apply"])
 def test_a_rate_quota_is_waited_for(run, empty_bao, command):
     many = [resource("VaultPolicy", f"q{i}", {"name": f"quota-{command}-{i}", "rules": READ}) for i in range(12)]
-    empty_bao.root.write_data("sys/quotas/rate-limit/small", data={"rate": 4, "path": "", "interval": "1s"})
+    empty_bao.limit_rate(4)
     try:
         since = len(empty_bao.audit())
         done = run(command, *many)
         refused = [e for e in empty_bao.audit()[since:] if "quota" in e.get("error", "")]
     finally:
-        rig.wait_until(lambda: empty_bao.root.sys.adapter.delete("/v1/sys/quotas/rate-limit/small").status_code == 204, 10)
+        empty_bao.lift_rate_limit()
     expected = "12 to create" if command == "plan" else "12 created"
     assert expected in done.stdout and "failed" not in done.stdout, done.stdout + done.stderr
     assert done.returncode == (2 if command == "plan" else 0)

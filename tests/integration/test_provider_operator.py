@@ -4,7 +4,6 @@ workloads that began with another one. The workloads are injected by the real we
 import base64
 import http.server
 import json
-import os
 import ssl
 import subprocess
 import threading
@@ -382,7 +381,7 @@ def test_a_killed_operator_rolls_nothing_twice(team, world):
     team.settled(*names)
 
 
-@pytest.mark.skipif(os.environ.get("KEYSHEPHERD_PRESET") == "release", reason="a release has no failpoints")
+@pytest.mark.skipif(rig.PRESET == "release", reason="a release has no failpoints")
 def test_an_operator_that_dies_behind_a_rollout_rolls_nothing_twice(team, world):
     """Nothing but the template's annotation tells of the second rollout."""
     names = [f"web-{i}" for i in range(3)]
@@ -981,7 +980,7 @@ SLOW_CLOCK = "#include <sys/syscall.h>\n#include <time.h>\n#include <unistd.h>\n
     "  if (at) *at = now.tv_sec - 40;\n  return now.tv_sec - 40;\n}\n"
 
 
-@pytest.mark.skipif(os.environ.get("KEYSHEPHERD_PRESET") == "release", reason="a static program takes no LD_PRELOAD, which sets its clock")
+@pytest.mark.skipif(rig.PRESET == "release", reason="a static program takes no LD_PRELOAD, which sets its clock")
 def test_who_began_with_the_old_secret_is_rolled_though_the_operators_clock_is_slow(team, world, tmp_path):
     """Creation times are of the API server's clock, and so is the time since when a Secret has its key."""
     (tmp_path / "slow.c").write_text(SLOW_CLOCK)
@@ -1004,7 +1003,7 @@ def test_who_began_with_the_old_secret_is_rolled_though_the_operators_clock_is_s
     world.start()
 
 
-@pytest.mark.skipif(os.environ.get("KEYSHEPHERD_PRESET") == "release", reason="a release has no failpoints")
+@pytest.mark.skipif(rig.PRESET == "release", reason="a release has no failpoints")
 def test_an_operator_that_dies_before_the_secret_says_since_when_rolls_no_less(team, world):
     team.write(api_key="sk-one", base_url="b")
     time.sleep(1.1)

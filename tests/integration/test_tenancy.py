@@ -292,8 +292,7 @@ def test_a_restored_resource_with_its_status_does_not_own_what_it_made(team):
 
 
 def test_a_restored_resource_owns_again_what_it_may_adopt(installed, bao, operator):
-    ns_grant = {"names": ["*"], "paths": ["ai-apis/*"], "rights": ["adopt"], "namespaces": ["*"]}
-    team = Team(installed, bao, grants=[ns_grant])
+    team = Team(installed, bao, rights=["adopt"])
     team.apply(team.policy(adoptionPolicy="IfEqual"))
     team.wait_reason("VaultPolicy", "p", "Reconciled")
     restored(team, "VaultPolicy", "p")
@@ -390,8 +389,7 @@ def test_a_forged_status_of_a_secret_id_destroys_nothing_elsewhere(team, install
 
 
 def test_a_forged_cut_off_enables_no_entity(installed, bao, operator):
-    grant = {"namespaces": ["*"], "names": ["*"], "mounts": ["*"], "policies": ["*"], "paths": ["ai-apis/*"], "rights": ["revokeTokens"]}
-    team = Team(installed, bao, grants=[grant])
+    team = Team(installed, bao, rights=["revokeTokens"])
     team.apply(team.role())
     team.wait_reason("VaultAppRole", "r", "Reconciled")
     entity = bao.root.write_data("identity/entity", data={"name": f"{team.ns}-other", "disabled": True})["data"]["id"]
@@ -461,15 +459,14 @@ def test_a_secret_id_is_deleted_where_the_grant_is_there_and_the_role_is_gone(te
 
 
 def test_without_the_right_to_revoke_a_cut_off_does_not_end(installed, bao, operator):
-    grant = {"namespaces": ["*"], "names": ["*"], "mounts": ["*"], "policies": ["*"], "paths": ["ai-apis/*"], "rights": ["revokeTokens"]}
-    team = Team(installed, bao, grants=[grant])
+    team = Team(installed, bao, rights=["revokeTokens"])
     accessor_before = issue(team)
     pair = installed.core.read_namespaced_secret("s", team.ns).data
     assert accessor_before and pair
     team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off=true")
     team.wait_reason("VaultAppRole", "r", "CutOff")
     spec = team.stored("VaultConnection", "main")["spec"]
-    team.apply(custom("VaultConnection", team.ns, "main", **spec | {"grants": [grant | {"rights": []}]}))
+    team.apply(custom("VaultConnection", team.ns, "main", **spec | {"grants": [spec["grants"][0] | {"rights": []}]}))
     team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off-")
     told = wait_until(lambda: (c := team.wait_reason("VaultAppRole", "r", "NotGranted")) and "cannot end" in c["message"] and c, 10)
     assert "revokeTokens" in told["message"]
