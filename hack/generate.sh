@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes what is generated from the code's own tables; with --check only says whether the committed files are current.
+# Writes the files that are generated from the code. With --check it writes nothing, and fails if a committed file is stale.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=build/dev/keyshepherd
@@ -8,19 +8,20 @@ if [ ! -x $program ]; then
     cmake --build --preset dev --target keyshepherd >&2
 fi
 stale=0
-made() { # file argument…: the file is what the program prints
+made() { # file command…: the file is what the command prints
     local file=$1
     shift
     if [ "$mode" = --check ]; then
-        "$program" "$@" | diff -u "$file" - || { echo "$file is stale: run hack/generate.sh" >&2; stale=1; }
+        "$@" | diff -u "$file" - || { echo "$file is stale: run hack/generate.sh" >&2; stale=1; }
     else
-        "$program" "$@" >"$file"
+        "$@" >"$file"
     fi
 }
 mode=${1:-}
-made src/annotations.md inject --help-annotations
-made src/resources.md generate reference
-made manifests/crds.yaml generate crds
-made manifests/rbac.yaml generate rbac
-made manifests/webhook-rbac.yaml generate webhook-rbac
+made src/annotations.md $program inject --help-annotations
+made src/resources.md $program generate reference
+made src/messages.md python3 tests/messages.py
+made manifests/crds.yaml $program generate crds
+made manifests/rbac.yaml $program generate rbac
+made manifests/webhook-rbac.yaml $program generate webhook-rbac
 exit $stale
