@@ -15,6 +15,10 @@ namespace keyshepherd::controller {
 using planner::Truth;
 using namespace std::chrono_literals;
 
+namespace {
+constexpr std::string_view entity_disabled = "EntityDisabled";  // reason of Ready
+}  // namespace
+
 // The entity's id; "" when nobody has ever logged in.
 Task<result<std::string>> VaultObjectTurn::disable_entity(vault::Client& vault) {
     // Not the one in the status: logins belong to the entity of the role-id that Vault has now.
@@ -57,8 +61,9 @@ Task<result<VaultObjectTurn::Swept>> VaultObjectTurn::sweep(const Way& way) {
 }
 
 // Enables the entity again, after everything that the role issued is destroyed. A token that was not revoked
-// would be good again with its entity: so the entity stays disabled when the list of tokens was not complete
-// (an error), or when the role may have issued batch tokens, which no list names (false).
+// becomes valid again with its entity. The entity therefore stays disabled when the list of tokens was not
+// complete (an error), or when the role may have issued batch tokens, which no list names (false). A person who
+// enables the entity after the condition named this risk ends the cut-off as well.
 Task<result<bool>> VaultObjectTurn::end_cut_off(const Way& way) {
     const std::string entity = entry_->status.value("cutOffEntity", "");
     vault::Client& vault = way.session->vault;
@@ -71,11 +76,18 @@ Task<result<bool>> VaultObjectTurn::end_cut_off(const Way& way) {
     const Json of_mount = mounts ? mounts->value(mount, Json()) : Json();
     const Json of_role =
         role && *role ? **role : Json({{"token_type", resource().spec.value("tokenType", "")}});
-    const Json change = {{"disabled", planner::may_issue_batch_tokens(of_role, of_mount)}};
+    const bool batch_tokens = planner::may_issue_batch_tokens(of_role, of_mount);
+    if (batch_tokens && planner::ready_reason(entry_->status) == entity_disabled) {
+        const Json by_id = {{"id", entity}};
+        KEYSHEPHERD_CO_TRY(const auto found,
+                           co_await vault.write("identity/lookup/entity", by_id, runtime_.soon()));
+        if (found.data.is_object() && !found.data.value("disabled", true)) co_return true;
+    }
+    const Json change = {{"disabled", batch_tokens}};
     const auto done = co_await vault.write("identity/entity/id/" + entity, change, runtime_.soon());
     if (!done && done.error().code == Errc::not_found) co_return true;  // a person has deleted it
     if (!done) co_return std::unexpected(done.error());
-    co_return !change.at("disabled").get<bool>();
+    co_return !batch_tokens;
 }
 
 // Why a cut-off may neither begin nor end, when that is so.
@@ -100,10 +112,10 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& j
         if (!ended) co_return co_await failed(way.connection, ended.error());
         if (!*ended) {
             co_return co_await refuse(
-                "CutOff",
-                fmt::format("{} may have issued batch tokens, which Vault neither lists nor revokes: the "
-                            "identity entity {} stays disabled, since they would be valid again with it. "
-                            "Delete the entity in Vault; the next login makes a new one",
+                std::string(entity_disabled),
+                fmt::format("{0} may have issued batch tokens, which Vault cannot list or revoke. The identity "
+                            "entity {1} stays disabled because they would be valid again with it. When the last "
+                            "of them has expired, enable it: vault write identity/entity/id/{1} disabled=false",
                             vault_path_, before),
                 resync());
         }

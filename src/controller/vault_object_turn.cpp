@@ -244,9 +244,9 @@ Task<Again> VaultObjectTurn::remove(const Way& way, planner::Observation observe
         if (!*ended)
             event(kube::Event::Type::warning, "EntityDisabled", "Delete",
                   fmt::format(
-                      "identity entity {0} stays disabled: {1} may have issued batch tokens, which "
-                      "would be valid again with it. When the last of them has expired, enable it: vault "
-                      "write identity/entity/id/{0} disabled=false",
+                      "{1} may have issued batch tokens, which Vault cannot list or revoke. The identity entity "
+                      "{0} stays disabled because they would be valid again with it. When the last of them has "
+                      "expired, enable it: vault write identity/entity/id/{0} disabled=false",
                       entry_->status.value("cutOffEntity", ""), vault_path_));
     }
     if (plan.verdict == Verdict::refused) {

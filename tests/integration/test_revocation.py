@@ -222,10 +222,31 @@ def test_batch_tokens_are_not_made_valid_again_when_a_cut_off_ends(team, bao):
     assert not good(bao, token)
     entity = team.stored("VaultAppRole", "r")["status"]["cutOffEntity"]
     team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off-")
-    wait_until(lambda: "batch tokens" in team.condition("VaultAppRole", "r").get("message", ""), 10)
+    told = team.wait_reason("VaultAppRole", "r", "EntityDisabled")["message"]
+    assert "batch tokens" in told and f"vault write identity/entity/id/{entity} disabled=false" in told
     assert not good(bao, token)
+    team.look("VaultAppRole", "r")  # which changes nothing while nobody has acted
+    time.sleep(1)
+    assert team.condition("VaultAppRole", "r")["reason"] == "EntityDisabled" and not good(bao, token)
+    # What the message says. It deletes nothing in Vault, and leaves the time of it to a person.
+    bao.root.write_data(f"identity/entity/id/{entity}", data={"disabled": False})
+    team.look("VaultAppRole", "r")
+    team.wait_reason("VaultAppRole", "r", "Reconciled")
+    assert pair.login(pair.rotated(values, 20))
+
+
+def test_the_entity_of_a_cut_off_may_be_deleted(team, bao):
+    pair = Pair(team)
+    pair.apply(role={"tokenType": "batch"})
+    values = pair.published()
+    token = token_of(pair, values)
+    team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off=true")
+    team.wait_reason("VaultAppRole", "r", "CutOff")
+    entity = team.stored("VaultAppRole", "r")["status"]["cutOffEntity"]
+    team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off-")
+    team.wait_reason("VaultAppRole", "r", "EntityDisabled")
     bao.root.secrets.identity.delete_entity(entity)
-    team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/reconcile-at=1")
+    team.look("VaultAppRole", "r")
     team.wait_reason("VaultAppRole", "r", "Reconciled")
     assert pair.login(pair.rotated(values, 20)) and not good(bao, token)
 
