@@ -62,8 +62,8 @@ Task<result<VaultObjectTurn::Swept>> VaultObjectTurn::sweep(const Way& way) {
 
 // Enables the entity again, after everything that the role issued is destroyed. A token that was not revoked
 // becomes valid again with its entity. The entity therefore stays disabled when the list of tokens was not
-// complete (an error), or when the role may have issued batch tokens, which no list names (false). A person who
-// enables the entity after the condition named this risk ends the cut-off as well.
+// complete (an error), or when the role may have issued batch tokens, which no list names (false). A person
+// who enables the entity after the condition named this risk ends the cut-off as well.
 Task<result<bool>> VaultObjectTurn::end_cut_off(const Way& way) {
     const std::string entity = entry_->status.value("cutOffEntity", "");
     vault::Client& vault = way.session->vault;
@@ -113,10 +113,11 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& j
         if (!*ended) {
             co_return co_await refuse(
                 std::string(entity_disabled),
-                fmt::format("{0} may have issued batch tokens, which Vault cannot list or revoke. The identity "
-                            "entity {1} stays disabled because they would be valid again with it. When the last "
-                            "of them has expired, enable it: vault write identity/entity/id/{1} disabled=false",
-                            vault_path_, before),
+                fmt::format(
+                    "{0} may have issued batch tokens, which Vault cannot list or revoke. The identity "
+                    "entity {1} stays disabled because they would be valid again with it. When the last "
+                    "of them has expired, enable it: vault write identity/entity/id/{1} disabled=false",
+                    vault_path_, before),
                 resync());
         }
         Finding finding{

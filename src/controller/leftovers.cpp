@@ -46,6 +46,10 @@ std::optional<Leftover> leftover_of(const Json& record) {
     return leftover;
 }
 
+bool is_within_share(std::size_t record, std::size_t of_namespace, std::size_t total) {
+    return total + record <= Leftovers::budget && of_namespace + record <= Leftovers::budget - total - record;
+}
+
 kube::Task<result<void>> Leftovers::open(kube::Client& kube, std::string ns, const Seal& seal,
                                          kube::Deadline deadline) {
     ns_ = ns;
@@ -57,11 +61,12 @@ kube::Task<result<void>> Leftovers::open(kube::Client& kube, std::string ns, con
     if (!secret) co_return std::unexpected(secret.error());
     const Json data = secret->value("data", Json::object());
     for (const auto& [uid, unused] : data.items()) {
-        const Json kept = Json::parse(kube::secret_value(*secret, uid), nullptr, false);
+        const std::string value = kube::secret_value(*secret, uid);
+        const Json kept = Json::parse(value, nullptr, false);
         const Json record = kept.is_object() ? kept.value("record", Json()) : Json();
         auto leftover = leftover_of(record);
         if (leftover && leftover->resource.uid == uid && seal.is_seal(text_at(kept, "seal"), uid, record))
-            all_.emplace(uid, *std::move(leftover));
+            all_.emplace(uid, Kept{*std::move(leftover), value.size()});
     }
     co_return result<void>();
 }
@@ -71,9 +76,18 @@ kube::Task<result<void>> Leftovers::add(kube::Client& kube, Leftover leftover, k
     const std::string uid = leftover.resource.uid;
     if (record.is_null() || seal_ == nullptr)
         co_return fail(Errc::invalid, "what is left in Vault is not recorded");
-    const Json kept = {{"record", record}, {"seal", seal_->seal(uid, record)}};
-    const auto written = co_await write(kube, uid, kept.dump(), deadline);
-    if (written) all_.insert_or_assign(uid, std::move(leftover));
+    const std::string value = Json({{"record", record}, {"seal", seal_->seal(uid, record)}}).dump();
+    std::size_t of_namespace = 0;
+    std::size_t total = 0;
+    for (const auto& [other, kept] : all_) {
+        if (other == uid) continue;
+        total += kept.bytes;
+        if (kept.leftover.resource.ns == leftover.resource.ns) of_namespace += kept.bytes;
+    }
+    if (!is_within_share(value.size(), of_namespace, total))
+        co_return fail(Errc::invalid, "the share of its namespace is used up");
+    const auto written = co_await write(kube, uid, value, deadline);
+    if (written) all_.insert_or_assign(uid, Kept{std::move(leftover), value.size()});
     co_return written;
 }
 
@@ -85,8 +99,8 @@ kube::Task<result<void>> Leftovers::drop(kube::Client& kube, std::string uid, ku
 
 std::vector<Leftover> Leftovers::of(const std::string& vault) const {
     std::vector<Leftover> found;
-    for (const auto& [uid, leftover] : all_)
-        if (leftover.vault == vault) found.push_back(leftover);
+    for (const auto& [uid, kept] : all_)
+        if (kept.leftover.vault == vault) found.push_back(kept.leftover);
     return found;
 }
 

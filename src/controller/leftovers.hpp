@@ -34,17 +34,24 @@ struct Leftover {
 resources::Json record_of(const Leftover& leftover);
 std::optional<Leftover> leftover_of(const resources::Json& record);
 
+// Whether a record of `record` bytes may be kept beside `of_namespace` bytes of the same namespace and
+// `total` bytes of all namespaces. A namespace never uses more than what remains for the others, so that one
+// tenant cannot fill the Secret. Pure.
+bool is_within_share(std::size_t record, std::size_t of_namespace, std::size_t total);
+
 // For one thread. Only the leader writes.
 class Leftovers {
 public:
     static constexpr const char* secret_name = "keyshepherd-operator-left-in-vault";
-    // A Secret holds 1 MiB.
+    // Bytes of all records together: a Secret holds 1 MiB.
+    static constexpr std::size_t budget = std::size_t{960} * 1024;
     static constexpr std::size_t longest_record = std::size_t{16} * 1024;
 
     // Reads what former leaders recorded. A record without the operator's seal is left out.
     kube::Task<result<void>> open(kube::Client& kube, std::string ns, const Seal& seal,
                                   kube::Deadline deadline);
-    // Errc::invalid for what is not recorded: mounts, which hold data, and records that are too long.
+    // Errc::invalid for what is not recorded: mounts, which hold data, and records that are too long or
+    // exceed the share of their namespace.
     kube::Task<result<void>> add(kube::Client& kube, Leftover leftover, kube::Deadline deadline);
     kube::Task<result<void>> drop(kube::Client& kube, std::string uid, kube::Deadline deadline);
     // Those in one Vault.
@@ -58,7 +65,11 @@ private:
     std::string ns_;
     const Seal* seal_ = nullptr;
     bool exists_ = false;
-    std::map<std::string, Leftover> all_;  // by the uid of the resource
+    struct Kept {
+        Leftover leftover;
+        std::size_t bytes = 0;
+    };
+    std::map<std::string, Kept> all_;  // by the uid of the resource
 };
 
 }  // namespace keyshepherd::controller

@@ -242,12 +242,14 @@ Task<Again> VaultObjectTurn::remove(const Way& way, planner::Observation observe
         const auto ended = co_await end_cut_off(way);
         if (!ended) co_return co_await failed(way.connection, ended.error());
         if (!*ended)
-            event(kube::Event::Type::warning, "EntityDisabled", "Delete",
-                  fmt::format(
-                      "{1} may have issued batch tokens, which Vault cannot list or revoke. The identity entity "
-                      "{0} stays disabled because they would be valid again with it. When the last of them has "
-                      "expired, enable it: vault write identity/entity/id/{0} disabled=false",
-                      entry_->status.value("cutOffEntity", ""), vault_path_));
+            event(
+                kube::Event::Type::warning, "EntityDisabled", "Delete",
+                fmt::format(
+                    "{1} may have issued batch tokens, which Vault cannot list or revoke. The identity "
+                    "entity "
+                    "{0} stays disabled because they would be valid again with it. When the last of them has "
+                    "expired, enable it: vault write identity/entity/id/{0} disabled=false",
+                    entry_->status.value("cutOffEntity", ""), vault_path_));
     }
     if (plan.verdict == Verdict::refused) {
         runtime_.log.warn("left in Vault", {{"kind", key_.kind->name},

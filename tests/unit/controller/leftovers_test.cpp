@@ -35,6 +35,23 @@ TEST(Leftover, IsNotRecordedWhereItHoldsDataOrIsTooLong) {
     EXPECT_TRUE(record_of(leftover("VaultPolicy", {{"hcl", text}})).is_null());
 }
 
+TEST(Leftover, OfOneNamespaceLeavesRoomForOthers) {
+    constexpr std::size_t record = 1000;
+    const auto fill = [](std::size_t total) {
+        std::size_t used = 0;
+        while (is_within_share(record, used, total + used)) used += record;
+        return used;
+    };
+    const std::size_t first = fill(0);
+    const std::size_t second = fill(first);
+    EXPECT_GT(first, Leftovers::budget / 3);
+    EXPECT_LE(first, Leftovers::budget / 2);
+    EXPECT_GT(second, first / 3);
+    EXPECT_GT(fill(first + second), second / 3);
+    EXPECT_FALSE(is_within_share(1, 0, Leftovers::budget));
+    EXPECT_FALSE(is_within_share(Leftovers::budget + 1, 0, 0));
+}
+
 TEST(Leftover, IsNothingThatCannotBeRead) {
     const resources::Json whole = record_of(leftover("VaultPolicy", {{"name", "p"}}));
     for (const char* part : {"kind", "uid", "path", "spec"}) {
