@@ -144,7 +144,7 @@ Ordered field_schema(const Field& field, double occurrences) {
     if (field.immutable)
         rules.push_back(
             {{"rule", "self == oldSelf"},
-             {"message", fmt::format("{} cannot be changed: make a new resource instead", field.name)}});
+             {"message", fmt::format("{} is immutable; create a new resource instead", field.name)}});
     if (field.type == Type::duration && field.min > 0)
         rules.push_back({{"rule", at_least(field)},
                          {"message", fmt::format("{} must be at least {}s{}", field.name, field.min,
@@ -167,7 +167,7 @@ Ordered schema_of(std::span<const Field> fields, double occurrences) {
 
 Ordered spec_schema(const Kind& kind) {
     Ordered schema = schema_of(kind.spec, 1);
-    schema["description"] = "The desired state.";
+    schema["description"] = "Desired state of the resource.";
     Ordered rules = Ordered::array();
     for (const Rule& rule : kind.rules)
         rules.push_back({{"rule", rule.expression}, {"message", rule.message}});
@@ -177,7 +177,7 @@ Ordered spec_schema(const Kind& kind) {
             rules.push_back(
                 {{"rule", fmt::format("has(self.{0}) == has(oldSelf.{0})", field.name)},
                  {"message",
-                  fmt::format("{} cannot be added or removed: make a new resource instead", field.name)}});
+                  fmt::format("{} cannot be added or removed; create a new resource instead", field.name)}});
     if (!rules.empty()) schema["x-kubernetes-validations"] = rules;
     return schema;
 }
@@ -198,24 +198,27 @@ Ordered status_schema(const Kind& kind) {
         {"properties",
          {{"type", described(text, "Type of the condition, such as Ready.")},
           {"status", described(truth, "Whether the condition holds.")},
-          {"observedGeneration", described(number, "The metadata.generation that the condition is about.")},
-          {"lastTransitionTime", described(time, "When status last changed.")},
-          {"reason", described(text, "One word for the last change, such as Reconciled.")},
-          {"message", described(text, "The same for people, with what to do where something is wrong.")}}}};
+          {"observedGeneration",
+           described(number, "metadata.generation for which the operator set the condition.")},
+          {"lastTransitionTime", described(time, "Last time that status changed.")},
+          {"reason", described(text, "Reason for the current status in CamelCase, such as Reconciled.")},
+          {"message",
+           described(text, "Explanation for human readers, with a remedy if something is wrong.")}}}};
     const Ordered conditions = {{"type", "array"},
                                 {"x-kubernetes-list-type", "map"},
                                 {"x-kubernetes-list-map-keys", {"type"}},
                                 {"items", condition}};
     Ordered properties = {
-        {"observedGeneration", described(number, "The metadata.generation that the operator saw last.")},
-        {"conditions", described(conditions, "What the operator found. Ready sums it up.")},
-        {"lastChange", described(time, "When the operator last changed something for this resource.")}};
+        {"observedGeneration", described(number, "metadata.generation that the operator processed last.")},
+        {"conditions",
+         described(conditions, "Observations of the operator. The condition Ready summarizes them.")},
+        {"lastChange", described(time, "Last time that the operator changed something for this resource.")}};
     for (const std::string_view fact : kind.facts)
         properties[std::string(fact)] = described(text, status_doc(fact));
     for (const std::string_view count : kind.counts)
         properties[std::string(count)] = described(number, status_doc(count));
     return {{"type", "object"},
-            {"description", "What the operator found, and did. Only the operator writes it."},
+            {"description", "Observed state of the resource. Only the operator writes it."},
             {"properties", properties}};
 }
 
@@ -239,13 +242,13 @@ Ordered definition(const Kind& kind) {
                         {"spec", spec_schema(kind)},
                         {"status", status_schema(kind)}}}};
     if (kind.named_in_annotation)
-        schema["x-kubernetes-validations"] = Ordered::array(
-            {{{"rule",
-               "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$') && "
-               "!(self.metadata.name in ['true', 't', '1', 'false', 'f', '0'])"},
-              {"message",
-               "metadata.name: a workload names it in an annotation, so it must be an RFC 1123 label that is "
-               "neither a yes nor a no, such as holysheep"}}});
+        schema["x-kubernetes-validations"] =
+            Ordered::array({{{"rule",
+                              "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$') && "
+                              "!(self.metadata.name in ['true', 't', '1', 'false', 'f', '0'])"},
+                             {"message",
+                              "metadata.name must be an RFC 1123 label such as holysheep, and not true, t, "
+                              "1, false, f or 0: workloads refer to it in an annotation"}}});
     return {{"apiVersion", "apiextensions.k8s.io/v1"},
             {"kind", "CustomResourceDefinition"},
             {"metadata",
@@ -272,11 +275,11 @@ Ordered definition(const Kind& kind) {
 std::string_view type_name(Type type) {
     switch (type) {
         case Type::text:
-            return "text";
+            return "string";
         case Type::boolean:
-            return "true or false";
+            return "boolean";
         case Type::integer:
-            return "number";
+            return "integer";
         case Type::duration:
             return "duration";
         case Type::enumeration:
@@ -287,7 +290,7 @@ std::string_view type_name(Type type) {
         case Type::name_set:
             return "set";
         case Type::cidr_set:
-            return "set of networks";
+            return "set of CIDR blocks";
         case Type::text_map:
             return "map";
         case Type::object:
@@ -308,7 +311,7 @@ void rows(std::span<const Field> fields, const std::string& prefix, std::string&
                                fmt::join(values, ", "));
         }
         page += fmt::format("| `{}{}` | {}{} | {} | {} |\n", prefix, field.name, type,
-                            field.immutable ? ", fixed" : "",
+                            field.immutable ? ", immutable" : "",
                             field.required           ? "required"
                             : field.fallback.empty() ? "–"
                                                      : fmt::format("`{}`", field.fallback),
@@ -341,7 +344,7 @@ std::string_view handling_name(Handling handling) {
 // Which parameters of Vault's API the operator compares, and why not the others.
 void parameter_rows(const Kind& kind, std::string& page) {
     if (kind.parameters.empty()) return;
-    page += "\n| parameter of Vault's API | handling | field or reason |\n|---|---|---|\n";
+    page += "\n| Vault API parameter | handling | field or reason |\n|---|---|---|\n";
     managed_rows(kind.spec, "", page);
     for (const Parameter& parameter : kind.parameters)
         page += fmt::format("| `{}` | {} | {} |\n", parameter.name, handling_name(parameter.handling),
@@ -351,7 +354,7 @@ void parameter_rows(const Kind& kind, std::string& page) {
 }  // namespace
 
 std::string definitions() {
-    std::string out = "# Made by hack/generate.sh from the tables in src/resources/kind.cpp.\n";
+    std::string out = "# Generated by hack/generate.sh from the tables in src/resources/kind.cpp.\n";
     for (const Kind& kind : kinds()) {
         out += "---\n";
         print(definition(kind), 0, out);
@@ -361,10 +364,10 @@ std::string definitions() {
 
 std::string reference() {
     std::string page = fmt::format(
-        "# Custom resources\n\nGroup `{}`, version `{}`. Made by hack/generate.sh.\n\n"
-        "The second table of a kind lists the parameters of the request that writes its object in Vault: "
-        "*managed* are sent and compared, *kept unset* are compared with the value that leaves them out, and "
-        "*ignored* are neither sent nor compared.\n",
+        "# Custom resources\n\nGroup `{}`, version `{}`. Generated by hack/generate.sh.\n\nThe second table "
+        "of each kind lists the parameters of the request that writes the object to Vault. The operator "
+        "sends and compares *managed* parameters. It compares *kept unset* parameters with their default "
+        "value and resets them. It neither sends nor compares *ignored* parameters.\n",
         group, version);
     for (const Kind& kind : kinds()) {
         page += fmt::format(

@@ -40,26 +40,26 @@ constexpr std::string_view server_address =
     "\\[[0-9A-Fa-f:.]{2,45}\\])"
     "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?/?$";
 constexpr std::string_view address_expected =
-    "an address such as https://vault.example:8200, with no user and no path";
+    "an http or https URL with only a host and an optional port, such as https://vault.example:8200";
 
 // What each pattern means in words, behind "must be".
 constexpr std::string_view object_name_expected =
-    "the name of a Kubernetes object: lower-case letters, digits, '-' and '.', such as ai-application";
+    "the name of a Kubernetes object such as ai-application: lower-case letters, digits, '-' and '.'";
 constexpr std::string_view namespace_expected =
-    "the name of a namespace: lower-case letters, digits and '-', such as ai";
+    "the name of a namespace such as ai: lower-case letters, digits and '-'";
 constexpr std::string_view mount_expected =
-    "a path in Vault with no '/' at the start or end and no '.' at the end of a part, such as approle or "
-    "team/kv";
+    "a path in Vault such as approle or team/kv: no '/' at the start or end, and no segment that ends with "
+    "'.'";
 constexpr std::string_view role_expected =
-    "the name of a role: letters, digits, '.', '_' and '-', such as ai-prod-role";
+    "the name of a role such as ai-prod-role: letters, digits, '.', '_' and '-'";
 constexpr std::string_view policy_expected =
-    "the name of a policy: lower-case letters, digits, '.', '_', '-' and '/', and no '.' at the end, such as "
-    "ai-api";
-constexpr std::string_view glob_expected = "a name such as ai-api, or a prefix and a '*', such as ai-*";
+    "the name of a policy such as ai-api: lower-case letters, digits, '.', '_', '-' and '/', with no '.' at "
+    "the end of a segment";
+constexpr std::string_view glob_expected = "a name such as ai-api, or a prefix followed by '*', such as ai-*";
 constexpr std::string_view acl_expected =
-    "a path of a Vault policy with no '/' at the start and '*' only at the end, such as ai-apis/data/*";
+    "a Vault policy path such as ai-apis/data/*: no '/' at the start, and '*' only at the end";
 constexpr std::string_view duration_expected = "a duration such as 90s, 1h30m or 2d";
-constexpr std::string_view cidr_expected = "an IP address or a network, such as 10.0.0.0/8 or fd00::/64";
+constexpr std::string_view cidr_expected = "an IP address or CIDR block, such as 10.0.0.0/8 or fd00::/64";
 
 constexpr std::array<std::string_view, 2> delete_retain = {"Delete", "Retain"};
 constexpr std::array<std::string_view, 3> adoption = {"Fail", "IfEqual", "Adopt"};
@@ -73,41 +73,45 @@ constexpr std::array<Field, 2> connection_ref = {{
      .max_length = longest_dns_subdomain,
      .required = true},
     {.name = "namespace",
-     .doc = "Namespace of the VaultConnection; absent: the resource's own.",
+     .doc = "Namespace of the VaultConnection. Defaults to the namespace of the resource.",
      .pattern = dns_label,
      .expected = namespace_expected,
      .max_length = longest_dns_label},
 }};
 
-constexpr Field connection_field = {
-    .name = "connectionRef",
-    .type = object,
-    .doc = "The VaultConnection to reach Vault by. Its grants decide what may be asked for.",
-    .required = true,
-    .immutable = true,
-    .members = connection_ref};
+constexpr Field connection_field = {.name = "connectionRef",
+                                    .type = object,
+                                    .doc =
+                                        "VaultConnection that the operator uses to reach Vault. Its grants "
+                                        "limit what this resource may manage.",
+                                    .required = true,
+                                    .immutable = true,
+                                    .members = connection_ref};
 constexpr Field adoption_field = {
     .name = "adoptionPolicy",
     .type = enumeration,
     .doc =
-        "What to do with an object that is already in Vault: Fail refuses it, IfEqual takes it "
-        "over when it means the same, Adopt takes it over and makes it equal.",
+        "What to do if the object already exists in Vault: Fail reports an error, IfEqual adopts the object "
+        "if it matches spec, Adopt adopts the object and updates it to match spec.",
     .fallback = R"("Fail")",
     .values = adoption};
 constexpr Field drift_field = {.name = "driftPolicy",
                                .type = enumeration,
-                               .doc = "Whether a difference in Vault is repaired, or only reported.",
+                               .doc =
+                                   "What to do if the object in Vault differs from spec: Repair writes spec "
+                                   "to Vault, Report only reports the difference.",
                                .fallback = R"("Repair")",
                                .values = drift};
 // Seconds. A thousand resources that are looked at more often would be most of an operator's work.
 constexpr long shortest_resync = 10;
-constexpr Field resync_field = {.name = "resyncPeriod",
-                                .type = duration,
-                                .doc = "How often Vault is compared, 10s or more; spread by 20 percent.",
-                                .fallback = R"("5m")",
-                                .pattern = duration_text,
-                                .expected = duration_expected,
-                                .min = shortest_resync};
+constexpr Field resync_field = {
+    .name = "resyncPeriod",
+    .type = duration,
+    .doc = "How often the operator compares spec with Vault. At least 10s; varied by up to 20 percent.",
+    .fallback = R"("5m")",
+    .pattern = duration_text,
+    .expected = duration_expected,
+    .min = shortest_resync};
 
 constexpr Field deletion_field(std::string_view fallback, std::string_view doc) {
     return {.name = "deletionPolicy",
@@ -116,28 +120,29 @@ constexpr Field deletion_field(std::string_view fallback, std::string_view doc) 
             .fallback = fallback,
             .values = delete_retain};
 }
-constexpr Field object_deletion =
-    deletion_field(R"("Delete")", "What happens in Vault when the resource is deleted.");
+constexpr Field object_deletion = deletion_field(
+    R"("Delete")",
+    "What to do with the object in Vault when the resource is deleted: Delete removes it, Retain leaves it.");
 
 // ---- VaultConnection
 
 constexpr std::array<Field, 3> account_login(std::string_view mount) {
     return {{
         {.name = "mount",
-         .doc = "Path of the auth method.",
+         .doc = "Path at which the auth method is mounted.",
          .fallback = mount,
          .pattern = mount_path,
          .expected = mount_expected},
         {.name = "role",
-         .doc = "Role to log in with.",
+         .doc = "Vault role with which the operator logs in.",
          .pattern = role_name,
          .expected = role_expected,
          .required = true},
         {.name = "serviceAccountName",
-         .doc =
-             "ServiceAccount in the connection's namespace whose token logs in (TokenRequest). It needs the "
-             "label keyshepherd.dev/vault-login: \"true\". The token's audience is the operator's setting, "
-             "never the API server's.",
+         .doc = "ServiceAccount in the connection's namespace. The operator requests a token for it "
+                "(TokenRequest) and logs in with that token. The ServiceAccount must have the label "
+                "keyshepherd.dev/vault-login: \"true\". The operator's --token-audience sets the audience of "
+                "the token.",
          .pattern = dns_subdomain,
          .expected = object_name_expected,
          .max_length = longest_dns_subdomain,
@@ -148,13 +153,13 @@ constexpr auto kubernetes_login = account_login(R"("kubernetes")");
 constexpr auto jwt_login = account_login(R"("jwt")");
 constexpr std::array<Field, 2> approle_login = {{
     {.name = "mount",
-     .doc = "Path of the auth method.",
+     .doc = "Path at which the auth method is mounted.",
      .fallback = R"("approle")",
      .pattern = mount_path,
      .expected = mount_expected},
     {.name = "secretName",
-     .doc = "Secret in the connection's namespace with the keys role_id and secret_id. It needs the label "
-            "keyshepherd.dev/vault-login: \"true\".",
+     .doc = "Secret in the connection's namespace with the keys role_id and secret_id. The Secret must have "
+            "the label keyshepherd.dev/vault-login: \"true\".",
      .pattern = dns_subdomain,
      .expected = object_name_expected,
      .max_length = longest_dns_subdomain,
@@ -162,33 +167,39 @@ constexpr std::array<Field, 2> approle_login = {{
 }};
 constexpr std::array<Field, 2> token_login = {{
     {.name = "secretName",
-     .doc = "Secret in the connection's namespace that holds a token. It needs the label "
-            "keyshepherd.dev/vault-login: \"true\".",
+     .doc = "Secret in the connection's namespace that contains a Vault token. The Secret must have the "
+            "label keyshepherd.dev/vault-login: \"true\".",
      .pattern = dns_subdomain,
      .expected = object_name_expected,
      .max_length = longest_dns_subdomain,
      .required = true},
     {.name = "key",
-     .doc = "Its key.",
+     .doc = "Key of the Secret that contains the token.",
      .fallback = R"("token")",
      .pattern = "^[-._a-zA-Z0-9]+$",
-     .expected = "a key of a Secret: letters, digits, '-', '_' and '.', such as token"},
+     .expected = "a key of a Secret such as token: letters, digits, '-', '_' and '.'"},
 }};
 constexpr std::array<Field, 4> login = {{
-    {.name = "kubernetes", .type = object, .doc = "Kubernetes auth method.", .members = kubernetes_login},
+    {.name = "kubernetes",
+     .type = object,
+     .doc = "Log in through the Kubernetes auth method.",
+     .members = kubernetes_login},
     {.name = "jwt",
      .type = object,
-     .doc = "JWT auth method that trusts the cluster's issuer.",
+     .doc = "Log in through a JWT auth method that trusts the cluster's ServiceAccount issuer.",
      .members = jwt_login},
-    {.name = "appRole", .type = object, .doc = "AppRole auth method.", .members = approle_login},
-    {.name = "token", .type = object, .doc = "A token out of a Secret.", .members = token_login},
+    {.name = "appRole",
+     .type = object,
+     .doc = "Log in through the AppRole auth method.",
+     .members = approle_login},
+    {.name = "token", .type = object, .doc = "Use a Vault token from a Secret.", .members = token_login},
 }};
 
 constexpr std::array<std::string_view, 3> right_names = {"adopt", "hcl", "revokeTokens"};
 constexpr std::array<Field, 6> grant = {{
     {.name = "namespaces",
      .type = text_set,
-     .doc = "Namespaces that may use the connection; * is every one.",
+     .doc = "Namespaces that may use the connection; * means all namespaces.",
      .pattern = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?|[*])$",
      .expected = "the name of a namespace, such as ai, or *",
      .min = 1,
@@ -197,38 +208,39 @@ constexpr std::array<Field, 6> grant = {{
      .required = true},
     {.name = "names",
      .type = text_set,
-     .doc = "Names that policies and roles may have; a * at the end is any ending. Absent: <namespace>.*",
+     .doc = "Names allowed for policies and roles; a trailing * matches any suffix. Defaults to "
+            "`<namespace>.*`.",
      .pattern = name_glob,
      .expected = glob_expected,
      .max = 256},
     {.name = "mounts",
      .type = text_set,
-     .doc = "Mounts that may be managed, or may hold the roles. Absent: every one for the connection's own "
-            "namespace, none "
-            "for another.",
+     .doc = "Paths of the mounts that VaultMounts may manage and in which roles may be created; a trailing * "
+            "matches any suffix. Defaults to all mounts for the connection's own namespace, and to no mounts "
+            "for other namespaces.",
      .pattern = name_glob,
      .expected = glob_expected,
      .max = 256},
     {.name = "paths",
      .type = text_set,
-     .doc =
-         "What the rules of a policy may reach, in the language of Vault's policies. A rule that may match "
-         "sys, auth or identity as any segment needs a path with that word in that place, unless a secrets "
-         "engine is mounted where the rule begins: the rest may be a child namespace's.",
+     .doc = "Paths that policy rules may match, in Vault policy syntax. A rule whose wildcard could match "
+            "the segment sys, auth or identity needs a grant path with that word in the same position, "
+            "because the segments before it could be a child namespace in Vault. This does not apply if the "
+            "rule starts with the path of a secrets engine.",
      .pattern = acl_path,
      .expected = acl_expected,
      .max = 256},
     {.name = "policies",
      .type = text_set,
-     .doc = "Policies that a role may be given; a * at the end is any ending. Absent: as names.",
+     .doc = "Policies that roles may assign to tokens; a trailing * matches any suffix. Defaults to the "
+            "value of names.",
      .pattern = name_glob,
      .expected = glob_expected,
      .max = 256},
     {.name = "rights",
      .type = text_set,
-     .doc = "adopt: take over what is already in Vault. hcl: write policies as text, which no path bounds. "
-            "revokeTokens: "
-            "revoke what a role issued.",
+     .doc = "Additional rights. adopt: adopt objects that already exist in Vault. hcl: write policies as HCL "
+            "text, which paths does not limit. revokeTokens: revoke tokens that a role issued.",
      .values = right_names,
      .max = 8},
 }};
@@ -240,34 +252,37 @@ constexpr std::array<Field, 7> connection_spec = {{
      .server_address = true,
      .expected = address_expected,
      .required = true},
-    {.name = "ca", .doc = "Certificates to trust, in PEM; absent: the system's.", .max_length = 131'072},
+    {.name = "ca",
+     .doc = "CA certificates to trust, in PEM format. Defaults to the CA certificates of the system.",
+     .max_length = 131'072},
     {.name = "tlsServerName",
-     .doc = "What Vault's certificate is for; absent: the address's host.",
+     .doc = "Server name to verify in Vault's certificate. Defaults to the host of address.",
      .pattern = host_name,
      .expected = "a host name",
      .max_length = longest_dns_subdomain},
     {.name = "vaultNamespace",
-     .doc = "Namespace in Vault.",
+     .doc = "Vault namespace. Not a Kubernetes namespace.",
      .pattern = mount_path,
      .expected = mount_expected,
      .immutable = true},
     {.name = "auth",
      .type = object,
-     .doc = "How the operator logs in; exactly one.",
+     .doc = "How the operator logs in to Vault. Set exactly one field.",
      .required = true,
      .members = login},
     {.name = "grants",
      .type = object_list,
-     .doc = "Who may use the connection, and for what. One grant has to allow all of a resource. Absent: "
-            "the connection's own namespace, for names that begin with it and a dot, with no mounts and no "
-            "paths.",
+     .doc = "Which namespaces may use the connection, and for what. A single grant must allow everything "
+            "that a resource asks for. Defaults to one grant for the connection's own namespace: names that "
+            "start with the namespace and a dot, no mounts, no paths.",
      .max = 256,
      .members = grant},
     {.name = "deletionTimeout",
      .type = duration,
-     .doc = "How long the deletion of a resource waits for a Vault that is away, or for a login; then the "
-            "resource goes. The operator removes the object from Vault when a connection to it can, unless "
-            "somebody has changed it since. A VaultMount's stays.",
+     .doc = "How long the deletion of a resource waits while Vault is unavailable or the login fails. After "
+            "that time the operator deletes the resource, and removes the object from Vault as soon as a "
+            "connection to it works, unless the object was changed in the meantime. The operator never "
+            "removes the mount of a VaultMount in this way.",
      .fallback = R"("5m")",
      .pattern = duration_text,
      .expected = duration_expected},
@@ -275,9 +290,9 @@ constexpr std::array<Field, 7> connection_spec = {{
 constexpr std::array<Rule, 2> connection_rules = {{
     {"[has(self.auth.kubernetes), has(self.auth.jwt), has(self.auth.appRole), "
      "has(self.auth.token)].filter(x, x).size() == 1",
-     "auth: give exactly one of kubernetes, jwt, appRole and token"},
+     "auth: set exactly one of kubernetes, jwt, appRole and token"},
     {"!self.address.startsWith('http://') || !(has(self.ca) || has(self.tlsServerName))",
-     "ca and tlsServerName: only for an https:// address"},
+     "ca and tlsServerName require an https:// address"},
 }};
 
 // ---- VaultMount
@@ -288,26 +303,28 @@ constexpr std::array<std::string_view, 2> visibility = {"hidden", "unauth"};
 constexpr std::array<Field, 4> user_lockout = {{
     {.name = "threshold",
      .type = integer,
-     .doc = "Refused logins after which a name is locked; 0: the server's, which is 5.",
+     .doc = "Number of failed logins after which Vault locks the user. 0 means the server's default, which "
+            "is 5.",
      .fallback = "0",
      .vault = "lockout_threshold"},
     {.name = "duration",
      .type = duration,
-     .doc = "How long a name stays locked; 0: the server's, which is 15m.",
+     .doc = "How long the user stays locked. 0 means the server's default, which is 15m.",
      .fallback = R"("0")",
      .pattern = duration_text,
      .expected = duration_expected,
      .vault = "lockout_duration"},
     {.name = "counterReset",
      .type = duration,
-     .doc = "Time without a refused login after which the count begins again; 0: the server's, which is 15m.",
+     .doc = "Time without a failed login after which Vault resets the counter. 0 means the server's default, "
+            "which is 15m.",
      .fallback = R"("0")",
      .pattern = duration_text,
      .expected = duration_expected,
      .vault = "lockout_counter_reset_duration"},
     {.name = "disable",
      .type = boolean,
-     .doc = "Locks no name.",
+     .doc = "Disables user lockout.",
      .fallback = "false",
      .vault = "lockout_disable"},
 }};
@@ -325,47 +342,48 @@ constexpr Field mount_texts(std::string_view name, std::string_view doc, std::st
 constexpr std::array<Field, 9> mount_config = {{
     {.name = "defaultLeaseTTL",
      .type = duration,
-     .doc = "Life of a lease or token that names none; 0: the server's.",
+     .doc = "Default TTL of leases and tokens. 0 means the server's default.",
      .fallback = R"("0")",
      .pattern = duration_text,
      .expected = duration_expected,
      .vault = "default_lease_ttl"},
     {.name = "maxLeaseTTL",
      .type = duration,
-     .doc = "Longest life of a lease or token; 0: the server's.",
+     .doc = "Maximum TTL of leases and tokens. 0 means the server's maximum.",
      .fallback = R"("0")",
      .pattern = duration_text,
      .expected = duration_expected,
      .vault = "max_lease_ttl"},
     {.name = "listingVisibility",
      .type = enumeration,
-     .doc = "Whether the mount is listed for those who are not logged in.",
+     .doc = "Whether Vault lists the mount for clients that are not logged in: unauth lists it, hidden does "
+            "not.",
      .fallback = R"("hidden")",
      .values = visibility,
      .vault = "listing_visibility",
      .server = R"("hidden")"},
     {.name = "tokenType",
      .type = enumeration,
-     .doc = "Type of the tokens that an auth method issues; a role may override the two that begin with "
-            "default. Only for engine Auth.",
+     .doc = "Type of the tokens that the auth method issues. A role may override default-service and "
+            "default-batch. Requires engine Auth.",
      .fallback = R"("default-service")",
      .values = mount_token_types,
      .vault = "token_type"},
-    mount_texts("passthroughRequestHeaders", "Headers of a request that the mount's plugin receives.",
+    mount_texts("passthroughRequestHeaders", "Request headers that Vault passes to the plugin.",
                 "passthrough_request_headers"),
-    mount_texts("allowedResponseHeaders", "Headers that the mount's plugin may set in its answers.",
+    mount_texts("allowedResponseHeaders", "Response headers that the plugin may set.",
                 "allowed_response_headers"),
     mount_texts("auditNonHMACRequestKeys",
-                "Fields of requests that the audit log holds in plain text, without an HMAC.",
+                "Request fields that Vault writes to the audit log in plain text, without HMAC.",
                 "audit_non_hmac_request_keys"),
     mount_texts("auditNonHMACResponseKeys",
-                "Fields of answers that the audit log holds in plain text, without an HMAC.",
+                "Response fields that Vault writes to the audit log in plain text, without HMAC.",
                 "audit_non_hmac_response_keys"),
     {.name = "userLockoutConfig",
      .type = object,
-     .doc =
-         "When repeated refused logins lock a user's name, or the role of an AppRole; for the auth methods "
-         "approle, userpass and ldap. Absent: left as it is.",
+     .doc = "When Vault locks a user, or an AppRole role-id, after repeated failed logins. Only for auth "
+            "methods of type approle, userpass and ldap. If not set, the operator does not change the "
+            "settings in Vault.",
      .members = user_lockout},
 }};
 constexpr std::array<Field, 12> mount_spec = {{
@@ -379,37 +397,41 @@ constexpr std::array<Field, 12> mount_spec = {{
      .immutable = true},
     {.name = "engine",
      .type = enumeration,
-     .doc = "Whether it is a secrets engine or an auth method.",
+     .doc = "Whether the mount is a secrets engine (Secret) or an auth method (Auth).",
      .fallback = R"("Secret")",
      .values = engines,
      .immutable = true},
     {.name = "type",
-     .doc = "Its type: kv, approle, kubernetes, …; kv-v1 and kv-v2 are kv with options.version 1 and 2.",
+     .doc = "Type of the secrets engine or auth method, such as kv, approle or kubernetes. kv-v1 and kv-v2 "
+            "mean kv with options.version 1 and 2.",
      .pattern = "^[a-z0-9][a-z0-9_-]*$",
-     .expected = "the name of a plugin in Vault: lower-case letters, digits, '_' and '-', such as kv",
+     .expected = "the type of a Vault mount such as kv: lower-case letters, digits, '_' and '-'",
      .required = true,
      .immutable = true},
-    {.name = "description", .doc = "For people.", .fallback = R"("")", .vault = "description"},
+    {.name = "description",
+     .doc = "Description for human readers.",
+     .fallback = R"("")",
+     .vault = "description"},
     {.name = "options",
      .type = text_map,
-     .doc = "Options of the type; kv has version: \"2\".",
+     .doc = "Options of the secrets engine or auth method, such as version: \"2\" for kv.",
      .fallback = "{}",
      .max = 16,
      .vault = "options"},
     {.name = "config",
      .type = object,
-     .doc = "What can be tuned.",
+     .doc = "Tunable settings of the mount.",
      .fallback = "{}",
      .members = mount_config},
     {.name = "local",
      .type = boolean,
-     .doc = "Not replicated.",
+     .doc = "Whether the mount is local to one Vault cluster, that is, not replicated.",
      .fallback = "false",
      .immutable = true,
      .vault = "local"},
-    deletion_field(
-        R"("Retain")",
-        "What happens in Vault when the resource is deleted. Delete destroys everything in the mount."),
+    deletion_field(R"("Retain")",
+                   "What to do with the mount when the resource is deleted: Delete disables the mount and "
+                   "destroys all data in it, Retain leaves it."),
     adoption_field,
     drift_field,
     resync_field,
@@ -418,35 +440,35 @@ constexpr std::array<Field, 12> mount_spec = {{
 constexpr std::array<Rule, 3> mount_rules = {{
     {"!(self.type in ['kv-v1', 'kv-v2']) || !has(self.options) || !('version' in self.options) || "
      "self.type == 'kv-v' + self.options['version']",
-     "options.version: differs from the version in type; leave it out"},
+     "options.version contradicts the version in type; remove options.version"},
     {"!has(self.config) || !has(self.config.tokenType) || self.config.tokenType == 'default-service' || "
      "(has(self.engine) && self.engine == 'Auth')",
-     "config.tokenType: only for engine Auth"},
+     "config.tokenType requires engine Auth"},
     {"!has(self.config) || !has(self.config.userLockoutConfig) || (has(self.engine) && self.engine == 'Auth' "
      "&& "
      "self.type in ['approle', 'userpass', 'ldap'])",
-     "config.userLockoutConfig: only for engine Auth of type approle, userpass or ldap"},
+     "config.userLockoutConfig requires engine Auth and type approle, userpass or ldap"},
 }};
 
 constexpr std::array<Parameter, 13> mount_parameters = {{
     {"type", Handling::managed, "`type`"},
-    {"config", Handling::managed, "`config`, when the mount is made"},
+    {"config", Handling::managed, "`config`, when the operator creates the mount"},
     {"user_lockout_config", Handling::managed, "`config.userLockoutConfig`"},
-    {"plugin_name", Handling::ignored, "An old name of `type`."},
-    {"plugin_version", Handling::ignored,
-     "Which version of a plugin runs is up to whoever upgrades Vault's plugins."},
-    {"override_pinned_version", Handling::ignored, "Goes with `plugin_version`; HashiCorp Vault only."},
-    {"seal_wrap", Handling::ignored, "How Vault encrypts its storage: changes nothing that clients see."},
+    {"plugin_name", Handling::ignored, "Former name of `type`."},
+    {"plugin_version", Handling::ignored, "The administrator of Vault chooses the version of a plugin."},
+    {"override_pinned_version", Handling::ignored,
+     "Applies only together with `plugin_version`. HashiCorp Vault only."},
+    {"seal_wrap", Handling::ignored, "Controls how Vault encrypts its storage. Clients see no difference."},
     {"external_entropy_access", Handling::ignored,
-     "Where random bytes come from: changes nothing that clients see."},
-    {"force_no_cache", Handling::ignored, "A cache in Vault's memory: changes nothing that clients see."},
-    {"allowed_managed_keys", Handling::ignored, "Managed keys; HashiCorp Vault Enterprise only."},
+     "Selects the source of random bytes. Clients see no difference."},
+    {"force_no_cache", Handling::ignored, "Controls a cache in Vault's memory. Clients see no difference."},
+    {"allowed_managed_keys", Handling::ignored, "For managed keys. HashiCorp Vault Enterprise only."},
     {"identity_token_key", Handling::ignored,
-     "The key of plugin identity tokens, which no supported engine uses; HashiCorp Vault only."},
+     "For plugin identity tokens, which no supported engine uses. HashiCorp Vault only."},
     {"delegated_auth_accessors", Handling::ignored,
-     "Delegated logins, which no supported engine uses; HashiCorp Vault only."},
+     "For delegated authentication, which no supported engine uses. HashiCorp Vault only."},
     {"trim_request_trailing_slashes", Handling::ignored,
-     "How Vault reads the paths of requests; HashiCorp Vault only."},
+     "Controls how Vault handles a trailing slash in request paths. HashiCorp Vault only."},
 }};
 
 // ---- VaultPolicy
@@ -455,31 +477,31 @@ constexpr std::array<std::string_view, 9> capabilities = {"create", "read", "upd
                                                           "list",   "sudo", "deny",   "subscribe"};
 constexpr std::array<Field, 5> policy_rule = {{
     {.name = "path",
-     .doc = "What the rule is about; * at the end is any ending, + is one segment.",
+     .doc = "Path that the rule applies to. A trailing * matches any suffix; + matches one segment.",
      .pattern = acl_path,
      .expected = acl_expected,
      .required = true},
     {.name = "capabilities",
      .type = text_set,
-     .doc = "What is allowed there.",
+     .doc = "Operations that the rule allows, or deny.",
      .values = capabilities,
      .min = 1,
      .max = 16,
      .required = true},
     {.name = "requiredParameters",
      .type = text_set,
-     .doc = "Parameters that a request must have.",
+     .doc = "Parameters that a request must contain.",
      .pattern = "^[A-Za-z0-9_.*-]+$",
-     .expected = "the name of a parameter: letters, digits, '_', '.', '-' and '*', such as policies",
+     .expected = "the name of a parameter such as policies: letters, digits, '_', '.', '-' and '*'",
      .max = 64},
     {.name = "minWrappingTTL",
      .type = duration,
-     .doc = "Shortest wrapping of an answer.",
+     .doc = "Minimum TTL of a wrapped response.",
      .pattern = duration_text,
      .expected = duration_expected},
     {.name = "maxWrappingTTL",
      .type = duration,
-     .doc = "Longest wrapping of an answer.",
+     .doc = "Maximum TTL of a wrapped response.",
      .pattern = duration_text,
      .expected = duration_expected},
 }};
@@ -494,14 +516,14 @@ constexpr std::array<Field, 8> policy_spec = {{
      .immutable = true},
     {.name = "rules",
      .type = object_list,
-     .doc = "The policy, rule by rule; at least one, since Vault keeps the old policy when it is given none.",
+     .doc = "Rules of the policy. At least one rule is required, because Vault ignores an update to an empty "
+            "policy. Set either rules or hcl.",
      .min = 1,
      .max = 512,
      .members = policy_rule},
     {.name = "hcl",
-     .doc =
-         "The policy as text, written byte for byte; text in base64 is decoded, as Vault decodes it. Needs "
-         "the right hcl of the connection's grants.",
+     .doc = "Policy as HCL text, which the operator writes unchanged. Vault decodes base64 text. Requires "
+            "the right hcl in the connection's grants. Set either rules or hcl.",
      .max_length = 262'144},
     object_deletion,
     adoption_field,
@@ -509,21 +531,23 @@ constexpr std::array<Field, 8> policy_spec = {{
     resync_field,
 }};
 constexpr std::array<Rule, 1> policy_rules = {{
-    {"has(self.rules) != has(self.hcl)", "give exactly one of rules and hcl"},
+    {"has(self.rules) != has(self.hcl)", "set either rules or hcl, but not both"},
 }};
 
 // Every write of a policy resets what it does not name.
 constexpr std::array<Parameter, 7> policy_parameters = {{
     {"policy", Handling::managed, "`rules` or `hcl`"},
-    {"expiration", Handling::unset, "A policy of the operator's does not expire."},
-    {"ttl", Handling::ignored, "Sets `expiration`, which is compared."},
-    {"cas", Handling::managed, "the version that was read, where the policy has `cas_required`"},
+    {"expiration", Handling::unset, "Policies that the operator manages do not expire."},
+    {"ttl", Handling::ignored, "Sets `expiration`, which the operator compares."},
+    {"cas", Handling::managed,
+     "the version of the policy that the operator last read, if `cas_required` is set in Vault"},
     {"cas_required", Handling::ignored,
-     "It guards the policy against other writers: each write of the operator's keeps it, and sends `cas`."},
+     "Protects the policy against concurrent writes. The operator preserves it and sends `cas` with each "
+     "write."},
     {"allow_slashes_in_identity_templates", Handling::unset,
-     "It widens what identity templates in the policy may reach.", "false"},
+     "Would extend the paths that identity templates in the policy can match.", "false"},
     {"allow_wildcards_in_identity_templates", Handling::unset,
-     "It widens what identity templates in the policy may reach.", "false"},
+     "Would extend the paths that identity templates in the policy can match.", "false"},
 }};
 
 // ---- roles
@@ -532,65 +556,69 @@ constexpr std::array<std::string_view, 5> token_types = {"default", "service", "
                                                          "default-batch"};
 constexpr Field token_ttl = {.name = "tokenTTL",
                              .type = duration,
-                             .doc = "Life of a token; 0: the mount's.",
+                             .doc = "TTL of a token. 0 means the default of the mount.",
                              .fallback = R"("0")",
                              .pattern = duration_text,
                              .expected = duration_expected,
                              .vault = "token_ttl"};
-constexpr Field token_max_ttl = {.name = "tokenMaxTTL",
-                                 .type = duration,
-                                 .doc = "How long a token can be renewed; 0: the mount's.",
-                                 .fallback = R"("0")",
-                                 .pattern = duration_text,
-                                 .expected = duration_expected,
-                                 .vault = "token_max_ttl"};
-constexpr Field token_explicit_max_ttl = {
-    .name = "tokenExplicitMaxTTL",
+constexpr Field token_max_ttl = {
+    .name = "tokenMaxTTL",
     .type = duration,
-    .doc = "The same, and later changes of the mount do not lengthen it.",
+    .doc = "Maximum TTL of a token, including renewals. 0 means the maximum of the mount.",
     .fallback = R"("0")",
     .pattern = duration_text,
     .expected = duration_expected,
-    .vault = "token_explicit_max_ttl"};
-constexpr Field token_period = {
-    .name = "tokenPeriod",
-    .type = duration,
-    .doc = "A token that is renewed within this time lives on for ever; 0: none does.",
-    .fallback = R"("0")",
-    .pattern = duration_text,
-    .expected = duration_expected,
-    .vault = "token_period"};
+    .vault = "token_max_ttl"};
+constexpr Field token_explicit_max_ttl = {.name = "tokenExplicitMaxTTL",
+                                          .type = duration,
+                                          .doc =
+                                              "Hard limit on the lifetime of a token, including renewals. "
+                                              "Changes to the mount do not extend it. 0 means no limit.",
+                                          .fallback = R"("0")",
+                                          .pattern = duration_text,
+                                          .expected = duration_expected,
+                                          .vault = "token_explicit_max_ttl"};
+constexpr Field token_period = {.name = "tokenPeriod",
+                                .type = duration,
+                                .doc =
+                                    "Period of a periodic token, which does not expire if it is renewed "
+                                    "within this time. 0 means that tokens are not periodic.",
+                                .fallback = R"("0")",
+                                .pattern = duration_text,
+                                .expected = duration_expected,
+                                .vault = "token_period"};
 constexpr Field token_policies = {
     .name = "tokenPolicies",
     .type = name_set,
-    .doc = "Policies of a token, beside default.",
+    .doc = "Policies assigned to tokens, in addition to default.",
     .fallback = "[]",
     .pattern = "^[A-Za-z0-9_-]([A-Za-z0-9._/-]*[A-Za-z0-9_/-])?$",
     .expected =
-        "the name of a policy: letters, digits, '.', '_', '-' and '/', and no '.' at the end, such as ai-api",
+        "the name of a policy such as ai-api: letters, digits, '.', '_', '-' and '/', with no '.' at the end",
     .max = 256,
     .vault = "token_policies"};
-constexpr Field token_bound_cidrs = {.name = "tokenBoundCIDRs",
-                                     .type = cidr_set,
-                                     .doc = "Addresses from which a token may be used; none: every one.",
-                                     .fallback = "[]",
-                                     .pattern = network,
-                                     .expected = cidr_expected,
-                                     .max = 256,
-                                     .vault = "token_bound_cidrs"};
+constexpr Field token_bound_cidrs = {
+    .name = "tokenBoundCIDRs",
+    .type = cidr_set,
+    .doc = "CIDR blocks from which a token may be used. If empty, tokens may be used from any address.",
+    .fallback = "[]",
+    .pattern = network,
+    .expected = cidr_expected,
+    .max = 256,
+    .vault = "token_bound_cidrs"};
 constexpr Field token_no_default = {.name = "tokenNoDefaultPolicy",
                                     .type = boolean,
-                                    .doc = "Leaves the policy default out.",
+                                    .doc = "Whether to omit the policy default from tokens.",
                                     .fallback = "false",
                                     .vault = "token_no_default_policy"};
 constexpr Field token_num_uses = {.name = "tokenNumUses",
                                   .type = integer,
-                                  .doc = "How often a token may be used; 0: without limit.",
+                                  .doc = "How many times a token may be used. 0 means no limit.",
                                   .fallback = "0",
                                   .vault = "token_num_uses"};
 constexpr Field token_type = {.name = "tokenType",
                               .type = enumeration,
-                              .doc = "Type of a token.",
+                              .doc = "Type of the tokens that the role issues.",
                               .fallback = R"("default")",
                               .values = token_types,
                               .vault = "token_type"};
@@ -598,7 +626,7 @@ constexpr Field token_type = {.name = "tokenType",
 constexpr Field token_strictly_bind_ip = {
     .name = "tokenStrictlyBindIP",
     .type = boolean,
-    .doc = "Whether a token is good only from the address that it was issued to. OpenBao only.",
+    .doc = "Whether a token may be used only from the IP address that logged in. OpenBao only.",
     .fallback = "false",
     .vault = "token_strictly_bind_ip"};
 
@@ -606,12 +634,12 @@ constexpr Parameter deprecated(std::string_view name, std::string_view text) {
     return {name, Handling::ignored, text};
 }
 constexpr std::string_view alias_metadata_text =
-    "Policies may use it in identity templates; HashiCorp Vault only.";
+    "Policies can use it in identity templates. HashiCorp Vault only.";
 
 constexpr std::array<Field, 24> approle_spec = {{
     connection_field,
     {.name = "mount",
-     .doc = "Path of the auth method.",
+     .doc = "Path at which the auth method is mounted.",
      .fallback = R"("approle")",
      .pattern = mount_path,
      .expected = mount_expected,
@@ -625,19 +653,20 @@ constexpr std::array<Field, 24> approle_spec = {{
      .required = true,
      .immutable = true},
     {.name = "roleID",
-     .doc =
-         "The role-id. The names of the grant bound it, as they bound `name`. Absent: Vault makes one, and "
-         "it is kept when the role has to be made again.",
+     .doc = "Role-id of the role. The names in the connection's grants must allow it, as they must allow "
+            "`name`. If not set, Vault generates the role-id, and the operator restores it when it recreates "
+            "the role.",
      .pattern = "^[A-Za-z0-9._-]+$",
-     .expected = "a role-id: letters, digits, '.', '_' and '-'"},
+     .expected = "a role-id of letters, digits, '.', '_' and '-'"},
     {.name = "bindSecretID",
      .type = boolean,
-     .doc = "Whether a login needs a secret-id.",
+     .doc = "Whether a login requires a secret-id.",
      .fallback = "true",
      .vault = "bind_secret_id"},
     {.name = "secretIDBoundCIDRs",
      .type = cidr_set,
-     .doc = "Addresses from which a secret-id may be used; none: every one.",
+     .doc =
+         "CIDR blocks from which a secret-id may be used. If empty, secret-ids may be used from any address.",
      .fallback = "[]",
      .pattern = network,
      .expected = cidr_expected,
@@ -646,21 +675,20 @@ constexpr std::array<Field, 24> approle_spec = {{
      .host_prefix = true},
     {.name = "secretIDNumUses",
      .type = integer,
-     .doc = "How often a secret-id may be used; 0: without limit.",
+     .doc = "How many times a secret-id may be used. 0 means no limit.",
      .fallback = "0",
      .vault = "secret_id_num_uses"},
     {.name = "secretIDTTL",
      .type = duration,
-     .doc = "Life of a secret-id; 0: without end.",
+     .doc = "TTL of a secret-id. 0 means that secret-ids do not expire.",
      .fallback = R"("0")",
      .pattern = duration_text,
      .expected = duration_expected,
      .vault = "secret_id_ttl"},
     {.name = "localSecretIDs",
      .type = boolean,
-     .doc =
-         "Whether secret-ids stay in the cluster that issued them and are not replicated. Vault sets it only "
-         "when it creates the role.",
+     .doc = "Whether secret-ids are local to the Vault cluster that issued them, that is, not replicated. "
+            "Vault accepts this setting only when the role is created.",
      .fallback = "false",
      .vault = "local_secret_ids",
      .create_only = true},
@@ -676,10 +704,9 @@ constexpr std::array<Field, 24> approle_spec = {{
     token_strictly_bind_ip,
     {.name = "revokeTokens",
      .type = boolean,
-     .doc =
-         "Whether the tokens that a secret-id issued are revoked when it is destroyed: at the end of the "
-         "overlap after a rotation, and when its VaultSecretID is deleted. Needs the right revokeTokens of "
-         "the connection's grants; batch tokens cannot be revoked.",
+     .doc = "Whether the operator also revokes the tokens of a secret-id when it destroys the secret-id. "
+            "That happens at the end of the overlap after a rotation, and when the VaultSecretID is deleted. "
+            "Requires the right revokeTokens in the connection's grants. Batch tokens cannot be revoked.",
      .fallback = "false"},
     object_deletion,
     adoption_field,
@@ -690,15 +717,14 @@ constexpr std::array<Field, 24> approle_spec = {{
 constexpr std::array<Rule, 1> approle_rules = {{
     {"!(has(self.revokeTokens) && self.revokeTokens && has(self.tokenType) && self.tokenType in ['batch', "
      "'default-batch'])",
-     "revokeTokens: batch tokens cannot be revoked; give tokenType: service"},
+     "revokeTokens: batch tokens cannot be revoked; set tokenType: service"},
 }};
 
 constexpr std::array<Parameter, 5> approle_parameters = {{
     {"role_id", Handling::managed, "`roleID`"},
-    deprecated("bound_cidr_list",
-               "A deprecated name of `secret_id_bound_cidrs`, under which it is compared."),
-    deprecated("period", "A deprecated name of `token_period`, under which it is compared."),
-    deprecated("policies", "A deprecated name of `token_policies`, under which it is compared."),
+    deprecated("bound_cidr_list", "Deprecated name of `secret_id_bound_cidrs`, which the operator compares."),
+    deprecated("period", "Deprecated name of `token_period`, which the operator compares."),
+    deprecated("policies", "Deprecated name of `token_policies`, which the operator compares."),
     {"alias_metadata", Handling::unset, alias_metadata_text, "{}"},
 }};
 
@@ -707,7 +733,7 @@ constexpr std::array<Parameter, 5> approle_parameters = {{
 constexpr std::array<std::string_view, 3> workload_kinds = {"Deployment", "StatefulSet", "DaemonSet"};
 constexpr std::array<Field, 1> approle_ref = {{
     {.name = "name",
-     .doc = "Name of the VaultAppRole, in the same namespace.",
+     .doc = "Name of a VaultAppRole in the same namespace.",
      .pattern = dns_subdomain,
      .expected = object_name_expected,
      .max_length = longest_dns_subdomain,
@@ -720,7 +746,7 @@ constexpr std::array<Field, 2> restart_target = {{
      .fallback = R"("Deployment")",
      .values = workload_kinds},
     {.name = "name",
-     .doc = "Its name, in the same namespace.",
+     .doc = "Name of a workload in the same namespace.",
      .pattern = dns_subdomain,
      .expected = object_name_expected,
      .max_length = longest_dns_subdomain,
@@ -729,20 +755,21 @@ constexpr std::array<Field, 2> restart_target = {{
 constexpr std::array<Field, 12> secret_id_spec = {{
     {.name = "appRoleRef",
      .type = object,
-     .doc = "The VaultAppRole that the secret-id belongs to.",
+     .doc = "VaultAppRole for which the operator issues the secret-id.",
      .required = true,
      .immutable = true,
      .members = approle_ref},
     {.name = "secretName",
-     .doc = "Secret that gets the keys role_id and secret_id. Absent: the resource's own name. A Secret that "
-            "somebody else made is never written.",
+     .doc = "Name of the Secret to publish, with the keys role_id and secret_id. Defaults to the name of the "
+            "resource. The operator never overwrites a Secret that it did not create.",
      .pattern = dns_subdomain,
      .expected = object_name_expected,
      .max_length = 245,
      .immutable = true},
     {.name = "ttl",
      .type = duration,
-     .doc = "Life of a secret-id, 1m or more; 0: the role's secretIDTTL. A change replaces the secret-id.",
+     .doc = "TTL of the secret-id, at least 1m. 0 means the secretIDTTL of the role. A change replaces the "
+            "secret-id.",
      .fallback = R"("0")",
      .pattern = duration_text,
      .expected = duration_expected,
@@ -750,27 +777,27 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .zero_too = true},
     {.name = "rotationPeriod",
      .type = duration,
-     .doc =
-         "Age at which a secret-id is replaced. Absent: two thirds of its life; one that lives for ever is "
-         "then never replaced.",
+     .doc = "Age at which the operator replaces the secret-id. Defaults to two thirds of its TTL. A "
+            "secret-id that does not expire is not replaced by default.",
      .pattern = duration_text,
      .expected = duration_expected},
     {.name = "overlap",
      .type = duration,
-     .doc = "How long the replaced secret-id stays good at least.",
+     .doc = "Minimum time for which the replaced secret-id stays valid.",
      .fallback = R"("5m")",
      .pattern = duration_text,
      .expected = duration_expected},
     {.name = "maxOverlap",
      .type = duration,
-     .doc =
-         "How long the replaced secret-id stays good at most, when the restart of a workload takes longer.",
+     .doc = "Maximum time for which the replaced secret-id stays valid while the workloads in "
+            "rolloutRestartTargets restart.",
      .fallback = R"("1h")",
      .pattern = duration_text,
      .expected = duration_expected},
     {.name = "cidrs",
      .type = cidr_set,
-     .doc = "Addresses from which the secret-id may be used, a part of the role's; none: the role's.",
+     .doc = "CIDR blocks from which the secret-id may be used, within the secretIDBoundCIDRs of the role. If "
+            "empty, only the role limits the addresses.",
      .fallback = "[]",
      .pattern = network,
      .expected = cidr_expected,
@@ -778,7 +805,8 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .host_prefix = true},
     {.name = "tokenBoundCIDRs",
      .type = cidr_set,
-     .doc = "Addresses from which its tokens may be used, a part of the role's; none: the role's.",
+     .doc = "CIDR blocks from which tokens of the secret-id may be used, within the tokenBoundCIDRs of the "
+            "role. If empty, only the role limits the addresses.",
      .fallback = "[]",
      .pattern = network,
      .expected = cidr_expected,
@@ -786,25 +814,25 @@ constexpr std::array<Field, 12> secret_id_spec = {{
      .host_prefix = true},
     {.name = "numUses",
      .type = integer,
-     .doc = "How many logins it is good for; 0: the role's secretIDNumUses. One that is used up is replaced "
-            "at the next look at it.",
+     .doc = "How many logins the secret-id allows. 0 means the secretIDNumUses of the role. The operator "
+            "replaces a used-up secret-id at its next reconciliation.",
      .fallback = "0"},
     {.name = "rolloutRestartTargets",
      .type = object_list,
-     .doc = "Workloads that read the Secret only when they start: restarted once after every rotation. The "
-            "replaced secret-id is destroyed when they are out.",
+     .doc = "Workloads that read the Secret only at start-up. The operator restarts them once after each "
+            "rotation, and destroys the replaced secret-id when their rollouts are complete.",
      .max = 64,
      .members = restart_target},
     deletion_field(R"("Delete")",
-                   "What happens when the resource is deleted. Delete destroys the secret-id and removes the "
-                   "Secret; Retain leaves both."),
+                   "What to do when the resource is deleted: Delete destroys the secret-id and deletes the "
+                   "Secret, Retain leaves both."),
     resync_field,
 }};
 
 // Of auth/<mount>/role/<name>/custom-secret-id.
 constexpr std::array<Parameter, 6> secret_id_parameters = {{
-    {"secret_id", Handling::managed, "a random value that the operator draws"},
-    {"metadata", Handling::managed, "the stamp by which the operator knows its own"},
+    {"secret_id", Handling::managed, "a random value that the operator generates"},
+    {"metadata", Handling::managed, "metadata by which the operator recognizes its own secret-ids"},
     {"cidr_list", Handling::managed, "`cidrs`"},
     {"token_bound_cidrs", Handling::managed, "`tokenBoundCIDRs`"},
     {"num_uses", Handling::managed, "`numUses`"},
@@ -813,14 +841,14 @@ constexpr std::array<Parameter, 6> secret_id_parameters = {{
 
 constexpr std::array<Rule, 1> secret_id_rules = {{
     {"!(has(self.secretName) && self.secretName.endsWith('-pending'))",
-     "secretName: must not end in -pending, as what the operator makes beside a Secret does"},
+     "secretName must not end with -pending: the operator uses that suffix for its own Secrets"},
 }};
 
 constexpr std::array<std::string_view, 2> alias_sources = {"serviceaccount_uid", "serviceaccount_name"};
 constexpr std::array<Field, 21> kubernetes_spec = {{
     connection_field,
     {.name = "mount",
-     .doc = "Path of the auth method.",
+     .doc = "Path at which the auth method is mounted.",
      .fallback = R"("kubernetes")",
      .pattern = mount_path,
      .expected = mount_expected,
@@ -835,30 +863,32 @@ constexpr std::array<Field, 21> kubernetes_spec = {{
      .immutable = true},
     {.name = "boundServiceAccountNames",
      .type = text_set,
-     .doc = "ServiceAccounts that may log in; * is every one.",
+     .doc = "ServiceAccounts that may log in; * means all ServiceAccounts.",
      .pattern = "^[a-z0-9*]([-a-z0-9.*]*[a-z0-9*])?$",
-     .expected = "a name of lower-case letters, digits, '-' and '.', where '*' stands for any characters, "
-                 "such as ai-*",
+     .expected =
+         "a name of lower-case letters, digits, '-' and '.', where '*' matches any characters, such as ai-*",
      .min = 1,
      .max = 256,
      .required = true,
      .vault = "bound_service_account_names"},
     {.name = "boundServiceAccountNamespaces",
      .type = text_set,
-     .doc = "Namespaces of the ServiceAccounts; * is every one. Absent: the resource's own.",
+     .doc = "Namespaces of the ServiceAccounts; * means all namespaces. Defaults to the namespace of the "
+            "resource.",
      .pattern = "^[a-z0-9*]([-a-z0-9.*]*[a-z0-9*])?$",
-     .expected = "a name of lower-case letters, digits, '-' and '.', where '*' stands for any characters, "
-                 "such as ai-*",
+     .expected =
+         "a name of lower-case letters, digits, '-' and '.', where '*' matches any characters, such as ai-*",
      .max = 256,
      .vault = "bound_service_account_namespaces"},
     {.name = "audience",
-     .doc = "Audience that the ServiceAccount's token must have; a role without one takes every token.",
+     .doc = "Audience that the ServiceAccount token must have. If empty, the role accepts tokens for any "
+            "audience.",
      .fallback = R"("vault")",
      .vault = "audience",
      .server = R"("")"},
     {.name = "aliasNameSource",
      .type = enumeration,
-     .doc = "What names the identity in Vault.",
+     .doc = "Source of the name of the entity alias in Vault: the UID or the name of the ServiceAccount.",
      .fallback = R"("serviceaccount_uid")",
      .values = alias_sources,
      .vault = "alias_name_source"},
@@ -880,13 +910,13 @@ constexpr std::array<Field, 21> kubernetes_spec = {{
 
 constexpr std::array<Parameter, 8> kubernetes_parameters = {{
     {"bound_service_account_namespace_selector", Handling::unset,
-     "It lets namespaces log in beside those of `boundServiceAccountNamespaces`.", R"("")"},
-    deprecated("bound_cidrs", "A deprecated name of `token_bound_cidrs`, under which it is compared."),
-    deprecated("max_ttl", "A deprecated name of `token_max_ttl`, under which it is compared."),
-    deprecated("num_uses", "A deprecated name of `token_num_uses`, under which it is compared."),
-    deprecated("period", "A deprecated name of `token_period`, under which it is compared."),
-    deprecated("policies", "A deprecated name of `token_policies`, under which it is compared."),
-    deprecated("ttl", "A deprecated name of `token_ttl`, under which it is compared."),
+     "Would let namespaces outside `boundServiceAccountNamespaces` log in.", R"("")"},
+    deprecated("bound_cidrs", "Deprecated name of `token_bound_cidrs`, which the operator compares."),
+    deprecated("max_ttl", "Deprecated name of `token_max_ttl`, which the operator compares."),
+    deprecated("num_uses", "Deprecated name of `token_num_uses`, which the operator compares."),
+    deprecated("period", "Deprecated name of `token_period`, which the operator compares."),
+    deprecated("policies", "Deprecated name of `token_policies`, which the operator compares."),
+    deprecated("ttl", "Deprecated name of `token_ttl`, which the operator compares."),
     {"alias_metadata", Handling::unset, alias_metadata_text, "{}"},
 }};
 
@@ -907,37 +937,39 @@ constexpr std::string_view label_value = "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-
 
 constexpr std::array<Field, 2> variable = {{
     {.name = "name",
-     .doc = "Name of the variable, such as HOLYSHEEP_API_KEY.",
+     .doc = "Name of the environment variable, such as HOLYSHEEP_API_KEY.",
      .pattern = "^[A-Za-z_][A-Za-z0-9_]*$",
-     .expected = "a variable such as HOLYSHEEP_API_KEY",
+     .expected = "the name of an environment variable, such as HOLYSHEEP_API_KEY",
      .max_length = 128,
      .required = true},
     {.name = "key",
-     .doc = "Field of the secret, such as api_key.",
+     .doc = "Field of the secret in Vault, such as api_key.",
      .pattern = secret_key,
-     .expected = "a field of the secret such as api_key",
+     .expected = "a field of the secret, such as api_key",
      .max_length = 256,
      .required = true},
 }};
 constexpr std::array<Field, 4> workload_vault = {{
     {.name = "address",
-     .doc = "Address of Vault or OpenBao, as the pods reach it; one that the installation allows "
-            "(--vault-address, --allowed-vault-address).",
+     .doc = "Address at which pods reach Vault or OpenBao. The installation must allow it (--vault-address, "
+            "--allowed-vault-address).",
      .pattern = server_address,
      .server_address = true,
      .expected = address_expected,
      .required = true},
     {.name = "namespace",
-     .doc = "Namespace in Vault.",
+     .doc = "Vault namespace. Not a Kubernetes namespace.",
      .pattern = secret_path,
      .expected = "a Vault namespace such as team/ai"},
     {.name = "caBundle",
-     .doc = "Certificates to trust, in PEM, and nothing else: they are published with every workload.",
+     .doc = "CA certificates to trust, in PEM format, without a private key: the bundle is copied into every "
+            "workload.",
      .pattern = certificates,
-     .expected = "a PEM certificate, or several, and nothing else: it is published with every workload",
+     .expected = "one or more PEM certificates without other content, because the bundle is copied into "
+                 "every workload",
      .max_length = 131'072},
     {.name = "tlsServerName",
-     .doc = "What Vault's certificate is for; absent: the address's host.",
+     .doc = "Server name to verify in Vault's certificate. Defaults to the host of address.",
      .pattern = host_name,
      .expected = "a host name",
      .max_length = longest_dns_subdomain},
@@ -946,24 +978,25 @@ constexpr std::array<std::string_view, 2> login_types = {"kubernetes", "approle"
 constexpr std::array<Field, 5> workload_login = {{
     {.name = "type",
      .type = enumeration,
-     .doc = "Auth method.",
+     .doc = "Type of the auth method.",
      .fallback = R"("kubernetes")",
      .values = login_types},
     {.name = "path",
-     .doc = "Where it is mounted; absent: auth/kubernetes or auth/approle.",
+     .doc = "Path of the auth method. Defaults to auth/kubernetes or auth/approle, depending on type.",
      .pattern = secret_path,
-     .expected = "a mount such as auth/kubernetes"},
+     .expected = "the path of an auth method, such as auth/kubernetes"},
     {.name = "role",
-     .doc = "Role of the Kubernetes auth method; absent: the provider's name.",
+     .doc = "Role of the Kubernetes auth method. Defaults to the name of the provider.",
      .pattern = role_name,
      .expected = "the name of a role"},
     {.name = "audience",
-     .doc = "Audience of the pod's token; one that the installation allows (--allowed-token-audience).",
+     .doc = "Audience of the pod's ServiceAccount token. The installation must allow it "
+            "(--allowed-token-audience).",
      .fallback = R"("vault")",
      .pattern = "^[!-~]+$",
      .expected = "an audience such as vault"},
     {.name = "secretName",
-     .doc = "AppRole: Secret in the workload's namespace with the keys role_id and secret_id.",
+     .doc = "Secret in the workload's namespace with the keys role_id and secret_id, for type approle.",
      .pattern = dns_subdomain,
      .expected = "the name of a Secret",
      .max_length = longest_dns_subdomain},
@@ -977,40 +1010,44 @@ constexpr Field provider_path(bool required) {
             .required = required};
 }
 constexpr Field provider_variables(bool required) {
-    return {.name = "variables",
-            .type = object_list,
-            .doc = "Variables of the workload, and the field of the secret for each; the API key first.",
-            .min = 1,
-            .max = 32,
-            .required = required,
-            .members = variable};
+    return {
+        .name = "variables",
+        .type = object_list,
+        .doc =
+            "Environment variables of the workload, each with a field of the secret. List the API key first.",
+        .min = 1,
+        .max = 32,
+        .required = required,
+        .members = variable};
 }
-constexpr Field provider_vault = {.name = "vault",
-                                  .type = object,
-                                  .doc = "Where the secret rests; absent: the installation's Vault.",
-                                  .members = workload_vault};
+constexpr Field provider_vault = {
+    .name = "vault",
+    .type = object,
+    .doc = "Vault that contains the secret. Defaults to the Vault of the installation.",
+    .members = workload_vault};
 constexpr Field provider_login = {
     .name = "auth",
     .type = object,
-    .doc = "How a workload's agent logs in, where no annotation says otherwise.",
+    .doc = "How the agent of a workload logs in to Vault. Annotations on the workload override it.",
     .members = workload_login};
 
 constexpr std::array<std::string_view, 4> selector_operators = {"In", "NotIn", "Exists", "DoesNotExist"};
 constexpr std::array<Field, 3> match_expression = {{
     {.name = "key",
-     .doc = "Name of the label.",
+     .doc = "Key of the label.",
      .pattern = label_key,
-     .expected = "the name of a label",
+     .expected = "the key of a label",
      .max_length = 317,
      .required = true},
     {.name = "operator",
      .type = enumeration,
-     .doc = "NotIn and DoesNotExist match a namespace without the label too.",
+     .doc = "Relation between the label and values. NotIn and DoesNotExist also match namespaces without the "
+            "label.",
      .values = selector_operators,
      .required = true},
     {.name = "values",
      .type = text_set,
-     .doc = "For In and NotIn.",
+     .doc = "Values for In and NotIn.",
      .pattern = label_value,
      .expected = "the value of a label: at most 63 letters, digits, '-', '_' and '.'",
      .max = 32,
@@ -1019,21 +1056,22 @@ constexpr std::array<Field, 3> match_expression = {{
 constexpr std::array<Field, 2> namespace_selector = {{
     {.name = "matchLabels",
      .type = text_map,
-     .doc = "Labels that the namespace has, all of them.",
+     .doc = "Labels that the namespace must have.",
      .pattern = label_value,
      .expected = "the value of a label",
      .max = 16,
      .max_length = 63},
     {.name = "matchExpressions",
      .type = object_list,
-     .doc = "Conditions on its labels, which hold too.",
+     .doc = "Requirements on the labels of the namespace. The namespace must meet all of them, in addition "
+            "to matchLabels.",
      .max = 16,
      .members = match_expression},
 }};
 constexpr std::array<Field, 5> provider_override = {{
     {.name = "namespaceSelector",
      .type = object,
-     .doc = "Namespaces of the workloads it is for.",
+     .doc = "Namespaces whose workloads use this override.",
      .required = true,
      .members = namespace_selector},
     provider_path(false),
@@ -1042,25 +1080,26 @@ constexpr std::array<Field, 5> provider_override = {{
     provider_login,
 }};
 constexpr std::array<Field, 5> key_probe = {{
-    {.name = "enabled", .type = boolean, .doc = "Whether keys are tried.", .fallback = "false"},
+    {.name = "enabled", .type = boolean, .doc = "Whether the operator tests keys.", .fallback = "false"},
     {.name = "blockRollouts",
      .type = boolean,
-     .doc = "Whether workloads get a new version of the key only after it was tried, and none that the "
-            "provider refuses: no workload is rolled for it, and a published Secret keeps the key before.",
+     .doc = "Whether workloads get a new version of the key only after the provider accepted it in a test. "
+            "For a rejected version the operator restarts no workload and leaves the earlier key in "
+            "published Secrets.",
      .fallback = "true"},
     {.name = "baseURL",
-     .doc = "Address of the provider's API; absent: what baseURLKey holds.",
+     .doc = "Base URL of the provider's API. Defaults to the value of baseURLKey.",
      .pattern = R"(^https://[A-Za-z0-9.:_\[\]-]+(/[A-Za-z0-9._~-]+)*/?$)",
-     .expected = "an https:// URL with no query, such as https://api.holysheep.ai/v1"},
+     .expected = "an https:// URL without a query, such as https://api.holysheep.ai/v1"},
     {.name = "baseURLKey",
-     .doc = "Field of the secret with the address of the provider's API.",
+     .doc = "Field of the secret that contains the base URL of the provider's API.",
      .fallback = R"("base_url")",
      .pattern = secret_key,
-     .expected = "a field of the secret such as base_url",
+     .expected = "a field of the secret, such as base_url",
      .max_length = 256},
     {.name = "interval",
      .type = duration,
-     .doc = "How often a key is tried.",
+     .doc = "How often the operator tests a key.",
      .fallback = R"("10m")",
      .pattern = duration_text,
      .expected = duration_expected},
@@ -1069,29 +1108,31 @@ constexpr Field delivery_secret = {
     .name = "secret",
     .type = boolean,
     .doc =
-        "Whether the operator publishes the variables as a Secret, for the wiring secret: of an AIProvider "
-        "keyshepherd-<name> in its namespace, of a ClusterAIProvider keyshepherd-<name>.cluster wherever a "
-        "workload reads it. Takes connectionRef.",
+        "Whether the operator publishes the variables as a Secret, for workloads with the wiring secret. The "
+        "Secret of an AIProvider is keyshepherd-<name> in its namespace. The Secret of a ClusterAIProvider "
+        "is keyshepherd-<name>.cluster in each namespace with a workload that uses it. Requires "
+        "connectionRef.",
     .fallback = "false"};
 constexpr std::array<Field, 1> delivery = {{delivery_secret}};
 constexpr std::array<Field, 2> cluster_delivery = {{
     delivery_secret,
     {.name = "namespaceSelector",
      .type = object,
-     .doc = "Namespaces in which the Secret may be published; absent: every one with a workload that reads "
-            "it. In another namespace the wiring secret is refused, and a Secret that is there already is "
-            "removed.",
+     .doc = "Namespaces in which the operator may publish the Secret. Defaults to all namespaces with a "
+            "workload that uses it. In other namespaces the webhook rejects the wiring secret, and the "
+            "operator deletes a Secret that it published before.",
      .members = namespace_selector},
 }};
-constexpr Field provider_probe = {
-    .name = "keyProbe",
-    .type = object,
-    .doc = "Tries the key: GET /models below the base URL, of allowed hosts only.",
-    .members = key_probe};
+constexpr Field provider_probe = {.name = "keyProbe",
+                                  .type = object,
+                                  .doc =
+                                      "Test of the key: the operator sends GET /models to the base URL with "
+                                      "the key. The installation must allow the host (--probe-host).",
+                                  .members = key_probe};
 constexpr Field provider_delivery(std::span<const Field> members) {
     return {.name = "delivery",
             .type = object,
-            .doc = "Ways for the key to reach a workload beside the agent.",
+            .doc = "Other ways than the agent to deliver the key to workloads.",
             .members = members};
 }
 
@@ -1100,29 +1141,29 @@ constexpr Field provider_connection(std::span<const Field> ref) {
     return {.name = "connectionRef",
             .type = object,
             .doc =
-                "The VaultConnection by which the operator sees the key's version, and rolls the workloads "
-                "when there is a new one. Its grants have to cover the paths. Absent: the operator does "
-                "nothing.",
+                "VaultConnection that the operator uses to read the version of the key. When the version "
+                "changes, the operator restarts the workloads that use the provider. The grants of the "
+                "connection must allow the paths. If not set, the operator does not watch the key.",
             .members = ref};
 }
 constexpr std::array<Field, 2> cluster_connection_ref = {{
     connection_ref[0],
     {.name = "namespace",
-     .doc = "Namespace of the VaultConnection, whose own grant decides.",
+     .doc =
+         "Namespace of the VaultConnection. The connection's grant for this namespace must allow the paths.",
      .pattern = dns_label,
      .expected = namespace_expected,
      .max_length = longest_dns_label,
      .required = true},
 }};
-constexpr Field provider_resync = {.name = "resyncPeriod",
-                                   .type = duration,
-                                   .doc =
-                                       "How often the key's version is looked at, 10s or more; spread by "
-                                       "20 percent.",
-                                   .fallback = R"("1m")",
-                                   .pattern = duration_text,
-                                   .expected = duration_expected,
-                                   .min = shortest_resync};
+constexpr Field provider_resync = {
+    .name = "resyncPeriod",
+    .type = duration,
+    .doc = "How often the operator reads the version of the key. At least 10s; varied by up to 20 percent.",
+    .fallback = R"("1m")",
+    .pattern = duration_text,
+    .expected = duration_expected,
+    .min = shortest_resync};
 
 constexpr std::array<Field, 8> provider_spec = {{
     provider_path(true),
@@ -1141,8 +1182,8 @@ constexpr std::array<Field, 9> cluster_provider_spec = {{
     provider_login,
     {.name = "overrides",
      .type = object_list,
-     .doc = "What takes the place of the provider's own path, variables, vault or auth, each as a whole, for "
-            "workloads in namespaces whose labels match. The first that matches, and no other, is used.",
+     .doc = "Replacements for path, variables, vault or auth, each as a whole, for workloads in the selected "
+            "namespaces. Only the first override that matches a namespace applies.",
      .max = 32,
      .members = provider_override},
     provider_connection(cluster_connection_ref),
@@ -1151,35 +1192,35 @@ constexpr std::array<Field, 9> cluster_provider_spec = {{
     provider_delivery(cluster_delivery),
 }};
 constexpr Rule unique_variables = {"self.variables.all(v, self.variables.exists_one(w, w.name == v.name))",
-                                   "variables: a name stands twice; keep one"};
+                                   "variables: names must be unique"};
 constexpr std::array<Rule, 1> provider_rules = {unique_variables};
 constexpr std::array<Rule, 7> cluster_provider_rules = {{
     unique_variables,
     {"!has(self.overrides) || self.overrides.all(o, !has(o.variables) || "
      "o.variables.all(v, o.variables.exists_one(w, w.name == v.name)))",
-     "overrides: among the variables of one a name stands twice; keep one"},
+     "overrides: names must be unique among the variables of an override"},
     {"!has(self.overrides) || self.overrides.all(o, has(o.path) || has(o.variables) || has(o.vault) || "
      "has(o.auth))",
-     "overrides: one gives none of path, variables, vault and auth; give what it is to replace"},
+     "overrides: each override must set at least one of path, variables, vault and auth"},
     {"!has(self.overrides) || self.overrides.all(o, (has(o.namespaceSelector.matchLabels) && "
      "o.namespaceSelector.matchLabels.size() > 0) || (has(o.namespaceSelector.matchExpressions) && "
      "o.namespaceSelector.matchExpressions.size() > 0))",
-     "overrides: a namespaceSelector is empty; what is for every namespace is the provider itself"},
+     "overrides: namespaceSelector must not be empty; to change all namespaces, change the provider itself"},
     {"!has(self.overrides) || self.overrides.all(o, !has(o.namespaceSelector.matchExpressions) || "
      "o.namespaceSelector.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && "
      "e.values.size() > 0)))",
-     "overrides: In and NotIn need values, Exists and DoesNotExist have none"},
+     "overrides: In and NotIn require values; Exists and DoesNotExist do not allow values"},
     {"!has(self.delivery) || !has(self.delivery.namespaceSelector) || "
      "(has(self.delivery.namespaceSelector.matchLabels) && "
      "self.delivery.namespaceSelector.matchLabels.size() > 0) || "
      "(has(self.delivery.namespaceSelector.matchExpressions) && "
      "self.delivery.namespaceSelector.matchExpressions.size() > 0)",
-     "delivery: the namespaceSelector is empty; leave it out for every namespace"},
+     "delivery: namespaceSelector must not be empty; remove it to select all namespaces"},
     {"!has(self.delivery) || !has(self.delivery.namespaceSelector) || "
      "!has(self.delivery.namespaceSelector.matchExpressions) || "
      "self.delivery.namespaceSelector.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == "
      "(has(e.values) && e.values.size() > 0))",
-     "delivery: In and NotIn need values, Exists and DoesNotExist have none"},
+     "delivery: In and NotIn require values; Exists and DoesNotExist do not allow values"},
 }};
 
 // ---- printer columns
@@ -1228,52 +1269,54 @@ struct StatusDoc {
 constexpr std::array<StatusDoc, 25> status_docs = {{
     {"vaultVersion", "Version of the Vault or OpenBao server."},
     {"vaultClusterID", "Cluster ID of the Vault or OpenBao server."},
-    {"vaultClusterOf", "Address and namespace of the Vault that has vaultClusterID."},
-    {"claim", "The Vault server, and the object in it that this resource created or adopted."},
-    {"roleID", "The role-id that Vault holds for the role."},
-    {"cutOffEntity", "Identity entity in Vault that keyshepherd.dev/cut-off disabled."},
+    {"vaultClusterOf", "Address and Vault namespace of the server to which vaultClusterID belongs."},
+    {"claim", "Vault server and path of the object that this resource created or adopted."},
+    {"roleID", "Role-id of the role in Vault."},
+    {"cutOffEntity", "Vault identity entity that the operator disabled because of keyshepherd.dev/cut-off."},
     {"accessor", "Accessor of the current secret-id."},
     {"issuedAt", "When the current secret-id was issued."},
     {"expiresAt", "When the current secret-id expires."},
-    {"nextRotation", "When the current secret-id is replaced."},
-    {"previousAccessor", "Accessor of the replaced secret-id, until it is destroyed."},
-    {"rotatedAt", "When the last rotation was."},
-    {"rollout", "How far the restart of the targets is after the last rotation."},
-    {"overlapUntil", "Until when the replaced secret-id stays valid."},
-    {"rotatedFor", "Value of keyshepherd.dev/rotate-now that was last acted on."},
-    {"secretUID", "UID of the Secret that the operator made."},
+    {"nextRotation", "When the operator replaces the current secret-id."},
+    {"previousAccessor", "Accessor of the replaced secret-id, until the operator destroys it."},
+    {"rotatedAt", "Time of the last rotation."},
+    {"rollout", "Progress of the restart of rolloutRestartTargets after the last rotation."},
+    {"overlapUntil", "Time until which the replaced secret-id stays valid."},
+    {"rotatedFor", "Value of keyshepherd.dev/rotate-now at the last rotation that it triggered."},
+    {"secretUID", "UID of the Secret that the operator created."},
     {"connection", "VaultConnection that issued the secret-id, as namespace/name."},
-    {"vaultPath", "Path in Vault of the role that the secret-id belongs to."},
-    {"revokeTokens", "Whether the tokens of the secret-id are revoked with it."},
+    {"vaultPath", "Path in Vault of the secret-id's role."},
+    {"revokeTokens",
+     "Whether the operator revokes the tokens of a secret-id when it destroys the secret-id."},
     {"seal",
-     "HMAC over the facts above. The operator ignores facts that it did not seal for this resource in this "
-     "cluster."},
+     "HMAC of the fields above. The operator ignores fields that it did not write itself for this resource "
+     "in this cluster."},
     {"keyVersion", "Version of the key in Vault."},
-    {"users", "How many workloads use the provider."},
-    {"stale", "How many of these workloads still have an earlier version of the key."},
-    {"skipped", "How many of these workloads the operator does not restart for a new version."},
-    {"refusedKeyVersion", "Version of the key that the provider refused, for which nothing is rolled."},
+    {"users", "Number of workloads that use the provider."},
+    {"stale", "Number of workloads that still have an earlier version of the key."},
+    {"skipped", "Number of workloads that the operator does not restart for a new version."},
+    {"refusedKeyVersion",
+     "Version of the key that the provider rejected. The operator does not restart workloads for it."},
 }};
 
 // ---- annotations
 
 constexpr std::array<Annotation, 5> all_annotations = {{
-    {paused_annotation, "every kind but VaultConnection",
-     "`\"true\"`: the operator leaves the resource and its object in Vault as they are, and `apply` does so "
-     "for a VaultSecretID. The condition Ready is Unknown with the reason Paused. A deletion and "
-     "`keyshepherd.dev/cut-off` are still carried out."},
+    {paused_annotation, "every kind except VaultConnection",
+     "`\"true\"`: the operator does not change the object in Vault, and `apply` skips a VaultSecretID. The "
+     "condition Ready is Unknown with the reason Paused. The operator still handles a deletion of the "
+     "resource and `keyshepherd.dev/cut-off`."},
     {reconcile_annotation, "every kind",
-     "Any new value: the operator compares the resource with Vault now, and does not wait for "
+     "Any new value: the operator compares the resource with Vault immediately, without waiting for "
      "`resyncPeriod`."},
-    {rotate_annotation, "VaultSecretID", "Any new value: the secret-id is replaced now."},
+    {rotate_annotation, "VaultSecretID", "Any new value: the operator replaces the secret-id immediately."},
     {cut_off_annotation, "VaultAppRole",
-     "`\"true\"`: refuse every login and every token of the role, destroy its secret-ids and revoke its "
-     "tokens. Needs the right revokeTokens in the connection's grant, and the Vault policy that "
-     "`plan --policy-for-operator` prints for a role with `revokeTokens`."},
+     "`\"true\"`: the operator blocks all logins and all tokens of the role, destroys its secret-ids and "
+     "revokes its tokens. Requires the right revokeTokens in the connection's grants, and the Vault policy "
+     "that `plan --policy-for-operator` prints for a role with `revokeTokens`."},
     {acknowledge_annotation, "VaultConnection",
-     "The `cluster_id` of a Vault that has taken the place of another one at the address. Until it is given, "
-     "the operator neither logs in to the new Vault nor writes to it: the reason is VaultReplaced, and the "
-     "message has the value."},
+     "The `cluster_id` of a Vault that replaced another Vault at the same address. Until this annotation has "
+     "that value, the operator neither logs in nor writes to the new Vault, and Ready is False with the "
+     "reason VaultReplaced. The message of the condition contains the value."},
 }};
 
 constexpr std::array<PrinterColumn, 7> provider_columns = {{ready,
@@ -1291,10 +1334,10 @@ constexpr std::array<Kind, 8> all = {{
     {.name = "VaultConnection",
      .plural = "vaultconnections",
      .short_name = "vconn",
-     .doc =
-         "How the operator reaches and logs in to one Vault or OpenBao, and who may use that. The right to "
-         "create one, or a pod in its namespace, equals the operator's rights in Vault: keep it in a "
-         "namespace of the platform's, away from the applications.",
+     .doc = "Address of a Vault or OpenBao server, the operator's login, and the namespaces that may use "
+            "both. Anyone who can create a VaultConnection, or a pod in its namespace, can obtain the "
+            "operator's rights in Vault. Therefore keep VaultConnections in a platform namespace, separate "
+            "from applications.",
      .spec = connection_spec,
      .columns = connection_columns,
      .rules = connection_rules,
@@ -1337,7 +1380,8 @@ constexpr std::array<Kind, 8> all = {{
     {.name = "VaultSecretID",
      .plural = "vaultsecretids",
      .short_name = "vsecretid",
-     .doc = "A secret-id of a VaultAppRole: issued, published as a Secret, rotated, and destroyed.",
+     .doc = "A secret-id of a VaultAppRole. The operator issues it, publishes it as a Secret, rotates it, "
+            "and destroys it.",
      .spec = secret_id_spec,
      .columns = secret_id_columns,
      .rules = secret_id_rules,
@@ -1346,10 +1390,9 @@ constexpr std::array<Kind, 8> all = {{
     {.name = "AIProvider",
      .plural = "aiproviders",
      .short_name = "aip",
-     .doc =
-         "Where the key of an AI provider rests in Vault, for the workloads of one namespace. It is not used "
-         "while a ClusterAIProvider or the built-in provider has its name, unless the installation lets it "
-         "(--allow-provider-shadowing).",
+     .doc = "Location of an AI provider's key in Vault, for the workloads of one namespace. If a "
+            "ClusterAIProvider or the built-in provider has the same name, the operator ignores the "
+            "AIProvider unless the installation sets --allow-provider-shadowing.",
      .spec = provider_spec,
      .columns = provider_columns,
      .rules = provider_rules,
@@ -1359,8 +1402,8 @@ constexpr std::array<Kind, 8> all = {{
     {.name = "ClusterAIProvider",
      .plural = "clusteraiproviders",
      .short_name = "caip",
-     .doc = "The same for the workloads of every namespace. It takes the place of the built-in provider of "
-            "its name.",
+     .doc = "Location of an AI provider's key in Vault, for the workloads of all namespaces. It replaces the "
+            "built-in provider of the same name.",
      .spec = cluster_provider_spec,
      .columns = provider_columns,
      .rules = cluster_provider_rules,

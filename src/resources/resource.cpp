@@ -57,7 +57,7 @@ public:
             const auto at = given.find(field.name);
             const std::string place = path + "." + std::string(field.name);
             if (at == given.end() || at->is_null()) {
-                if (field.required) fault(place, fmt::format("is missing: {}", field.doc));
+                if (field.required) fault(place, fmt::format("is required: {}", field.doc));
                 if (!field.fallback.empty()) read[std::string(field.name)] = fallback(field);
                 continue;
             }
@@ -80,10 +80,10 @@ private:
         std::vector<std::string_view> names;
         for (const Field& field : fields) {
             if (std::ranges::equal(field.name, name, {}, ::tolower, ::tolower))
-                return fmt::format("; {} is meant?", field.name);
+                return fmt::format("; did you mean {}?", field.name);
             names.push_back(field.name);
         }
-        return fmt::format("; known are {}", fmt::join(names, ", "));
+        return fmt::format("; known fields are {}", fmt::join(names, ", "));
     }
 
     Json value(const Field& field, const Json& given, const std::string& path) {
@@ -93,23 +93,23 @@ private:
                 return given.is_boolean() ? given : Json(false);
             case Type::integer: {
                 if (!given.is_number_integer()) {
-                    fault(path, "must be a whole number");
+                    fault(path, "must be an integer");
                     return field.min;
                 }
                 const auto number = given.get<std::int64_t>();
                 if (number < field.min || number > std::min<long>(field.max, 2'000'000'000))
-                    fault(path, fmt::format("must be at least {}, and no more than {}", field.min,
+                    fault(path, fmt::format("must be between {} and {}", field.min,
                                             std::min<long>(field.max, 2'000'000'000)));
                 return given;
             }
             case Type::duration:
                 // The API server takes no number here either.
                 if (given.is_number_unsigned())
-                    fault(path, fmt::format("must be a text with a unit: write {}s", given.dump()));
+                    fault(path, fmt::format("must be a string with a unit, such as \"{}s\"", given.dump()));
                 else if (given.is_number())
                     fault(path, fmt::format("must be {}", field.expected));
                 else if (const auto seconds = seconds_of(given); !seconds)
-                    fault(path, fmt::format("must be {}, and no more than 100 years", field.expected));
+                    fault(path, fmt::format("must be {}, and at most 100 years", field.expected));
                 else if (*seconds < field.min && !(field.zero_too && *seconds == 0))
                     fault(path,
                           fmt::format("must be at least {}s{}", field.min, field.zero_too ? ", or 0" : ""));
@@ -126,11 +126,11 @@ private:
                 return list(field, given, path);
             case Type::text_map:
                 if (!given.is_object()) {
-                    fault(path, "must be an object of texts");
+                    fault(path, "must be an object with string values");
                     return Json::object();
                 }
                 if (std::cmp_greater(given.size(), field.max))
-                    fault(path, fmt::format("has more than {} entries", field.max));
+                    fault(path, fmt::format("must have at most {} entries", field.max));
                 return members_of_map(field, given, path);
             case Type::object:
                 return members(field.members, given, path);
@@ -156,9 +156,11 @@ private:
             return read;
         }
         const auto size = static_cast<long>(given.size());
-        if (size < field.min) fault(path, fmt::format("needs {} or more", field.min));
+        if (size < field.min)
+            fault(path, field.min == 1 ? std::string("must not be empty")
+                                       : fmt::format("must have at least {} elements", field.min));
         if (size > field.max) {
-            fault(path, fmt::format("has more than {} elements", field.max));
+            fault(path, fmt::format("must have at most {} elements", field.max));
             return read;
         }
         std::set<std::string> seen;
@@ -175,7 +177,7 @@ private:
                     fault(place, fmt::format("must be {}", field.expected));
                 // The API server refuses a repetition in a list of type set.
                 if (field.type != Type::text_list && !seen.insert(given[i].get<std::string>()).second)
-                    fault(place, "is in the list twice; keep one");
+                    fault(place, "is a duplicate; remove it");
                 read.push_back(given[i]);
             }
         }
@@ -183,17 +185,17 @@ private:
     }
 
     void text(const Field& field, const Json& given, const std::string& path) {
-        if (!given.is_string()) return fault(path, "must be a text; quote it");
+        if (!given.is_string()) return fault(path, "must be a string; put it in quotes");
         const auto& text = given.get_ref<const std::string&>();
         const long most = field.max_length != 0 ? field.max_length : 512;
         if (std::cmp_greater(characters(text), most))
-            return fault(path, fmt::format("is longer than {} characters", most));
+            return fault(path, fmt::format("must have at most {} characters", most));
         if (!field.values.empty() && std::ranges::find(field.values, text) == field.values.end())
             return fault(path, fmt::format("must be one of {}", fmt::join(field.values, ", ")));
         if (text.ends_with('/') && !field.pattern.empty() &&
             !boost::regex_match(text, compiled(field.pattern)) &&
             boost::regex_match(text.begin(), text.end() - 1, compiled(field.pattern)))
-            return fault(path, "ends with '/': remove it");
+            return fault(path, "must not end with '/'");
         if ((!field.pattern.empty() && !boost::regex_match(text, compiled(field.pattern))) ||
             (field.server_address && !parse_server_address(text)))
             fault(path, fmt::format("must be {}", field.expected));
@@ -219,18 +221,18 @@ void check_names(const Resource& resource, const Json& metadata, Reader& reader)
     static const boost::regex label{std::string(dns_label), boost::regex::ECMAScript};
     for (const char* field : {"name", "namespace"})
         if (metadata.is_object() && metadata.contains(field) && !metadata[field].is_string())
-            return reader.fault(fmt::format("metadata.{}", field), "must be a text; quote it");
+            return reader.fault(fmt::format("metadata.{}", field), "must be a string; put it in quotes");
     if (resource.name.empty())
-        reader.fault("metadata.name", "is missing");
+        reader.fault("metadata.name", "is required");
     else if (resource.name.size() > longest_dns_subdomain || !boost::regex_match(resource.name, subdomain))
         reader.fault("metadata.name",
-                     "must be an RFC 1123 subdomain: at most 253 lower-case letters, digits, - and ., with a "
-                     "letter or digit at the start and the end of each part");
+                     "must be an RFC 1123 subdomain: at most 253 lower-case letters, digits, '-' and '.', "
+                     "and each part between dots must start and end with a letter or digit");
     if (!resource.ns.empty() &&
         (resource.ns.size() > longest_dns_label || !boost::regex_match(resource.ns, label)))
         reader.fault("metadata.namespace",
-                     "must be an RFC 1123 label: at most 63 lower-case letters, digits and -, with a letter "
-                     "or digit at the start and the end");
+                     "must be an RFC 1123 label: at most 63 lower-case letters, digits and '-', starting and "
+                     "ending with a letter or digit");
 }
 
 // Kubernetes refuses them. An unquoted `rotate-now: 1` or `paused: true` would go unheeded.
@@ -238,10 +240,10 @@ void check_texts(const Json& metadata, const char* field, Reader& reader) {
     const auto at = metadata.is_object() ? metadata.find(field) : metadata.end();
     if (!metadata.is_object() || at == metadata.end() || at->is_null()) return;
     const std::string place = fmt::format("metadata.{}", field);
-    if (!at->is_object()) return reader.fault(place, "must be an object of texts");
+    if (!at->is_object()) return reader.fault(place, "must be an object with string values");
     for (const auto& [name, value] : at->items())
         if (!value.is_string() && !value.is_null())
-            reader.fault(fmt::format("{}.{}", place, name), "must be a text; quote it");
+            reader.fault(fmt::format("{}.{}", place, name), "must be a string; put it in quotes");
 }
 
 void check_secret_id(const Json& spec, Reader& reader) {
@@ -249,16 +251,18 @@ void check_secret_id(const Json& spec, Reader& reader) {
         return seconds_of(spec.value(field, Json("0"))).value_or(0);
     };
     if (spec.value("secretName", "").ends_with("-pending"))
-        reader.fault(
-            "spec.secretName",
-            "must not end in -pending: so ends what the operator makes beside a Secret; absent, it is "
-            "the resource's own name");
+        reader.fault("spec.secretName",
+                     "must not end with -pending: the operator uses that suffix for its own Secrets. Set "
+                     "another name; the default is the name of the resource");
     if (seconds("maxOverlap") < seconds("overlap"))
         reader.fault("spec.maxOverlap", "must be at least spec.overlap");
     if (spec.contains("rotationPeriod") && seconds("rotationPeriod") < 1)
-        reader.fault("spec.rotationPeriod", "must be at least 1s; leave it out for two thirds of the life");
+        reader.fault("spec.rotationPeriod",
+                     "must be at least 1s; remove it to rotate after two thirds of the TTL");
     if (seconds("ttl") > 0 && seconds("rotationPeriod") >= seconds("ttl"))
-        reader.fault("spec.rotationPeriod", "must be shorter than spec.ttl, or it would come too late");
+        reader.fault(
+            "spec.rotationPeriod",
+            "must be shorter than spec.ttl, so that the rotation happens before the secret-id expires");
 }
 
 // Vault refuses it for any other: "tuning of user lockout configuration for auth type … not allowed".
@@ -267,7 +271,7 @@ void check_user_lockout(const Json& spec, Reader& reader) {
     if (!spec.at("config").contains("userLockoutConfig")) return;
     if (spec.value("engine", "") != "Auth" || std::ranges::find(types, spec.value("type", "")) == types.end())
         reader.fault("spec.config.userLockoutConfig",
-                     "is only for engine: Auth of type approle, userpass or ldap; leave it out");
+                     "requires engine: Auth and type approle, userpass or ldap; remove it for other mounts");
 }
 
 void check_mount(const Json& spec, Reader& reader) {
@@ -275,9 +279,9 @@ void check_mount(const Json& spec, Reader& reader) {
     const Json version = spec.at("options").value("version", Json());
     if ((type == "kv-v1" || type == "kv-v2") && version.is_string() &&
         version.get<std::string>() != type.substr(4))
-        reader.fault("spec.options.version", fmt::format("differs from spec.type: {}; leave it out", type));
+        reader.fault("spec.options.version", fmt::format("contradicts spec.type: {}; remove it", type));
     if (spec.at("config").value("tokenType", "") != "default-service" && spec.value("engine", "") != "Auth")
-        reader.fault("spec.config.tokenType", "is only for engine: Auth; leave it out");
+        reader.fault("spec.config.tokenType", "requires engine: Auth; remove it for secrets engines");
     check_user_lockout(spec, reader);
 }
 
@@ -287,7 +291,7 @@ void check_variables(const Json& from, const std::string& path, Reader& reader) 
     const Json& variables = from["variables"];
     for (std::size_t i = 0; i < variables.size(); ++i)
         if (!names.insert(variables[i].value("name", "")).second)
-            reader.fault(fmt::format("{}.variables[{}].name", path, i), "is in the list twice; keep one");
+            reader.fault(fmt::format("{}.variables[{}].name", path, i), "is a duplicate; remove it");
 }
 
 // `instead`: what to do for every namespace.
@@ -303,7 +307,7 @@ void check_selector(const Json& selector, const std::string& path, std::string_v
         if (takes_values != has_values)
             reader.fault(fmt::format("{}.matchExpressions[{}].values", path, i),
                          takes_values ? fmt::format("must have at least one value for {}", op)
-                                      : fmt::format("must be absent: {} takes no values", op));
+                                      : fmt::format("must not be set: {} does not allow values", op));
     }
 }
 
@@ -313,16 +317,16 @@ void check_provider(const Json& spec, Reader& reader) {
     const Json delivery = spec.value("delivery", Json::object());
     if (delivery.contains("namespaceSelector"))
         check_selector(delivery["namespaceSelector"], "spec.delivery.namespaceSelector",
-                       "leave it out for every namespace", reader);
+                       "remove the selector to select all namespaces", reader);
     const Json overrides = spec.value("overrides", Json::array());
     for (std::size_t i = 0; i < overrides.size(); ++i) {
         const std::string path = fmt::format("spec.overrides[{}]", i);
         check_variables(overrides[i], path, reader);
         check_selector(overrides[i].at("namespaceSelector"), path + ".namespaceSelector",
-                       "what is for every namespace is the provider itself", reader);
+                       "to change all namespaces, change the provider itself", reader);
         static constexpr std::array<const char*, 4> parts = {"path", "variables", "vault", "auth"};
         if (std::ranges::none_of(parts, [&](const char* part) { return overrides[i].contains(part); }))
-            reader.fault(path, "must have path, variables, vault or auth: what it is to replace");
+            reader.fault(path, "must set at least one of path, variables, vault and auth");
     }
 }
 
@@ -332,35 +336,35 @@ void check_whole(const Resource& resource, Reader& reader) {
     // sys/mounts/x/tune is not a mount at x/tune, but the settings of x.
     if (resource.kind->name == "VaultMount" && ("/" + spec.value("path", "") + "/").contains("/tune/"))
         reader.fault("spec.path",
-                     "has a part `tune`, which in Vault's API means the settings of another mount");
+                     "must not have a segment `tune`, which Vault's API uses for the settings of a mount");
     if (resource.kind->named_in_annotation) {
         check_provider(spec, reader);
         static constexpr std::array<std::string_view, 6> words = {"true", "t", "1", "false", "f", "0"};
         if (std::ranges::find(words, resource.name) != words.end() || !is_label(resource.name))
             reader.fault("metadata.name",
-                         "must be an RFC 1123 label that is neither a yes nor a no, such as holysheep: a "
-                         "workload names it in an annotation");
+                         "must be an RFC 1123 label such as holysheep, and not true, t, 1, false, f or 0: "
+                         "workloads refer to it in an annotation");
     }
     if (resource.kind->name == "VaultPolicy" && spec.contains("rules") == spec.contains("hcl"))
-        reader.fault("spec", "give exactly one of rules and hcl");
+        reader.fault("spec", "set either rules or hcl, but not both");
     if (resource.kind->name == "VaultConnection" && spec.contains("auth") && spec["auth"].size() != 1)
-        reader.fault("spec.auth", "give exactly one of kubernetes, jwt, appRole and token");
+        reader.fault("spec.auth", "set exactly one of kubernetes, jwt, appRole and token");
     if (resource.kind->name == "VaultSecretID") check_secret_id(spec, reader);
     if (resource.kind->name == "VaultAppRole" && spec.value("revokeTokens", false) &&
         spec.value("tokenType", "").contains("batch"))
-        reader.fault("spec.revokeTokens", "batch tokens cannot be revoked; give tokenType: service");
+        reader.fault("spec.revokeTokens", "batch tokens cannot be revoked; set tokenType: service");
     if (resource.kind->name == "VaultConnection" && spec.value("address", "").starts_with("http://"))
         for (const char* of_tls : {"ca", "tlsServerName"})
             if (spec.contains(of_tls))
-                reader.fault(fmt::format("spec.{}", of_tls),
-                             "is for an https:// address, and nothing is checked on an http:// one: give "
-                             "spec.address with https://, or leave this out");
+                reader.fault(
+                    fmt::format("spec.{}", of_tls),
+                    "requires an https:// address; change spec.address to https://, or remove this field");
     if (resource.kind->name == "VaultAppRole" && spec.value("bindSecretID", true) == false &&
         spec.value("secretIDBoundCIDRs", Json::array()).empty() &&
         spec.value("tokenBoundCIDRs", Json::array()).empty())
         reader.fault("spec.bindSecretID",
-                     "false leaves a login without any condition: bound it by secretIDBoundCIDRs or "
-                     "tokenBoundCIDRs, which Vault asks for too");
+                     "must not be false without secretIDBoundCIDRs or tokenBoundCIDRs; Vault requires at "
+                     "least one constraint on a login");
 }
 
 }  // namespace
@@ -414,7 +418,7 @@ Reading read(const Json& object, std::string_view default_namespace) {
     if (resource.kind == nullptr) {
         std::vector<std::string_view> names;
         for (const Kind& known : kinds()) names.push_back(known.name);
-        reader.fault("kind", fmt::format("{} is unknown; known are {}", kind, fmt::join(names, ", ")));
+        reader.fault("kind", fmt::format("{} is unknown; known kinds are {}", kind, fmt::join(names, ", ")));
         return reading;
     }
     if (!resource.kind->namespaced) resource.ns.clear();
@@ -425,7 +429,7 @@ Reading read(const Json& object, std::string_view default_namespace) {
         reader.fault("apiVersion", fmt::format("must be {}/{}", group, version));
     const auto spec = object.find("spec");
     if (spec == object.end()) {
-        reader.fault("spec", "is missing");
+        reader.fault("spec", "is required");
         return reading;
     }
     resource.spec = reader.members(resource.kind->spec, *spec, "spec");

@@ -70,7 +70,7 @@ def reference():
     found = {}
     for section in page.split("\n## ")[1:]:
         kind, _, rest = section.partition("\n")
-        table = rest.partition("| parameter of Vault's API |")[2]
+        table = rest.partition("| Vault API parameter |")[2]
         rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("| `")]
         found[kind] = {row[0]: (row[1], row[2]) for row in rows}
     return found

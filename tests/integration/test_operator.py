@@ -321,17 +321,17 @@ def test_the_api_server_refuses_names_that_leave_their_place_and_changed_identit
         installed.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", input=enough)
     lockout = custom("VaultMount", team.ns, "bad", path=f"{team.ns}-k", engine="Auth", type="kubernetes", config={"userLockoutConfig": {}})
     done = installed.kubectl("apply", "--server-side", "-f", "-", input=lockout, check=False)
-    assert done.returncode != 0 and "only for engine Auth of type approle, userpass or ldap" in done.stderr
+    assert done.returncode != 0 and "requires engine Auth and type approle, userpass or ldap" in done.stderr
     plain = custom("VaultConnection", team.ns, "bad", address="http://v:8200", ca="x", auth={"token": {"secretName": "t"}})
     done = installed.kubectl("apply", "--server-side", "-f", "-", input=plain, check=False)
-    assert done.returncode != 0 and "only for an https:// address" in done.stderr
+    assert done.returncode != 0 and "require an https:// address" in done.stderr
     both = team.policy("bad", hcl="x")
     done = installed.kubectl("apply", "--server-side", "-f", "-", input=both, check=False)
-    assert done.returncode != 0 and "exactly one of rules and hcl" in done.stderr
+    assert done.returncode != 0 and "set either rules or hcl, but not both" in done.stderr
     team.apply(team.policy())
     moved = team.policy(name=f"{team.ns}-moved")
     done = installed.kubectl("apply", "--server-side", "-f", "-", input=moved, check=False)
-    assert done.returncode != 0 and "cannot be changed" in done.stderr
+    assert done.returncode != 0 and "is immutable; create a new resource instead" in done.stderr
 
 
 def test_hcl_that_vault_refuses_is_told_and_mended_by_an_edit(team):
@@ -985,7 +985,7 @@ def test_plan_from_the_cluster_shows_what_the_operator_would_repair(team, bao, i
 
     bao.root.sys.create_or_update_policy(f"{team.ns}-p", 'path "x" { capabilities = ["read"] }')
     planned = run("plan")
-    assert "VaultSecretIDs were left out" in planned.stderr
+    assert "skipped VaultSecretIDs: " in planned.stderr
     rows = ours(planned)
     assert f"VaultSecretID {team.ns}/s" not in rows
     assert rows[f"VaultPolicy {team.ns}/p"]["verdict"] == "to update" and rows[f"VaultAppRole {team.ns}/r"]["verdict"] == "in sync"

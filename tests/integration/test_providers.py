@@ -193,7 +193,7 @@ def test_a_provider_with_faults_refuses_its_workloads_and_no_other(installed, wa
     # What the definition's patterns let pass: that this is no IPv6 address no schema can say.
     apply(provider("holysheep", "ai-apis/data/mine", vault={"address": "https://[:::]"}))
     refused = wait_until(lambda: (r := post(installed, namespace, "holysheep")).status_code == 422 and r.text, 5)
-    assert "has faults and is not used" in refused and "spec.vault.address must be an address" in refused
+    assert "has faults and is not used" in refused and "spec.vault.address must be an http or https URL" in refused
     assert "ai-apis/data/acme" in agent_config(post(installed, namespace, "acme"))
     assert watching.metric("keyshepherd_providers_faulty") == 1
     assert any(r["msg"] == "a provider has faults and is not used" and r["name"] == "holysheep" for r in watching.records())
@@ -290,7 +290,7 @@ CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
     ({"variables": [{"name": "A-B", "key": "k"}]}, "spec.variables[0].name"),
     ({"variables": [{"name": "A", "key": "a`b"}]}, "spec.variables[0].key"),
     ({"variables": [{"name": "A"}]}, "spec.variables[0].key"),
-    ({"variables": [{"name": "A", "key": "a"}, {"name": "A", "key": "b"}]}, "a name stands twice"),
+    ({"variables": [{"name": "A", "key": "a"}, {"name": "A", "key": "b"}]}, "variables: names must be unique"),
     ({"vault": {"address": "vault:8200"}}, "spec.vault.address"),
     ({"vault": {"caBundle": CA}}, "spec.vault.address"),
     ({"vault": {"address": "https://v", "caBundle": "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----"}}, "spec.vault.caBundle"),
@@ -303,17 +303,17 @@ CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
     ({"path": "ai-apis/data/+"}, "spec.path"),
     ({"overrides": [{"namespaceSelector": SELECTOR, "path": "+/y"}]}, "spec.overrides[0].path"),
     ({"delivery": {"secret": 1}}, "spec.delivery.secret"),
-    ({"delivery": {"namespaceSelector": {}}}, "the namespaceSelector is empty"),
-    ({"delivery": {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}, "need values"),
-    ({"delivery": {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}}, "have none"),
+    ({"delivery": {"namespaceSelector": {}}}, "delivery: namespaceSelector must not be empty"),
+    ({"delivery": {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}, "require values"),
+    ({"delivery": {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}}, "do not allow values"),
     ({"overrides": [{"path": "kv/y"}]}, "spec.overrides[0].namespaceSelector"),
-    ({"overrides": [{"namespaceSelector": {}, "path": "kv/y"}]}, "namespaceSelector is empty"),
-    ({"overrides": [{"namespaceSelector": SELECTOR}]}, "gives none of path"),
+    ({"overrides": [{"namespaceSelector": {}, "path": "kv/y"}]}, "overrides: namespaceSelector must not be empty"),
+    ({"overrides": [{"namespaceSelector": SELECTOR}]}, "must set at least one of path"),
     ({"overrides": [{"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Is"}]}, "path": "kv/y"}]}, "operator"),
-    ({"overrides": [{"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}, "path": "kv/y"}]}, "need values"),
+    ({"overrides": [{"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}, "path": "kv/y"}]}, "require values"),
     ({"overrides": [{"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]},
-                     "path": "kv/y"}]}, "have none"),
-    ({"overrides": [{"namespaceSelector": SELECTOR, "variables": [{"name": "A", "key": "a"}, {"name": "A", "key": "b"}]}]}, "stands twice"),
+                     "path": "kv/y"}]}, "do not allow values"),
+    ({"overrides": [{"namespaceSelector": SELECTOR, "variables": [{"name": "A", "key": "a"}, {"name": "A", "key": "b"}]}]}, "names must be unique among the variables of an override"),
 ])
 def test_the_api_server_refuses_what_is_wrong(installed, change, said):
     made = provider("acme", **copy.deepcopy(change))
@@ -325,7 +325,7 @@ def test_the_api_server_refuses_what_is_wrong(installed, change, said):
 @pytest.mark.parametrize("name", ["true", "0", "a.b", "a" * 64])
 def test_the_api_server_refuses_names_that_no_annotation_can_hold(installed, name):
     refused = installed.request("POST", CLUSTER + "?dryRun=All", provider(name))
-    assert refused.status_code == 422 and "neither a yes nor a no" in refused.text, refused.text
+    assert refused.status_code == 422 and "workloads refer to it in an annotation" in refused.text, refused.text
 
 
 def test_a_default_provider_that_is_not_there_is_warned_of(installed, certificates, tmp_path):
@@ -361,7 +361,7 @@ def test_plan_checks_only_the_fields_of_providers(installed, bao, apply, tmp_pat
     done = subprocess.run([*rig.keyshepherd(), "plan", "--connections", connection, "-f", tmp_path / "both.yaml",
                            "--vault-address", bao.address, "--vault-ca-file", bao.certificates.ca], env={"VAULT_TOKEN": bao.root_token}, capture_output=True, text=True)
     assert done.returncode in (0, 2), done.stderr
-    assert "AIProvider" not in done.stdout and "so only its fields were checked" in done.stderr
+    assert "AIProvider" not in done.stdout and "checked only the fields of 1 AIProviders" in done.stderr
 
 
 # ---- the API server away -------------------------------------------------------------------------------------------------

@@ -343,7 +343,7 @@ def test_the_api_server_refuses_in_words(reader):
     policy = {"apiVersion": rig.GROUP, "kind": "VaultPolicy", "metadata": {"name": "x", "namespace": "ai"}, "spec": {
         "connectionRef": {"name": "main"}, "name": "UP", "resyncPeriod": "soon", "rules": [{"path": "/x", "capabilities": ["read"]}]}}
     refused = reader.cluster.kubectl("apply", "-f", "-", input=policy, check=False).stderr
-    for words in ("must be the name of a policy", "must be a duration such as 90s", "must be a path of a Vault policy with no '/' at the start"):
+    for words in ("must be the name of a policy", "must be a duration such as 90s", "must be a Vault policy path such as ai-apis/data/*: no '/' at the start"):
         assert words in refused, refused
 
 

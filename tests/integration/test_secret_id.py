@@ -540,7 +540,7 @@ def test_a_role_of_another_name_leaves_nothing_in_the_one_before(pair, team, bao
 def test_a_name_that_ends_as_ours_is_refused(team):
     refused = team.cluster.kubectl("apply", "--server-side", "-f", "-", check=False, input=json.dumps(
         custom("VaultSecretID", team.ns, "x", appRoleRef={"name": "r"}, secretName="y-pending")))
-    assert refused.returncode and "must not end in -pending" in refused.stderr
+    assert refused.returncode and "must not end with -pending" in refused.stderr
     team.apply(team.role(), custom("VaultSecretID", team.ns, "z-pending", appRoleRef={"name": "r"}))
     team.wait_reason("VaultSecretID", "z-pending", "InvalidSpec")
 

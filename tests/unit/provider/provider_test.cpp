@@ -221,40 +221,40 @@ TEST(Provider, ARefusedDocumentChangesNothing) {
 TEST(Provider, EveryFaultIsNamedByItsPath) {
     const char* one = R"("variables":[{"name":"A","key":"a"}])";
     for (const auto& [spec, path] : std::vector<std::pair<std::string, std::string>>{
-             {R"({"variables":[{"name":"A","key":"a"}]})", "spec.path is missing"},
+             {R"({"variables":[{"name":"A","key":"a"}]})", "spec.path is required"},
              {std::string(R"({"path":7,)") + one + "}", "spec.path must be"},
              {std::string(R"({"path":"",)") + one + "}", "spec.path must be"},
-             {std::string(R"({"path":null,)") + one + "}", "spec.path is missing"},
+             {std::string(R"({"path":null,)") + one + "}", "spec.path is required"},
              {std::string(R"({"path":"/kv/x",)") + one + "}", "spec.path must be"},
              {std::string(R"({"path":"kv/../x",)") + one + "}", "spec.path must be"},
              {std::string(R"({"path":"kv/{{x}}",)") + one + "}", "spec.path must be"},
-             {R"({"path":"kv/x"})", "spec.variables is missing"},
-             {R"({"path":"kv/x","variables":[]})", "spec.variables needs 1 or more"},
+             {R"({"path":"kv/x"})", "spec.variables is required"},
+             {R"({"path":"kv/x","variables":[]})", "spec.variables must not be empty"},
              {R"({"path":"kv/x","variables":{}})", "spec.variables must be a list"},
              {R"({"path":"kv/x","variables":["A"]})", "spec.variables[0] must be an object"},
              {R"({"path":"kv/x","variables":[{"name":"A","key":"a"},{"name":"B"}]})",
-              "spec.variables[1].key is missing"},
+              "spec.variables[1].key is required"},
              {R"({"path":"kv/x","variables":[{"name":"1A","key":"a"}]})", "spec.variables[0].name must be"},
              {R"({"path":"kv/x","variables":[{"name":"A.B","key":"a"}]})", "spec.variables[0].name must be"},
              {R"({"path":"kv/x","variables":[{"name":"A","key":""}]})", "spec.variables[0].key must be"},
              {R"({"path":"kv/x","variables":[{"name":"A","key":null}]})", "spec.variables[0]"},
              {R"({"path":"kv/x","variables":[{"name":"A","key":"a\"b"}]})", "spec.variables[0].key must be"},
              {R"({"path":"kv/x","variables":[{"name":"A","key":"a"},{"name":"A","key":"b"}]})",
-              "spec.variables[1].name is in the list twice"},
+              "spec.variables[1].name is a duplicate"},
              {R"({"path":"kv/x","variables":[{"name":"A","key":"a","value":"x"}]})",
               "spec.variables[0].value is unknown"},
              {std::string(R"({"path":"kv/x",)") + one + R"(,"vault":"x"})", "spec.vault must be an object"},
-             {std::string(R"({"path":"kv/x",)") + one + R"(,"vault":{}})", "spec.vault.address is missing"},
+             {std::string(R"({"path":"kv/x",)") + one + R"(,"vault":{}})", "spec.vault.address is required"},
              {std::string(R"({"path":"kv/x",)") + one + R"(,"vault":{"address":"vault:8200"}})",
-              "spec.vault.address must be an address"},
+              "spec.vault.address must be an http or https URL"},
              {std::string(R"({"path":"kv/x",)") + one + R"(,"vault":{"address":"https://u:p@x"}})",
-              "spec.vault.address must be an address"},
+              "spec.vault.address must be an http or https URL"},
              {std::string(R"({"path":"kv/x",)") + one +
                   R"(,"vault":{"address":"https://x","namespace":"/a"}})",
               "spec.vault.namespace must be"},
              {std::string(R"({"path":"kv/x",)") + one +
                   R"(,"vault":{"address":"https://x","caBundle":"bm8="}})",
-              "spec.vault.caBundle must be a PEM"},
+              "spec.vault.caBundle must be one or more PEM"},
              {std::string(R"({"path":"kv/x",)") + one +
                   R"(,"vault":{"address":"https://x","tlsServerName":"a b"}})",
               "spec.vault.tlsServerName must be"},
@@ -435,15 +435,16 @@ TEST(Overrides, FaultsAreNamedByTheirPlace) {
     };
     has(R"({})", "spec.overrides must be a list");
     has(R"([1])", "spec.overrides[0] must be an object");
-    has(R"([{"path":"kv/y"}])", "spec.overrides[0].namespaceSelector is missing");
+    has(R"([{"path":"kv/y"}])", "spec.overrides[0].namespaceSelector is required");
     has(R"([{"namespaceSelector":{},"path":"kv/y"}])", "spec.overrides[0].namespaceSelector must have");
-    has(R"([{"namespaceSelector":{"matchLabels":{"a":"b"}}}])", "spec.overrides[0] must have path");
-    has(R"([{"namespaceSelector":{"matchLabels":{"a":1}},"path":"kv/y"}])", "matchLabels.a must be a text");
+    has(R"([{"namespaceSelector":{"matchLabels":{"a":"b"}}}])",
+        "spec.overrides[0] must set at least one of path");
+    has(R"([{"namespaceSelector":{"matchLabels":{"a":1}},"path":"kv/y"}])", "matchLabels.a must be a string");
     has(R"([{"namespaceSelector":{"labels":{"a":"b"}},"path":"kv/y"}])",
         "namespaceSelector.labels is unknown");
     has(R"([{"namespaceSelector":{"matchLabels":{"a":"b"}},"path":"/y"}])", "spec.overrides[0].path must be");
     has(R"([{"namespaceSelector":{"matchLabels":{"a":"b"}},"vault":{}}])",
-        "spec.overrides[0].vault.address is missing");
+        "spec.overrides[0].vault.address is required");
     has(R"([{"namespaceSelector":{"matchLabels":{"a":"b"}},"login":{}}])",
         "spec.overrides[0].login is unknown");
     for (const char* expression :

@@ -83,10 +83,11 @@ TEST(Kinds, DescribeEveryFieldOfTheirStatus) {
 // The API server takes durations only as texts, so a file with a number would be refused after `plan` took
 // it.
 TEST(Reading, RefusesADurationThatIsANumber) {
-    for (const auto& [number, message] : {std::pair("3600", "must be a text with a unit: write 3600s"),
-                                          std::pair("0", "must be a text with a unit: write 0s"),
-                                          std::pair("-1", "must be a duration such as 90s, 1h30m or 2d"),
-                                          std::pair("1.5", "must be a duration such as 90s, 1h30m or 2d")}) {
+    for (const auto& [number, message] :
+         {std::pair("3600", "must be a string with a unit, such as \"3600s\""),
+          std::pair("0", "must be a string with a unit, such as \"0s\""),
+          std::pair("-1", "must be a duration such as 90s, 1h30m or 2d"),
+          std::pair("1.5", "must be a duration such as 90s, 1h30m or 2d")}) {
         const Reading found =
             read(policy({{"name", "p"}, {"hcl", "x"}, {"resyncPeriod", Json::parse(number)}}), "ai");
         ASSERT_EQ(fields(found.faults), std::vector<std::string>{"spec.resyncPeriod"}) << number;
@@ -97,11 +98,11 @@ TEST(Reading, RefusesADurationThatIsANumber) {
 TEST(Reading, SaysInWordsWhatAPatternMeans) {
     const Reading found = read(policy({{"name", "UP"}, {"hcl", "x"}, {"resyncPeriod", "soon"}}), "ai");
     ASSERT_EQ(fields(found.faults), (std::vector<std::string>{"spec.name", "spec.resyncPeriod"}));
-    EXPECT_EQ(found.faults[0].message,
-              "must be the name of a policy: lower-case letters, digits, '.', '_', '-' and '/', and no '.' "
-              "at the end, such as ai-api");
-    EXPECT_EQ(found.faults[1].message,
-              "must be a duration such as 90s, 1h30m or 2d, and no more than 100 years");
+    EXPECT_EQ(
+        found.faults[0].message,
+        "must be the name of a policy such as ai-api: lower-case letters, digits, '.', '_', '-' and '/', "
+        "with no '.' at the end of a segment");
+    EXPECT_EQ(found.faults[1].message, "must be a duration such as 90s, 1h30m or 2d, and at most 100 years");
 }
 
 TEST(Reading, FillsInWhatWasLeftOut) {
@@ -131,7 +132,7 @@ TEST(Reading, GivesEveryFaultAtOnceWithItsPlace) {
                                           "spec.rules[1].path", "spec.driftpolicy", "spec.resyncPeriod"));
     for (const Fault& fault : found.faults)
         if (fault.field == "spec.driftpolicy") {
-            EXPECT_THAT(fault.message, HasSubstr("driftPolicy is meant"));
+            EXPECT_THAT(fault.message, HasSubstr("did you mean driftPolicy?"));
         }
 }
 
@@ -571,7 +572,7 @@ TEST(Roles, OfTheWebhookOnlyReadProvidersAndNamespaces) {
               "  - apiGroups: [keyshepherd.dev]\n"
               "    resources: [aiproviders, clusteraiproviders]\n"
               "    verbs: [get, list, watch]\n"
-              "  # Their labels, which the overrides of a ClusterAIProvider select by.\n"
+              "  # Namespace labels, which the overrides of a ClusterAIProvider select.\n"
               "  - apiGroups: [\"\"]\n"
               "    resources: [namespaces]\n"
               "    verbs: [get, list, watch]\n");
