@@ -77,10 +77,9 @@ std::string name_of(const ConnectionName& name) {
 void refuse_other_namespaces(ResourceFiles& read, const std::string& ns) {
     const auto check = [&](const resources::Resource& resource, const std::string& place) {
         if (is_connection(resource) || (resource.kind->namespaced && resource.ns == ns)) return;
-        read.errors.push_back(
-            fmt::format("{}{}: is not in namespace {}, which --namespace gives; remove it, or run "
-                        "without --namespace",
-                        place, resource.text(), ns));
+        read.errors.push_back(fmt::format(
+            "{}{}: not in the namespace {} of --namespace; remove the resource, or run without --namespace",
+            place, resource.text(), ns));
     };
     for (const FileResource& file : read.resources) check(file.resource, file.place + ": ");
     for (const resources::Resource& provider : read.providers) check(provider, "");
@@ -101,12 +100,12 @@ result<ResourceFiles> read_connections(const Source& source) {
     if (source.connection_files.empty()) return ResourceFiles();
     const auto is_stdin = [](const std::string& name) { return name == "-"; };
     if (std::ranges::any_of(source.connection_files, is_stdin) && std::ranges::any_of(source.files, is_stdin))
-        return fail(Errc::invalid, "-f - and --connections -: standard input can be read once");
+        return fail(Errc::invalid, "-f - and --connections -: only one of them can read standard input");
     KEYSHEPHERD_TRY(const auto inputs, read_inputs(source.connection_files, source.recursive));
     ResourceFiles read = read_resources(inputs, source.default_namespace, Providers::left_out);
     std::erase_if(read.resources, [](const FileResource& file) { return !is_connection(file.resource); });
     if (read.resources.empty() && read.errors.empty())
-        return fail(Errc::invalid, fmt::format("no VaultConnection in what --connections names: {}",
+        return fail(Errc::invalid, fmt::format("no VaultConnection in the files of --connections: {}",
                                                fmt::join(source.connection_files, ", ")));
     return read;
 }
@@ -118,15 +117,15 @@ void take_connections_out(ResourceFiles& read, const std::vector<FileResource>& 
         const auto known = std::ranges::find(connections, file.resource.text(),
                                              [](const FileResource& each) { return each.resource.text(); });
         if (known == connections.end())
-            read.errors.push_back(fmt::format(
-                "{}: {}: a VaultConnection is only read from --connections FILE, so that no file brings its "
-                "own grants; put it into a file of its own, and name that with --connections",
-                file.place, file.resource.text()));
-        else if (known->resource.spec != file.resource.spec)
             read.errors.push_back(
-                fmt::format("{}: {}: differs from the one that --connections gives at {}; "
-                            "take it out",
-                            file.place, file.resource.text(), known->place));
+                fmt::format("{}: {}: VaultConnections are only read from the files of --connections, so that "
+                            "a file cannot grant rights to itself; move it to another file and name that "
+                            "file with --connections",
+                            file.place, file.resource.text()));
+        else if (known->resource.spec != file.resource.spec)
+            read.errors.push_back(fmt::format(
+                "{}: {}: differs from the same VaultConnection in --connections, at {}; remove this one",
+                file.place, file.resource.text(), known->place));
     }
     std::erase_if(read.resources, [](const FileResource& file) { return is_connection(file.resource); });
 }
@@ -146,11 +145,11 @@ void check_connections(const ResourceFiles& read, const std::vector<FileResource
     for (const resources::Resource& provider : read.providers)
         if (provider.spec.contains("connectionRef")) look(provider);
     for (const auto& [name, resource] : missing)
-        errors.push_back(fmt::format(
-            "{}: spec.connectionRef: VaultConnection {} is not among the files of --connections, so what it "
-            "grants is not known; give its file with --connections FILE, or --without-grants to allow all "
-            "that your token may do",
-            resource, name_of(name)));
+        errors.push_back(
+            fmt::format("{}: spec.connectionRef: VaultConnection {} is not in the files of --connections, so "
+                        "its grants are unknown; add its file with --connections FILE, or set "
+                        "--without-grants to allow everything that your token allows",
+                        resource, name_of(name)));
 }
 
 }  // namespace
@@ -183,7 +182,7 @@ Permission permission(const resources::Resource& resource, const GivenResources&
     const auto at = given.connections.find(name);
     if (at == given.connections.end())
         return {.faults = {{"spec.connectionRef",
-                            fmt::format("VaultConnection {} does not exist, so what it grants is not known",
+                            fmt::format("VaultConnection {} does not exist, so its grants are unknown",
                                         name_of(name))}}};
     planner::Judgement judgement = planner::judge(resource, at->second, reserved, mounts);
     return {.faults = std::move(judgement.faults), .may_adopt = judgement.rights.adopt};
@@ -208,9 +207,10 @@ result<GivenResources> read_given(const Source& source, double timeout_seconds) 
     }
     given.checked_providers = read.checked_providers;
     if (read.resources.empty() && read.providers.empty() && read.checked_providers == 0)
-        return fail(Errc::invalid,
-                    fmt::format("no custom resource of keyshepherd.dev in what was given ({} other objects)",
-                                read.others));
+        return fail(
+            Errc::invalid,
+            fmt::format("no custom resource of keyshepherd.dev in the input; it contains other objects: {}",
+                        read.others));
     std::ranges::move(connections, std::back_inserter(read.resources));
     // Mounts before policies before roles: the order of the table of kinds.
     for (const resources::Kind& kind : resources::kinds())

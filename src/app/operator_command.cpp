@@ -58,8 +58,10 @@ CLI::Validator name_check(bool dots, std::size_t most, std::string what) {
     return CLI::Validator(
         [dots, most, what, expression = std::regex(pattern)](std::string& name) -> std::string {
             if (name.size() <= most && std::regex_match(name, expression)) return {};
-            return fmt::format("the name of a {} is lower-case letters, digits and hyphens{}, at most {}",
-                               what, dots ? ", with dots between" : "", most);
+            return fmt::format(
+                "the name of a {} must consist of lower-case letters, digits, '-'{}, and have at most {} "
+                "characters",
+                what, dots ? " and '.'" : "", most);
         },
         what);
 }
@@ -68,8 +70,8 @@ result<int> work(const OperatorFlags& flags) {
     controller::Options options = flags.options;
     if (options.vault_addresses.empty())
         return fail(Errc::invalid,
-                    "--vault-address is not given: it says which addresses a VaultConnection may name, as "
-                    "--vault-address https://vault.vault.svc:8200; a * stands for a part of one label");
+                    "--vault-address is required: it lists the addresses that a VaultConnection may use. "
+                    "Example: --vault-address https://vault.vault.svc:8200. A * matches part of one label");
     for (const auto& [flag, patterns] :
          {std::pair{"--vault-address", &options.vault_addresses},
           std::pair{"--allowed-vault-address", &options.providers.vault_addresses}})
@@ -77,8 +79,9 @@ result<int> work(const OperatorFlags& flags) {
             if (const auto checked = check_address_pattern(pattern); !checked)
                 return fail(Errc::invalid, fmt::format("{}: {}", flag, checked.error().message));
     if (options.audience.empty())
-        return fail(Errc::invalid,
-                    "--token-audience is empty; give an audience that only Vault accepts, such as vault");
+        return fail(
+            Errc::invalid,
+            "--token-audience must not be empty; set an audience that only Vault accepts, such as vault");
     KEYSHEPHERD_TRY(options.kubernetes, kube::load(flags.kubeconfig));
     const auto of_api_server = kube::api_server_audiences(options.kubernetes);
     KEYSHEPHERD_TRY_CHECK(check_audiences("--token-audience", {options.audience}, of_api_server));
@@ -108,73 +111,76 @@ result<int> work(const OperatorFlags& flags) {
 void add_operator_command(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<OperatorFlags>();
     CLI::App* command =
-        app.add_subcommand("operator", "Keep Vault equal to the custom resources until SIGTERM");
+        app.add_subcommand("operator", "Reconcile Vault with the custom resources until SIGTERM");
     auto add = [command](const std::string& flag, auto& into, const std::string& doc) {
         return add_environment_flag(*command, flag, into, doc);
     };
     add("kubeconfig", flags->kubeconfig,
-        "Kubeconfig file; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount");
+        "Kubeconfig file. Default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount");
     add("namespace", flags->options.own_namespace,
-        fmt::format(
-            "Namespace of the Lease and of the operator's key; default: the pod's, or {} outside a pod",
-            default_namespace));
-    add("watch-namespace", flags->options.watch_namespace, "The one namespace to watch; default: every one");
+        fmt::format("Namespace of the Lease and of the operator's Secrets. Default: the namespace of the "
+                    "pod, or {} outside a pod",
+                    default_namespace));
+    add("watch-namespace", flags->options.watch_namespace, "Namespace to watch. Default: all namespaces");
     add("secret-namespaces", flags->options.secret_namespaces,
-        "Namespaces whose Secrets the operator may use, comma-separated, as `generate rbac --namespaces` has "
-        "them; "
-        "default: every namespace")
+        "Namespaces whose Secrets the operator may use, comma-separated. Set the same namespaces in "
+        "`generate rbac --namespaces`. Default: all namespaces")
         ->delimiter(',')
         ->check(name_check(false, 63, "namespace"));
     add("vault-address", flags->options.vault_addresses,
-        "Address that a VaultConnection may name, and where workloads may log in; a * stands for a part of "
-        "one "
-        "label of the host, as in https://*.vault.example:8200; may be repeated");
+        "Vault address allowed for VaultConnections and for workloads (repeatable). A * matches part of one "
+        "label of the host, as in https://*.vault.example:8200");
     add("allowed-vault-address", flags->options.providers.vault_addresses, allowed_address_doc);
     add("allowed-token-audience", flags->options.providers.token_audiences, allowed_audience_doc);
     command->add_flag("--allow-provider-shadowing", flags->options.providers.may_shadow, shadowing_doc)
         ->envname(environment_name("allow-provider-shadowing"));
     add("token-audience", flags->options.audience,
-        "Audience of the ServiceAccount tokens that log in to Vault");
-    add("workers", flags->options.workers, "Resources that are looked at at once")->check(CLI::Range(1, 256));
-    add("requests-per-second", flags->options.requests_per_second, "To one Vault, at most")
+        "Audience of the ServiceAccount tokens with which the operator logs in to Vault");
+    add("workers", flags->options.workers, "Maximum number of concurrent reconciliations")
+        ->check(CLI::Range(1, 256));
+    add("requests-per-second", flags->options.requests_per_second,
+        "Maximum requests per second to each Vault")
         ->check(CLI::Range(1.0, 100'000.0));
-    add("call-seconds", flags->call_seconds, "Deadline of one request to Vault or the API server")
+    add("call-seconds", flags->call_seconds, "Timeout of each request to Vault or the API server, in seconds")
         ->check(CLI::Range(0.1, 600.0));
     add("orphan-grace-seconds", flags->options.orphan_grace,
-        "Age at which a secret-id of ours that nothing refers to is destroyed; longer than a request can be "
-        "under way")
+        "Age in seconds at which the operator destroys an orphaned secret-id. Must exceed the longest "
+        "duration of a request")
         ->check(CLI::Range(1, 86'400));
     add("issue-interval-seconds", flags->options.issue_interval,
-        "Time between two secret-ids of one VaultSecretID at least; half the time between two rotations "
-        "where "
-        "that is shorter")
+        "Minimum time in seconds between two secret-ids of one VaultSecretID. If half the rotation period is "
+        "shorter, that applies")
         ->check(CLI::Range(0, 3'600));
     add("default-provider", flags->options.default_provider,
-        "Provider that `inject: \"true\"` means; as the webhook has it");
+        "Provider for `inject: \"true\"`. Set the same value for the webhook");
     add("rollout-spread-seconds", flags->spread_seconds,
-        "Within it all workloads of a provider are rolled when there is a new key")
+        "Time in seconds over which the operator spreads the restarts of a provider's workloads after a key "
+        "rotation")
         ->check(CLI::Range(0.0, 86'400.0));
     add("secret-grace-seconds", flags->secret_grace_seconds,
-        "How long a ClusterAIProvider's Secret outlives the last workload that reads it")
+        "Time in seconds before the operator deletes the Secret of a ClusterAIProvider that no workload uses")
         ->check(CLI::Range(0, 86'400));
     add_probe_host_flag(*command, flags->options.probe_hosts,
-                        "Host of a provider's API at which the operator may try keys, over HTTPS; may be "
-                        "repeated; default: it tries no key");
+                        "Host of a provider's API to which the operator may send keys over HTTPS to test "
+                        "them (repeatable). Default: no host, which disables key probes");
     add("lease-name", flags->options.lease_name, "Name of the Lease");
-    add("lease-seconds", flags->lease_seconds, "How long a rival waits after the last renewal it saw");
-    add("renew-seconds", flags->renew_seconds, "How long the work goes on without a renewal");
-    add("retry-seconds", flags->retry_seconds, "Between attempts to renew");
+    add("lease-seconds", flags->lease_seconds,
+        "Lease duration: time in seconds after the last renewal before another replica may become leader");
+    add("renew-seconds", flags->renew_seconds,
+        "Renew deadline: time in seconds without a renewal after which the leader stops");
+    add("retry-seconds", flags->retry_seconds,
+        "Retry period: time in seconds between attempts to acquire or renew the Lease");
     add("metrics-listen", flags->options.metrics_listen,
-        "HOST:PORT of /metrics, /healthz and /readyz over plain HTTP");
-    add("log-level", flags->log_level, "trace, debug, info, warn or error")
+        "HOST:PORT that serves /metrics, /healthz and /readyz over HTTP");
+    add("log-level", flags->log_level, "Log level")
         ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
-    add("log-format", flags->log_format, "json or text")->check(CLI::IsMember({"json", "text"}));
+    add("log-format", flags->log_format, "Log format")->check(CLI::IsMember({"json", "text"}));
     command->callback([flags, &exit_code] {
         const auto ended = work(*flags);
         if (!ended) {
             telemetry::Log log(telemetry::Level::error,
                                telemetry::parse_format(flags->log_format).value_or(telemetry::Format::json));
-            log.error("cannot work", {{"error", ended.error().message}});
+            log.error("the operator failed", {{"error", ended.error().message}});
         }
         exit_code = ended ? *ended : 1;
     });
@@ -189,20 +195,20 @@ void add_generate_command(CLI::App& app, int& exit_code) {
     CLI::App* command = app.add_subcommand("generate",
                                            "Print the CustomResourceDefinitions, the RBAC of the operator or "
                                            "the webhook, or the reference page");
-    command->add_option("what", flags->what, "crds, rbac, webhook-rbac or reference")
+    command->add_option("what", flags->what, "What to print")
         ->required()
         ->check(CLI::IsMember({"crds", "rbac", "webhook-rbac", "reference"}));
     command
         ->add_option(
             "--service-account", flags->rbac.service_accounts,
-            "rbac: name of a ServiceAccount that VaultConnections log in as; comma-separated or repeated")
+            "rbac: names of ServiceAccounts with which VaultConnections log in, comma-separated (repeatable)")
         ->delimiter(',')
         ->check(name_check(true, 253, "ServiceAccount"))
         ->capture_default_str();
     command
         ->add_option("--namespaces", flags->rbac.secret_namespaces,
-                     "rbac: namespaces whose Secrets the operator may use, comma-separated; give the same to "
-                     "`operator --secret-namespaces`; default: every namespace")
+                     "rbac: namespaces whose Secrets the operator may use, comma-separated. Set the same "
+                     "namespaces in `operator --secret-namespaces`. Default: all namespaces")
         ->delimiter(',')
         ->check(name_check(false, 63, "namespace"));
     command->callback([flags, &exit_code] {

@@ -23,7 +23,7 @@ std::optional<resources::Fault> refusal(const resources::Resource& resource, con
 }
 
 std::string left_out_text(const resources::Resource& resource, const resources::Fault& fault) {
-    return fmt::format("{} is left out: {}: {}", resource.text(), fault.field, fault.message);
+    return fmt::format("skipped {}: {}: {}", resource.text(), fault.field, fault.message);
 }
 
 }  // namespace
@@ -42,9 +42,9 @@ OperatorPolicyText operator_policy_text(const GivenResources& given,
                 asked[connection_of(*role)].push_back(file.resource);
             else
                 made.warnings.push_back(fmt::format(
-                    "{} is left out: spec.appRoleRef.name: VaultAppRole {}/{} is {}", file.resource.text(),
+                    "skipped {}: spec.appRoleRef.name: VaultAppRole {}/{} {}", file.resource.text(),
                     file.resource.ns, file.resource.spec.at("appRoleRef").value("name", ""),
-                    role == nullptr ? "not among what was given" : "left out too"));
+                    role == nullptr ? "is not in the given files" : "was skipped, too"));
             continue;
         }
         if (const auto fault = refusal(file.resource, given)) {
@@ -62,7 +62,7 @@ OperatorPolicyText operator_policy_text(const GivenResources& given,
         asked[connection_of(provider)].push_back(provider);
         if (!planner::probes(provider)) continue;
         if (const auto target = planner::stated_probe_target(provider, probe_hosts); !target)
-            made.warnings.push_back(fmt::format("the key of {} is not tried: spec.keyProbe: {}",
+            made.warnings.push_back(fmt::format("the operator will not test the key of {}: spec.keyProbe: {}",
                                                 provider.text(), target.error().message));
     }
     // A tenant decides how long a deleted resource stays, by a finalizer, and what it names: the operator
@@ -87,17 +87,19 @@ OperatorPolicyText operator_policy_text(const GivenResources& given,
                 at == given.connections.end() ? "" : at->second.spec.value("vaultNamespace", "");
             made.text += printable(fmt::format(
                              "# VaultConnection {}/{}{}", name.first, name.second,
-                             vault_namespace.empty() ? "" : ", in Vault's namespace " + vault_namespace)) +
+                             vault_namespace.empty() ? "" : ", Vault namespace " + vault_namespace)) +
                          "\n";
         }
         made.text += planner::operator_policy(resources, probe_hosts);
     }
     if (asked.empty())
-        made.warnings.push_back("the operator asks Vault for nothing of what was given: there is no policy");
+        made.warnings.push_back(
+            "no policy printed: the operator needs no access to Vault for the given resources");
     if (asked.size() > 1)
-        made.warnings.push_back(fmt::format(
-            "the resources use {} connections: what is printed is one policy for each, behind a comment",
-            asked.size()));
+        made.warnings.push_back(
+            fmt::format("the resources use {} connections; the output has one policy for each, after a "
+                        "comment with its name",
+                        asked.size()));
     return made;
 }
 

@@ -70,7 +70,8 @@ result<vault::Login> login_of(const VaultFlags& flags) {
     if (const std::string home = environment("HOME");
         !home.empty() && access((home + "/.vault-token").c_str(), R_OK) == 0)
         return vault::TokenFileLogin{home + "/.vault-token"};
-    return fail(Errc::invalid, "no token: give --vault-token-file, VAULT_TOKEN or ~/.vault-token");
+    return fail(Errc::invalid,
+                "no Vault token: set --vault-token-file or VAULT_TOKEN, or create ~/.vault-token");
 }
 
 struct Session {
@@ -82,8 +83,8 @@ struct Session {
 result<std::unique_ptr<Session>> connect(const VaultFlags& flags) {
     if (flags.address.empty())
         return fail(Errc::invalid,
-                    "no Vault: give --vault-address or VAULT_ADDR. The address in a VaultConnection is not "
-                    "used here: your token goes only where you send it");
+                    "no Vault address: set --vault-address or VAULT_ADDR. The address in a VaultConnection "
+                    "is not used, so that files cannot choose where your token is sent");
     KEYSHEPHERD_TRY(net::Origin origin, net::Origin::parse(flags.address));
     net::ClientTls tls{.server_name = flags.tls_server_name};
     if (!flags.ca_file.empty()) {
@@ -141,7 +142,8 @@ private:
             co_await vault.health(deadline());
             if (const std::string skew = planner::skew_text({.vault = vault.clock_lead(), .api_server = {}});
                 !skew.empty())
-                print_warning("this machine's clock is " + skew + ", which is the one that counts");
+                print_warning("the clock of this machine is " + skew +
+                              ". Times are calculated with Vault's clock");
         }
         std::size_t elsewhere = 0;
         std::size_t secret_ids = 0;
@@ -171,12 +173,12 @@ private:
         }
         if (isatty(STDERR_FILENO) == 1 && given_.resources.size() > 20) std::cerr << "\r          \r";
         if (elsewhere > 0)
-            print_warning(fmt::format("{} resources are in another Vault than {}, and were left out",
+            print_warning(fmt::format("skipped resources that belong to a Vault other than {1}: {0}",
                                       elsewhere, flags_.address));
         if (secret_ids > 0)
             print_warning(
-                fmt::format("{} VaultSecretIDs were left out: what they publish is in Secrets, which are not "
-                            "read here; their status tells of them: kubectl get vaultsecretid -A",
+                fmt::format("skipped VaultSecretIDs: {}. Their Secrets are not read here. For their status, "
+                            "run: kubectl get vaultsecretid -A",
                             secret_ids));
         co_return result<void>();
     }
@@ -196,7 +198,7 @@ private:
         const resources::Resource& resource = file.resource;
         ReportRow row{.resource = resource.text(), .claim = planner::claim(resource), .place = file.place};
         if (const auto [first, fresh] = claims_.try_emplace(row.claim, row.resource); !fresh) {
-            refuse(row, "Conflict", fmt::format("{} is also what {} is about", row.claim, first->second));
+            refuse(row, "Conflict", fmt::format("{1} already manages {0}", row.claim, first->second));
             co_return row;
         }
         // A file that says nothing of adoption means to make Vault equal: there is nobody to ask who made it.
@@ -205,7 +207,8 @@ private:
             .role_id = resource.role_id};
         if (flags_.source.from_cluster && apply_ && !standing.owner) {
             refuse(row, "NotClaimed",
-                   "the operator has not taken it up yet, and only the operator may say whose the object is");
+                   "the operator has not reconciled this resource yet. With --from-cluster, apply changes "
+                   "only objects that the operator has created or adopted");
             co_return row;
         }
         const Permission permitted = permission(resource, given_, reserved_, mounts_);
@@ -246,34 +249,33 @@ private:
         ReportRow row{.resource = resource.text(), .claim = "secret-id of " + role_name, .place = file.place};
         const resources::Resource* role = role_of(resource, given_);
         if (role == nullptr) {
-            refuse(row, "RoleNotFound",
-                   fmt::format("spec.appRoleRef.name: {} is not among what was given; give its file too",
-                               role_name));
+            refuse(
+                row, "RoleNotFound",
+                fmt::format("spec.appRoleRef.name: {} is not in the given files; add its file", role_name));
             co_return row;
         }
         row.claim = planner::claim(*role) + "/secret-id";
         if (flags_.secret_files.folder.empty()) {
-            refuse(
-                row, "NoSecretsDir",
-                "give --secrets-dir, the folder below which <namespace>/<secretName>/role_id and secret_id "
-                "lie");
+            refuse(row, "NoSecretsDir",
+                   "set --secrets-dir, the directory for <namespace>/<secretName>/role_id and secret_id");
             co_return row;
         }
         const std::string folder = resource.ns + "/" + resource.spec.value("secretName", "");
         if (const auto [first, fresh] = claims_.try_emplace("files " + folder, row.resource); !fresh) {
             refuse(row, "Conflict",
-                   fmt::format("spec.secretName: {} is also what {} is about", folder, first->second));
+                   fmt::format("spec.secretName: {1} already uses the directory {0}; set another name",
+                               folder, first->second));
             co_return row;
         }
         if (resource.paused) {
-            row.warnings.push_back("it is left alone: keyshepherd.dev/paused is true");
+            row.warnings.push_back("skipped, because keyshepherd.dev/paused is \"true\"");
             co_return row;
         }
         if (role->cut_off) {
-            refuse(row, "CutOff",
-                   role_name +
-                       " is cut off: nothing is issued until its annotation keyshepherd.dev/cut-off is taken "
-                       "away");
+            refuse(
+                row, "CutOff",
+                role_name +
+                    " is cut off; to issue secret-ids again, remove its annotation keyshepherd.dev/cut-off");
             co_return row;
         }
         if (const auto faults = planner::secret_id_faults(resource, *role); !faults.empty()) {
@@ -282,13 +284,13 @@ private:
         }
         const ReportRow& of_role = rows_[row_of_.at(role->text())];
         if (!of_role.error.empty() || of_role.plan.verdict == planner::Verdict::refused) {
-            refuse(row, "RoleNotReady", role_name + " is not as it should be");
+            refuse(row, "RoleNotReady", role_name + " failed or was refused; see its message");
             co_return row;
         }
         if (!resource.spec.value("rolloutRestartTargets", planner::Json::array()).empty())
             row.warnings.push_back(
-                "spec.rolloutRestartTargets: no workload is restarted without a cluster; what a rotation "
-                "replaced is destroyed when spec.overlap has passed, whoever still uses it");
+                "spec.rolloutRestartTargets: apply cannot restart workloads. It destroys a replaced "
+                "secret-id after spec.overlap, even if a workload still uses it");
         SecretIdFiles files(vault, flags_.secret_files, resource,
                             {.path = planner::claim(*role),
                              .role_id = role->spec.value("roleID", ""),
@@ -323,9 +325,10 @@ private:
 // Names the flag that mends a certificate that was not accepted.
 Error with_tls_flag(Error error) {
     if (error.detail == Detail::unknown_ca)
-        error.message += "; name a PEM file of the CA that signed it with --vault-ca-file or VAULT_CACERT";
+        error.message += "; set --vault-ca-file or VAULT_CACERT to a PEM file with the CA that signed it";
     if (error.detail == Detail::other_name)
-        error.message += "; give a name that it is for with --vault-tls-server-name or VAULT_TLS_SERVER_NAME";
+        error.message +=
+            "; set --vault-tls-server-name or VAULT_TLS_SERVER_NAME to a name in the certificate";
     return error;
 }
 
@@ -344,13 +347,13 @@ int finish(VaultFlags flags, bool apply) {
     net::forbid_core_files();  // the token is in this memory, and secret-ids are
     from_vaults_environment(flags);
     if (flags.source.files.empty() && !flags.source.from_cluster) {
-        print_error("give the resources with -f FILE, or --from-cluster");
+        print_error("no resources: set -f FILE or --from-cluster");
         return 1;
     }
     if (flags.source.without_grants)
         print_warning(
-            "--without-grants: no VaultConnection is looked at, so the resources may ask for "
-            "all that the token may do, but for what is reserved");
+            "--without-grants: the grants of VaultConnections are not checked. The resources may do "
+            "everything that the token allows, except change reserved policies and mounts");
     if (flags.policy_for_operator) flags.source.providers = Providers::taken;
     auto given = read_given(flags.source, flags.timeout_seconds);
     if (!given) return failed(given.error());
@@ -359,9 +362,8 @@ int finish(VaultFlags flags, bool apply) {
     if (flags.policy_for_operator) return print_policy(*given, flags.probe_hosts);
     if (given->checked_providers > 0)
         print_warning(fmt::format(
-            "{} of the resources {}: Vault holds nothing of an AIProvider or a "
-            "ClusterAIProvider, so only its fields were checked",
-            given->checked_providers, given->checked_providers == 1 ? "is a provider" : "are providers"));
+            "checked only the fields of {} AIProviders and ClusterAIProviders: they have no object in Vault",
+            given->checked_providers));
     result<std::vector<ReportRow>> rows;
     if (!given->resources.empty()) rows = Run(flags, *std::move(given), apply).run();
     if (!rows) return failed(with_tls_flag(rows.error()));
@@ -383,54 +385,55 @@ CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flag
     auto* files =
         command
             ->add_option("-f,--filename", source.files,
-                         "File, directory (*.yaml, *.yml, *.json) or - for standard input; may be repeated")
+                         "File, directory (*.yaml, *.yml, *.json) or - for standard input (repeatable)")
             ->type_name("FILE");
     auto* from_cluster = command
                              ->add_flag("--from-cluster", source.from_cluster,
-                                        "Take the resources that the API server holds instead of files, with "
-                                        "the grants of its VaultConnections")
+                                        "Read the resources and the VaultConnections with their grants from "
+                                        "the API server instead of files")
                              ->excludes(files);
     auto* connections = command
                             ->add_option("--connections", source.connection_files,
-                                         "File or directory with the VaultConnections whose grants bound the "
-                                         "resources; may be repeated. They are read from nowhere else")
+                                         "File or directory with the VaultConnections whose grants apply "
+                                         "(repeatable). VaultConnections in other files are refused")
                             ->type_name("FILE")
                             ->excludes(from_cluster);
     command
         ->add_flag("--without-grants", source.without_grants,
-                   "Allow the resources all that the token may do, but for reserved policies and mounts: no "
-                   "VaultConnection is looked at")
+                   "Do not check grants: allow the resources everything that the token allows, except "
+                   "reserved policies and mounts")
         ->excludes(connections)
         ->excludes(from_cluster);
-    add_environment_flag(
-        *command, "kubeconfig", source.kubeconfig,
-        "For --from-cluster; default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount");
-    command->add_flag("-R,--recursive", source.recursive, "Look below directories too");
+    add_environment_flag(*command, "kubeconfig", source.kubeconfig,
+                         "Kubeconfig file for --from-cluster. Default: $KUBECONFIG, ~/.kube/config, or the "
+                         "pod's ServiceAccount");
+    command->add_flag("-R,--recursive", source.recursive, "Read directories recursively");
     command->add_flag("--skip-unreadable", source.skip_unreadable, skip_unreadable_help)
         ->excludes(from_cluster);
     command
         ->add_option("-n,--namespace", source.default_namespace,
-                     "Namespace of resources that name none. If it is given, files may hold resources of no "
-                     "other namespace, so that the grants of this namespace bound all of them")
+                     "Namespace of resources without metadata.namespace. If set, resources in other "
+                     "namespaces are refused, so that the grants for this namespace apply to all of them")
         ->envname(environment_name("namespace"))
         ->capture_default_str();
     add_environment_flag(*command, "vault-address", flags.address,
-                         "Address of Vault or OpenBao; also VAULT_ADDR, BAO_ADDR");
+                         "Address of Vault or OpenBao. Also read from VAULT_ADDR, BAO_ADDR");
     add_environment_flag(*command, "vault-token-file", flags.token_file,
-                         "File that holds the token; also VAULT_TOKEN, BAO_TOKEN, ~/.vault-token");
+                         "File that contains the Vault token. A token is also read from VAULT_TOKEN, "
+                         "BAO_TOKEN, ~/.vault-token");
     add_environment_flag(*command, "vault-ca-file", flags.ca_file,
-                         "PEM file of the CA to trust; also VAULT_CACERT, BAO_CACERT");
+                         "PEM file of the CA to trust. Also read from VAULT_CACERT, BAO_CACERT");
     add_environment_flag(*command, "vault-tls-server-name", flags.tls_server_name,
-                         "What Vault's certificate is for; default: the address's host");
+                         "Server name to verify in Vault's certificate. Default: the host of the address");
     add_environment_flag(*command, "vault-namespace", flags.vault_namespace,
-                         "Namespace in Vault; also VAULT_NAMESPACE, BAO_NAMESPACE");
+                         "Vault namespace. Also read from VAULT_NAMESPACE, BAO_NAMESPACE");
     add_environment_flag(*command, "secrets-dir", flags.secret_files.folder,
-                         "Folder for what VaultSecretIDs publish: <namespace>/<secretName>/role_id and "
+                         "Directory for the files of VaultSecretIDs: <namespace>/<secretName>/role_id and "
                          "secret_id, mode 0600. `apply` creates it and its missing parents");
     add_environment_flag(
         *command, "owner", flags.secret_files.owner,
-        "Name of this installation in the metadata of its secret-ids. Two with one name that "
-        "do not share --secrets-dir destroy each other's")
+        "Name of this installation, recorded in the metadata of its secret-ids. Installations with the same "
+        "name must share --secrets-dir; otherwise each destroys the secret-ids of the other")
         ->check(CLI::Validator(
             [](const std::string& name) {
                 return !name.empty() && name.size() <= 63 &&
@@ -438,13 +441,13 @@ CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flag
                                    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                    "0123456789._-") == std::string::npos
                            ? std::string()
-                           : std::string("must be up to 63 letters, digits, '.', '_' and '-'");
+                           : std::string("must consist of 1 to 63 letters, digits, '.', '_' and '-'");
             },
             "NAME"));
-    command->add_option("-o,--output", flags.output, "text or json")
+    command->add_option("-o,--output", flags.output, "Output format")
         ->check(CLI::IsMember({"text", "json"}))
         ->capture_default_str();
-    command->add_option("--timeout-seconds", flags.timeout_seconds, "Deadline of each request")
+    command->add_option("--timeout-seconds", flags.timeout_seconds, "Timeout of each request, in seconds")
         ->check(CLI::Range(0.05, 3'600.0))
         ->capture_default_str();
     return command;
@@ -456,15 +459,15 @@ void add_plan_command(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<VaultFlags>();
     CLI::App* command =
         add(app, "plan",
-            "Compare the custom resources of files with a live Vault, field by field, and change nothing\n\n"
-            "Exit code 0: equal; 2: something differs; 1: something is wrong or refused.",
+            "Compare the custom resources in files with Vault, field by field, without changing "
+            "anything\n\nExit codes: 0: no differences; 2: differences; 1: an error, or a refused resource.",
             *flags);
-    command->add_flag("--policy-for-operator", flags->policy_for_operator,
-                      "Only print the smallest Vault policy under which the operator can do all that the "
-                      "resources ask for; no Vault is asked");
+    command->add_flag(
+        "--policy-for-operator", flags->policy_for_operator,
+        "Print the minimal Vault policy that the operator needs for the resources, without contacting Vault");
     add_probe_host_flag(*command, flags->probe_hosts,
-                        "For --policy-for-operator: the operator's --probe-host; may be repeated. Without it "
-                        "the policy lets the operator read no key to try it");
+                        "For --policy-for-operator: the --probe-host of the operator (repeatable). Without "
+                        "it, the policy does not allow the operator to read keys for probes");
     command->callback([flags, command, &exit_code] {
         flags->source.one_namespace = command->count("--namespace") > 0;
         exit_code = finish(*flags, false);
@@ -473,13 +476,14 @@ void add_plan_command(CLI::App& app, int& exit_code) {
 
 void add_apply_command(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<VaultFlags>();
-    CLI::App* command = add(
-        app, "apply",
-        "Make a live Vault equal to the custom resources of files, once, with no cluster\n\n"
-        "Nothing is removed but secret-ids that were replaced. A resource that says adoptionPolicy keeps its "
-        "word about what is there already. A rotation that is due happens at the next apply, and the old "
-        "secret-id is destroyed by the first one after its overlap: run it as often as that asks for.",
-        *flags);
+    CLI::App* command =
+        add(app, "apply",
+            "Apply the custom resources in files to Vault, once and without a cluster\n\nIt deletes nothing "
+            "except replaced secret-ids. It adopts existing objects unless a resource sets adoptionPolicy, "
+            "which then applies. It rotates a secret-id when the rotation is due, and destroys the replaced "
+            "secret-id in the first run after spec.overlap. Therefore run it more often than the shortest "
+            "overlap and rotation period.",
+            *flags);
     command->callback([flags, command, &exit_code] {
         flags->source.one_namespace = command->count("--namespace") > 0;
         exit_code = finish(*flags, true);

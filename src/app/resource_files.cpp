@@ -50,7 +50,7 @@ private:
     void left_out(std::string message) {
         ++left_out_;
         if (unreadable_ == Unreadable::refused) return found_.errors.push_back(std::move(message));
-        found_.warnings.push_back(message + ": the file is left out");
+        found_.warnings.push_back(message + "; the file was skipped");
     }
 
     void add(const resources::Json& object, const std::string& place) {
@@ -72,7 +72,8 @@ private:
             found_.errors.push_back(fmt::format("{}: {}: {}: {}", place, name, fault.field, fault.message));
         if (!read.faults.empty()) return;
         if (const auto [first, fresh] = places_.try_emplace(name, place); !fresh)
-            return found_.errors.push_back(fmt::format("{}: {}: is also at {}", place, name, first->second));
+            return found_.errors.push_back(
+                fmt::format("{}: {}: already defined at {}", place, name, first->second));
         if (is_provider)
             found_.providers.push_back(std::move(read.resource));
         else

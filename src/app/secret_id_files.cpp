@@ -56,19 +56,21 @@ net::Task<result<planner::Plan>> SecretIdFiles::run() {
         const Step step = planner::next_step(resource_, owner_, record_, view_);
         if (step.what == Step::What::refuse) {
             refuse(
-                fmt::format("{} holds a secret-id of somebody else's and is not written; give another "
-                            "spec.secretName",
+                fmt::format("{} contains a secret-id that this resource did not issue, so it is not "
+                            "overwritten; set another spec.secretName",
                             place_));
             co_return std::move(plan_);
         }
         if (step.what == Step::What::rest) break;
-        if (steps == most_steps) co_return fail(Errc::internal, "a secret-id does not come to rest");
+        if (steps == most_steps)
+            co_return fail(Errc::internal,
+                           fmt::format("the secret-id did not reach a stable state in {} steps", most_steps));
         KEYSHEPHERD_CO_CHECK(co_await take(step));
         // What comes after a new one depends on what Vault says of it.
         if (step.what == Step::What::draw && !apply_) break;
     }
     if (plan_.changes.empty() && state_text() != written_state_)
-        note(state_file, nullptr, "read back from Vault");
+        note(state_file, nullptr, "restored from Vault");
     if (apply_) KEYSHEPHERD_CO_CHECK(save());
     if (!plan_.changes.empty()) plan_.verdict = first ? planner::Verdict::create : planner::Verdict::update;
     co_return std::move(plan_);
@@ -87,26 +89,23 @@ void SecretIdFiles::note(std::string field, Json before, Json after) {
 result<void> SecretIdFiles::read_state(const std::string& text) {
     const Json state = Json::parse(text, nullptr, false);
     if (!state.is_object())
-        return fail(Errc::invalid,
-                    fmt::format("{}/{} is not valid JSON; move it to another place, and its content is read "
-                                "back from Vault",
-                                place_, state_file));
+        return fail(Errc::invalid, fmt::format("{}/{} is not valid JSON; move the file away and run again: "
+                                               "apply restores its content from Vault",
+                                               place_, state_file));
     written_state_ = text;
     const std::string whose = text_at(state, "owner");
     if (whose != owner_) {
         refuse(
-            fmt::format("{} belongs to {}, and this is {}; give another spec.secretName, --secrets-dir or "
-                        "--owner",
+            fmt::format("{} belongs to {}, not to {}; set another spec.secretName, --secrets-dir or --owner",
                         place_, whose, owner_));
         return result<void>();
     }
     const std::string role = text_at(state, "role");
     if (const std::string ours = vault_.name + " " + role_.path; role != ours) {
-        refuse(fmt::format(
-            "{} holds a secret-id of {}, and this is {}; give another --secrets-dir, or, where "
-            "it is the same Vault under another address, move {} to another place: its content is read "
-            "back from Vault",
-            place_, role, ours, state_file));
+        refuse(
+            fmt::format("{} contains a secret-id of {}, not of {}; set another --secrets-dir. If this is the "
+                        "same Vault at another address, move {} away: apply restores its content from Vault",
+                        place_, role, ours, state_file));
         return result<void>();
     }
     if (const auto status = state.find("status"); status != state.end())
@@ -151,9 +150,9 @@ net::Task<result<void>> SecretIdFiles::look() {
     if (role_.is_there) {
         KEYSHEPHERD_CO_TRY(const auto answer,
                            co_await vault_.client.read(role_.path + "/role-id", vault_.soon()));
-        if (!answer) co_return fail(Errc::not_found, role_.path + " is not in Vault");
+        if (!answer) co_return fail(Errc::not_found, role_.path + " does not exist in Vault");
         if (role_.role_id.empty()) role_.role_id = text_at(*answer, "role_id");
-        if (role_.role_id.empty()) co_return fail(Errc::protocol, role_.path + " has no role_id");
+        if (role_.role_id.empty()) co_return fail(Errc::protocol, role_.path + ": Vault returned no role_id");
     }
     KEYSHEPHERD_CO_CHECK(read_files());
     if (plan_.verdict == planner::Verdict::refused || view_.secret == SecretState::foreign)
@@ -202,8 +201,7 @@ net::Task<result<void>> SecretIdFiles::take(const Step& step) {
         case What::draw:
             plan_.reason = apply_ ? "Issued" : "Issue";
             plan_.message = step.why;
-            note("secret_id_accessor", record_.accessor.empty() ? Json() : Json(record_.accessor),
-                 "(a new one)");
+            note("secret_id_accessor", record_.accessor.empty() ? Json() : Json(record_.accessor), "(new)");
             co_return apply_ ? draw() : result<void>();
         case What::enroll:
             co_return co_await enroll();
@@ -221,7 +219,7 @@ net::Task<result<void>> SecretIdFiles::take(const Step& step) {
             view_.pending_is_published = true;
             co_return result<void>();
         case What::discard:
-            if (!issuing_) note(pending_file, "an unfinished issue", nullptr);
+            if (!issuing_) note(pending_file, "an unfinished secret-id", nullptr);
             if (apply_) KEYSHEPHERD_CO_CHECK(remove(pending_file));
             failpoint("discard");
             net::wipe(pending_value_);
@@ -229,7 +227,7 @@ net::Task<result<void>> SecretIdFiles::take(const Step& step) {
             view_.pending_facts.reset();
             co_return result<void>();
         case What::mend:
-            note("files", "changed", "as they should be");
+            note("files", "changed", "restored");
             if (apply_) KEYSHEPHERD_CO_CHECK(publish(value_));
             view_.secret = SecretState::ours;
             co_return result<void>();
@@ -285,12 +283,12 @@ net::Task<result<void>> SecretIdFiles::enroll() {
 
 // Only where the plan is carried out, for which the folder was made.
 result<void> SecretIdFiles::write(const char* name, const std::string& text) {
-    if (!folder_) return fail(Errc::internal, place_ + " was not opened to be written");
+    if (!folder_) return fail(Errc::internal, place_ + " is not open for writing");
     return folder_->write(name, text);
 }
 
 result<void> SecretIdFiles::remove(const char* name) {
-    if (!folder_) return fail(Errc::internal, place_ + " was not opened to be written");
+    if (!folder_) return fail(Errc::internal, place_ + " is not open for writing");
     return folder_->remove(name);
 }
 
@@ -337,7 +335,7 @@ net::Task<result<void>> SecretIdFiles::destroy(const Step& step) {
 net::Task<result<void>> SecretIdFiles::finish_revocation() {
     if (!revoking_) co_return result<void>();
     if (!apply_) {
-        note("tokens", fmt::format("of secret-id {}", revoking_->accessor), nullptr);
+        note("tokens", fmt::format("tokens of secret-id {}", revoking_->accessor), nullptr);
         co_return result<void>();
     }
     // A process may have died between writing it down and destroying it.

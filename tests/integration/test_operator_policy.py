@@ -66,8 +66,8 @@ def run(server, tmp_path):
     return call
 
 
-WITHOUT_GRANTS = ("warning: --without-grants: no VaultConnection is looked at, so the resources may ask for all that the token may do, "
-                  "but for what is reserved\n")
+WITHOUT_GRANTS = ("warning: --without-grants: the grants of VaultConnections are not checked. The resources may do everything that "
+                  "the token allows, except change reserved policies and mounts\n")
 
 
 def printed(run, documents):
@@ -165,17 +165,17 @@ def test_each_connection_has_its_policy(run):
     done = run("plan", [*secret_ids, *sample(), other, third, theirs, unknown, refused, role, *providers], "--policy-for-operator")
     assert done.returncode == 0, done.stderr
     first, third, second = done.stdout.split("# VaultConnection ")[1:]
-    assert first.startswith("ai/absent, in Vault's namespace team\n") and "sys/policies/acl/ai.c" in first
+    assert first.startswith("ai/absent, Vault namespace team\n") and "sys/policies/acl/ai.c" in first
     assert second.startswith("platform-vault/main\n") and "sys/policies/acl/ai-api" in second and "acl/root" not in second
     assert second.count("/custom-secret-id") == 1 and "auth/approle/role/ai-prod-role/custom-secret-id" in second
-    assert "warning: VaultSecretID ai/f is left out: spec.appRoleRef.name: VaultAppRole ai/denied is left out too" in done.stderr
-    assert "warning: VaultSecretID ai/g is left out: spec.appRoleRef.name: VaultAppRole ai/nobody is not among" in done.stderr
-    assert third.startswith("ai/other, in Vault's namespace team\n") and "sys/policies/acl/ai.b" in third
-    assert "warning: VaultPolicy ai/d is left out: spec.name: " in done.stderr and "3 connections" in done.stderr
+    assert "warning: skipped VaultSecretID ai/f: spec.appRoleRef.name: VaultAppRole ai/denied was skipped, too" in done.stderr
+    assert "warning: skipped VaultSecretID ai/g: spec.appRoleRef.name: VaultAppRole ai/nobody is not in the given files" in done.stderr
+    assert third.startswith("ai/other, Vault namespace team\n") and "sys/policies/acl/ai.b" in third
+    assert "warning: skipped VaultPolicy ai/d: spec.name: " in done.stderr and "3 connections" in done.stderr
     of_providers = {path for path in rig.policy_rules(second.partition("\n")[2].strip() + "\n") if path.startswith(("ai-apis/", "team/"))}
     assert of_providers == {"ai-apis/metadata/mine"}
     assert "team/metadata/theirs" in third and "team/metadata/all" in third and "team/metadata/nobody" not in done.stdout
-    assert "warning: AIProvider ai/r is left out: spec.path: " in done.stderr and "sys/metadata" not in done.stdout
+    assert "warning: skipped AIProvider ai/r: spec.path: " in done.stderr and "sys/metadata" not in done.stdout
 
 
 # ---- providers -----------------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_providers_alone_and_what_is_wrong_with_them(run):
     assert rules == {"ai-apis/metadata/mine": ["read"], "auth/token/lookup-self": ["read"], "auth/token/renew-self": ["update"],
                      "auth/token/revoke-self": ["update"]}
     unwatched = run("plan", [provider("p", "ai-apis/data/mine")], "--policy-for-operator")
-    assert (unwatched.returncode, unwatched.stdout) == (0, "") and "there is no policy" in unwatched.stderr
+    assert (unwatched.returncode, unwatched.stdout) == (0, "") and "no policy printed" in unwatched.stderr
     wrong = [provider("p", "", "ClusterAIProvider", ref={"name": "main", "namespace": "ai"})]
     done = run("plan", wrong, "--policy-for-operator")
     assert done.returncode == 1 and "ClusterAIProvider p: spec.path: " in done.stderr
@@ -213,15 +213,15 @@ def test_the_policy_has_a_key_to_try_only_where_a_probe_host_is_given(run):
     def keys(*arguments):
         done = run("plan", made, "--policy-for-operator", *arguments)
         assert done.returncode == 0, done.stderr
-        untried = [line for line in done.stderr.splitlines() if " is not tried: spec.keyProbe: " in line]
+        untried = [line for line in done.stderr.splitlines() if "will not test the key of " in line]
         return {p for p in rig.policy_rules(done.stdout) if "/data/" in p}, untried
 
     found, untried = keys()
     assert found == set() and len(untried) == 2, untried
-    assert "warning: the key of AIProvider ai/p is not tried: spec.keyProbe: the operator has no --probe-host" in untried[0]
+    assert "warning: the operator will not test the key of AIProvider ai/p: spec.keyProbe: the operator has no --probe-host" in untried[0]
     found, untried = keys("--probe-host", "api.other.example")
     assert found == {path} and len(untried) == 1, untried
-    assert "ai/q is not tried: spec.keyProbe: the operator's --probe-host does not allow the base URL's host" in untried[0]
+    assert "ai/q: spec.keyProbe: the operator's --probe-host does not allow the base URL's host" in untried[0]
     assert keys("--probe-host", "api.other.example", "--probe-host", "API.acme.example:443") == ({path, "ai-apis/data/stated"}, [])
     wrong = run("plan", made, "--policy-for-operator", "--probe-host", "https://api.acme.example")
     assert wrong.returncode != 0 and "--probe-host: https://api.acme.example is not HOST[:PORT]" in wrong.stderr and wrong.stdout == ""

@@ -177,12 +177,12 @@ def test_a_connection_that_is_not_given_is_an_error(run, empty_bao, tmp_path, co
         alone = run(command, *policies, grants=[], arguments=arguments)
         assert (alone.returncode, alone.stdout) == (1, "")
         assert alone.stderr == (
-            "error: VaultPolicy ai/x: spec.connectionRef: VaultConnection ai/main is not among the files of --connections, so what it "
-            "grants is not known; give its file with --connections FILE, or --without-grants to allow all that your token may do\n")
+            "error: VaultPolicy ai/x: spec.connectionRef: VaultConnection ai/main is not in the files of --connections, so its "
+            "grants are unknown; add its file with --connections FILE, or set --without-grants to allow everything that your token allows\n")
     assert empty_bao.audit()[before:] == [], "nothing is asked"
     (tmp_path / "nothing.yaml").write_text(yaml.safe_dump(policies[0]))
     nothing = run(command, *policies, grants=["--connections", tmp_path / "nothing.yaml"])
-    assert nothing.returncode == 1 and "no VaultConnection in what --connections names: " in nothing.stderr
+    assert nothing.returncode == 1 and "no VaultConnection in the files of --connections: " in nothing.stderr
     both = run(command, *policies, grants=["--connections", tmp_path / "nothing.yaml", "--without-grants"])
     assert both.returncode == 1 and "excludes" in both.stderr, both.stderr
 
@@ -198,13 +198,13 @@ def test_no_file_brings_its_own_grants(run, empty_bao, tmp_path, command):
     for grants in (["--connections", given], ["--without-grants"], []):
         done = run(command, wide, policy, grants=grants)
         assert (done.returncode, done.stdout) == (1, "")
-        words = "differs from the one that --connections gives" if given in grants else "is only read from --connections FILE"
-        assert f"error: stdin line 1: VaultConnection ai/main: {words if given in grants else 'a VaultConnection ' + words}" in done.stderr
+        words = "differs from the same VaultConnection in --connections" if given in grants else "VaultConnections are only read from the files of --connections"
+        assert f"error: stdin line 1: VaultConnection ai/main: {words}" in done.stderr
     assert empty_bao.audit()[before:] == []
     same = run(command, CONNECTION, policy, grants=["--connections", given])
     assert "ai-own is not granted to namespace ai by VaultConnection ai/main; it may be ai.*" in same.stdout, same.stdout + same.stderr
     stdin = run(command, CONNECTION, policy, grants=["--connections", "-"])
-    assert stdin.returncode == 1 and "standard input can be read once" in stdin.stderr
+    assert stdin.returncode == 1 and "only one of them can read standard input" in stdin.stderr
 
 
 @pytest.mark.parametrize("command", ["plan", "apply"])
@@ -219,7 +219,7 @@ def test_namespace_bounds_whose_grants_a_file_gets(run, empty_bao, tmp_path, com
     before = len(empty_bao.audit())
     done = run(command, own, other, arguments=["-n", "team-a"], grants=["--connections", given])
     assert (done.returncode, done.stdout) == (1, "")
-    assert "VaultPolicy team-b/p: is not in namespace team-a, which --namespace gives" in done.stderr
+    assert "VaultPolicy team-b/p: not in the namespace team-a of --namespace" in done.stderr
     assert empty_bao.audit()[before:] == []
     alone = run(command, own, arguments=["-n", "team-a"], grants=["--connections", given])
     assert alone.returncode == (2 if command == "plan" else 0), alone.stderr
@@ -253,11 +253,11 @@ def test_what_is_reserved_is_refused_with_grants_and_without(run, empty_bao, tmp
     harmless = resource("VaultPolicy", "x", {"name": "ai-told"} | rules)
     allowed = run("apply", harmless, token_file=login)
     assert allowed.returncode == 0 and "1 created" in allowed.stdout
-    assert allowed.stderr == ("warning: --without-grants: no VaultConnection is looked at, so the resources may ask for all that the "
-                              "token may do, but for what is reserved\n")
+    assert allowed.stderr == ("warning: --without-grants: the grants of VaultConnections are not checked. The resources may do everything that the "
+                              "token allows, except change reserved policies and mounts\n")
     printed = run("plan", *tries[:4], harmless, arguments=["--policy-for-operator"])
     assert set(rig.policy_rules(printed.stdout)) & {f"sys/policies/acl/{t['spec']['name']}" for t in tries[:3]} == set()
-    assert "warning: VaultPolicy ai/root is left out: spec.name: root is reserved" in printed.stderr
+    assert "warning: skipped VaultPolicy ai/root: spec.name: root is reserved" in printed.stderr
 
 
 @pytest.mark.parametrize("command", ["plan", "apply"])
@@ -428,7 +428,7 @@ def test_faults_come_all_at_once_with_file_and_line(run):
                resource("VaultAppRole", "role", {"name": "r", "tokenTtl": "1h", "mount": "a/../b"}))
     assert done.returncode == 1
     for words in ("stdin line 1: VaultPolicy ai/x: spec.name", "spec.rules[0].path", "spec.rules[0].capabilities[0]",
-                  "VaultAppRole ai/role: spec.tokenTtl: is unknown; tokenTTL is meant?", "spec.mount"):
+                  "VaultAppRole ai/role: spec.tokenTtl: is unknown; did you mean tokenTTL?", "spec.mount"):
         assert words in done.stderr, done.stderr
     config_map = run("plan", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}})
     assert config_map.returncode == 1 and "no custom resource" in config_map.stderr
@@ -447,7 +447,7 @@ def test_an_unreadable_file_stops_the_plan_unless_it_is_skipped(run, tmp_path):
     assert done.returncode == 2 and "1 to create" in done.stdout, done.stderr
     assert f"warning: {folder}/chart.yaml line 1, column " in done.stderr
     slash = run("plan", resource("VaultMount", "m", {"path": "ai-apis/", "type": "kv", "mountKind": "secret"}))
-    assert "spec.path: ends with '/': remove it" in slash.stderr, slash.stderr
+    assert "spec.path: must not end with '/'" in slash.stderr, slash.stderr
 
 
 def test_a_missing_mount_a_denied_path_and_a_vault_that_is_away(run, empty_bao, tmp_path):
@@ -567,12 +567,12 @@ def test_providers_alone_are_checked(run, tmp_path, command):
     def alone():  # no Vault, no token and no connection: nothing is asked
         return subprocess.run([*rig.keyshepherd(), command, "-f", file], capture_output=True, text=True, timeout=60, env=clean)
     done = alone()
-    assert done.returncode == 0 and "1 of the resources is a provider" in done.stderr, done.stderr
+    assert done.returncode == 0 and "checked only the fields of 1 AIProviders and ClusterAIProviders" in done.stderr, done.stderr
     assert "0 in sync" in done.stdout
     provider["spec"]["variables"][0]["nme"] = provider["spec"]["variables"][0].pop("name")
     file.write_text(yaml.safe_dump(provider))
     faulty = alone()
-    assert faulty.returncode == 1 and "spec.variables[0].name: is missing" in faulty.stderr, faulty.stderr
+    assert faulty.returncode == 1 and "spec.variables[0].name: is required" in faulty.stderr, faulty.stderr
 
 
 @pytest.mark.parametrize("value", [1, True, 1.5, ["now"], {"at": "once"}])
@@ -580,7 +580,7 @@ def test_an_annotation_that_is_no_text_is_refused(secret_ids, empty_bao, value):
     """Kubernetes refuses it too; it must not go unheeded."""
     before = len(empty_bao.audit())
     done = secret_ids.call("apply", rotate=value, code=1)
-    assert "metadata.annotations.keyshepherd.dev/rotate-now: must be a text; quote it" in done.stderr, done.stderr
+    assert "metadata.annotations.keyshepherd.dev/rotate-now: must be a string; put it in quotes" in done.stderr, done.stderr
     assert writes(empty_bao, before) == []
 
 
@@ -765,7 +765,7 @@ def test_what_is_anothers_is_never_written(secret_ids, empty_bao):
     second = twice[0] | {"metadata": {"name": "second", "namespace": "ai"}}
     second["spec"] = second["spec"] | {"secretName": "app"}
     done = ids.run("plan", *twice, second, arguments=["--secrets-dir", ids.folder])
-    assert done.returncode == 1 and "spec.secretName: ai/app is also what VaultSecretID ai/app is about" in done.stdout
+    assert done.returncode == 1 and "spec.secretName: VaultSecretID ai/app already uses the directory ai/app" in done.stdout
 
 
 def test_a_folder_that_others_can_write_to_or_that_leads_elsewhere_is_refused(secret_ids, tmp_path):
@@ -774,7 +774,7 @@ def test_a_folder_that_others_can_write_to_or_that_leads_elsewhere_is_refused(se
     ids.folder.chmod(0o770)
     for command in ("plan", "apply"):
         done = ids.call(command, code=1)
-        assert f"others can write to {ids.folder} (mode 0770): chmod go-w" in done.stdout, done.stdout
+        assert f"other users can write to {ids.folder} (mode 0770); run chmod go-w" in done.stdout, done.stdout
     ids.folder.chmod(0o700)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o700)
@@ -799,15 +799,15 @@ def test_what_cannot_be_is_said_with_the_way_out(secret_ids):
     ids = secret_ids
     secret_id, role = ids.documents()
     alone = ids.run("apply", secret_id, arguments=["--secrets-dir", ids.folder])
-    assert alone.returncode == 1 and "spec.appRoleRef.name: VaultAppRole ai/role is not among what was given" in alone.stdout
+    assert alone.returncode == 1 and "spec.appRoleRef.name: VaultAppRole ai/role is not in the given files" in alone.stdout
     without = ids.run("apply", secret_id, role)
-    assert without.returncode == 1 and "give --secrets-dir" in without.stdout, without.stdout
+    assert without.returncode == 1 and "set --secrets-dir" in without.stdout, without.stdout
     targets = ids.call("apply", code=0, rolloutRestartTargets=[{"name": "app"}])
-    assert "warning: VaultSecretID ai/app: spec.rolloutRestartTargets: no workload is restarted" in targets.stderr
+    assert "warning: VaultSecretID ai/app: spec.rolloutRestartTargets: apply cannot restart workloads" in targets.stderr
     paused = dict(secret_id, metadata=secret_id["metadata"] | {"annotations": {
         "keyshepherd.dev/paused": "true", "keyshepherd.dev/rotate-now": "1"}})
     done = ids.run("apply", paused, role, arguments=["--secrets-dir", ids.folder])
-    assert done.returncode == 0 and "keyshepherd.dev/paused is true" in done.stderr and "2 in sync" in done.stdout, done.stdout
+    assert done.returncode == 0 and "keyshepherd.dev/paused is \"true\"" in done.stderr and "2 in sync" in done.stdout, done.stdout
     cut = dict(role, metadata=role["metadata"] | {"annotations": {"keyshepherd.dev/cut-off": "true"}})
     done = ids.run("apply", secret_id, cut, arguments=["--secrets-dir", ids.folder])
     assert done.returncode == 1 and "CutOff" in done.stdout and ids.login(), done.stdout
@@ -820,7 +820,7 @@ def test_two_at_once_do_not_work_on_one_folder(secret_ids):
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         busy = ids.call("apply", code=1, rotate="1")
-        assert "another process is at work on it" in busy.stdout and ids.bytes() == files
+        assert "another process is using it" in busy.stdout and ids.bytes() == files
         ids.call("plan", code=2, rotate="1")
     finally:
         os.close(folder)
