@@ -314,6 +314,32 @@ def test_every_command_of_readme_works_in_the_order_in_which_it_stands(reader):
         assert reader.bao.root_token not in process.log
 
 
+def anchors(page):
+    """The anchors that a hosting platform gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+PAGES = [path for path in [*rig.REPOSITORY.glob("*.md"), *rig.REPOSITORY.glob("docs/*.md"), rig.REPOSITORY / "src/README.md"] if path.exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(rig.REPOSITORY)))
+def test_links_lead_to_a_page_and_a_heading(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        linked = page.parent / file if file else page
+        assert linked.exists(), f"{page.name}: {target}: no such file"
+        assert not anchor or anchor in anchors(linked), f"{page.name}: {target}: no such heading"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != README], ids=lambda page: str(page.relative_to(rig.REPOSITORY)))
+def test_only_readme_has_blocks_of_commands(page):
+    """Its commands are run; those of another page would not be."""
+    assert "```sh" not in page.read_text()
+
+
 def test_a_connection_without_the_ca_says_what_to_set(reader):
     """Behind the other test: the operator runs."""
     for name, change, reason, way in (
