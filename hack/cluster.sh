@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A real control plane on this machine: etcd, kube-apiserver and kube-controller-manager, on loopback only.
+# Runs a real control plane on this machine: etcd, kube-apiserver and kube-controller-manager, on loopback only.
 #
-#   hack/cluster.sh up [DIR]               starts one, waits until it works, prints its folder (default: a new temporary one)
-#   hack/cluster.sh env DIR                prints exports: eval "$(hack/cluster.sh env DIR)"
-#   hack/cluster.sh restart-apiserver DIR  ends the API server and starts it again on the same data and port
-#   hack/cluster.sh stop-apiserver DIR     ends it until then
-#   hack/cluster.sh down DIR               ends it and removes DIR; works on a half-started one too
+#   hack/cluster.sh up [DIR]               starts a cluster, waits until it works, prints its folder (default: a temporary one)
+#   hack/cluster.sh env DIR                prints the environment: eval "$(hack/cluster.sh env DIR)"
+#   hack/cluster.sh restart-apiserver DIR  restarts the API server with the same data and port
+#   hack/cluster.sh stop-apiserver DIR     stops the API server; restart-apiserver starts it again
+#   hack/cluster.sh down DIR               stops the cluster and removes DIR, also after an incomplete start
 #
-# Any number can run side by side. There is no node and no scheduler: pods are objects that stay Pending.
+# Several clusters can run at the same time. There is no node and no scheduler, so pods stay Pending.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -17,7 +17,7 @@ usage() { sed -n '4,8s/^# *//p' "$0" >&2; exit 2; }
 
 # ---- certificates ------------------------------------------------------------------------------------------------------
 
-certificate() { # name subject extensions: pki/<name>.crt and .key, by our CA
+certificate() { # name subject extensions: pki/<name>.crt and .key, signed by the CA
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -config pki/openssl.cnf -extensions "$3" \
         -CA pki/ca.crt -CAkey pki/ca.key -subj "$2" -keyout "pki/$1.key" -out "pki/$1.crt" 2>/dev/null
 }
@@ -71,14 +71,14 @@ CONFIG
 
 # ---- processes ---------------------------------------------------------------------------------------------------------
 
-# A pid alone may belong to someone else by now; with the time of its start it is one process.
-started_at() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f1,20 | sed '/^Z/d; s/.* //'; } # pid; a zombie has none
+# A pid can be reused. The pid and its start time identify one process.
+started_at() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f1,20 | sed '/^Z/d; s/.* //'; } # pid; a zombie has no start time
 
-start() { # name argument…: in a session of its own, so that it outlives this script and its terminal
+start() { # name argument…: in its own session, so that it outlives this script and its terminal
     local name=$1 pid
     shift
     rm -f "$name.pid"
-    # It puts itself on record before it becomes the program: `down` finds it wherever this script is killed.
+    # It records its pid before it becomes the program, so that `down` finds it even if this script is killed.
     (pid=$BASHPID && echo "$pid $(started_at "$pid")" >"$name.pid" && exec setsid "$@") >"$name.log" 2>&1 </dev/null &
     latest=$name
     wait_for 10 test -s "$name.pid"
@@ -91,7 +91,7 @@ alive() { # name
 
 gone() { ! alive "$1"; }
 
-stop() { # name seconds: SIGTERM, and SIGKILL when that was not enough
+stop() { # name seconds: SIGTERM, then SIGKILL
     local pid
     if alive "$1"; then
         read -r pid _ <"$1.pid"
@@ -109,7 +109,7 @@ wait_for() { # seconds command…
     done
 }
 
-works_within() { # seconds name command…: fails at once when the process has ended
+works_within() { # seconds name command…: fails as soon as the process has ended
     local end=$((SECONDS + $1))
     until "${@:3}"; do
         alive "$2" && [ "$SECONDS" -lt "$end" ] || return 1
@@ -119,7 +119,7 @@ works_within() { # seconds name command…: fails at once when the process has e
 
 # ---- the three programs ------------------------------------------------------------------------------------------------
 
-# etcd takes port 0 and logs what it got. Its gateway would dial the literal address, so it stays off.
+# With port 0, etcd chooses a port and logs it. Its gateway would dial port 0, so it is disabled.
 start_etcd() {
     start etcd "$tools/etcd" --data-dir "$dir/etcd" --unsafe-no-fsync --enable-grpc-gateway=false --logger=zap \
         --listen-client-urls http://127.0.0.1:0 --advertise-client-urls http://127.0.0.1:0 \
@@ -133,8 +133,8 @@ etcd_serves() {
     [ -s etcd.address ]
 }
 
-# The API server wants its port by number. It keeps it over a restart, so it comes from below the range that the kernel
-# hands out to others; who loses the race for it tries another.
+# The API server needs a fixed port, which it keeps across restarts. The port is below the kernel's ephemeral range. If another
+# process takes it first, the next attempt uses another one.
 free_port() {
     local port
     while port=$((20000 + (RANDOM * 32768 + RANDOM) % 10000)); do
@@ -143,7 +143,7 @@ free_port() {
     echo "$port"
 }
 
-# Flags of its own for one API server stand in apiserver.flags, one a line.
+# apiserver.flags contains additional flags for this API server, one per line.
 start_apiserver() {
     local -a more=()
     if [ -e apiserver.flags ]; then mapfile -t more <apiserver.flags; fi
@@ -162,21 +162,21 @@ start_apiserver_on_a_free_port() {
         free_port >port
         start_apiserver
         works_within 60 apiserver answers /readyz && return 0
-        grep -q 'address already in use' apiserver.log || fail "kube-apiserver did not get ready"
+        grep -q 'address already in use' apiserver.log || fail "kube-apiserver did not become ready"
         stop apiserver 5
-        say "attempt $attempt: port $(cat port) was taken meanwhile"
+        say "attempt $attempt: another process took port $(cat port)"
     done
     fail "no free port in five attempts"
 }
 
-# Without a port of its own: that it works shows in what it does.
+# It has no port, so its effects show whether it works.
 start_controller_manager() {
     kubeconfig controller-manager controller-manager.kubeconfig
     start controller-manager "$tools/kube-controller-manager" --kubeconfig="$dir/controller-manager.kubeconfig" \
         --secure-port=0 --leader-elect=false --use-service-account-credentials --root-ca-file="$dir/pki/ca.crt" \
         --service-account-private-key-file="$dir/pki/service-accounts.key" --kube-api-qps=500 --kube-api-burst=1000
     works_within 60 controller-manager answers /api/v1/namespaces/default/serviceaccounts/default ||
-        fail "kube-controller-manager made no ServiceAccount"
+        fail "kube-controller-manager created no ServiceAccount"
 }
 
 answers() { # path
@@ -188,7 +188,7 @@ answers() { # path
 
 enter() { # the folder of an existing cluster
     [ -n "${1:-}" ] || usage
-    [ -e "$1/.keyshepherd-cluster" ] || fail "$1 is no folder of this script"
+    [ -e "$1/.keyshepherd-cluster" ] || fail "$1 was not created by this script"
     dir=$(cd "$1" && pwd -P)
     cd "$dir"
 }
@@ -198,16 +198,16 @@ remove() {
     stop controller-manager 5 || left=1
     stop apiserver 5 || left=1
     stop etcd 5 || left=1
-    [ $left = 0 ] || fail "a process of $dir would not end"
+    [ $left = 0 ] || fail "a process of $dir did not end"
     cd /
     rm -rf -- "$dir"
 }
 
-give_up() { # on the way out of a failed `up`
+give_up() { # when `up` fails
     local status=$?
     trap - EXIT
     if [ -n "${latest:-}" ] && [ -s "$latest.log" ]; then
-        say "the end of $latest.log:"
+        say "last lines of $latest.log:"
         tail -n 15 "$latest.log" >&2
     fi
     (remove) || true
@@ -238,19 +238,19 @@ up() {
 }
 
 stop_apiserver() {
-    stop apiserver 3 || # it would drain open watches for up to a minute; the data is etcd's
-        fail "kube-apiserver would not end"
+    stop apiserver 3 || # it would drain open watches for up to a minute; etcd has the data
+        fail "kube-apiserver did not end"
 }
 
 restart_apiserver() {
     tools=$(cat .keyshepherd-cluster)
     stop_apiserver
     start_apiserver
-    works_within 60 apiserver answers /readyz || { tail -n 15 apiserver.log >&2; fail "kube-apiserver did not come back"; }
+    works_within 60 apiserver answers /readyz || { tail -n 15 apiserver.log >&2; fail "kube-apiserver did not start again"; }
 }
 
 environment() {
-    [ -e kubeconfig ] || fail "$dir is not up"
+    [ -e kubeconfig ] || fail "the cluster in $dir is not running"
     tools=$(cat .keyshepherd-cluster)
     printf 'export KUBECONFIG=%q\n' "$dir/kubeconfig"
     printf 'export KS_API_SERVER=%q\n' "https://127.0.0.1:$(cat port)"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The main job, for a person to watch: a key in OpenBao reaches an application that knows nothing of Vault.
+# Shows how a key in OpenBao reaches an application that does not know Vault.
 #
-#   hack/demo.sh             no cluster: the Deployment goes to the webhook as the API server would send it
-#   hack/demo.sh --cluster   a real kube-apiserver, and kubectl apply (builds them once: some 7 minutes more)
+#   hack/demo.sh             without a cluster: sends the Deployment to the webhook as the API server would
+#   hack/demo.sh --cluster   with kubectl apply and a real kube-apiserver (building them once takes about 7 minutes)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,7 @@ case ${1:-} in
 esac
 
 step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-step "Installing what is missing, and building keyshepherd"
+step "Installing missing packages and building keyshepherd"
 hack/deps.sh
 programs=$(hack/tools.sh "$tools")
 cmake --preset release >/dev/null

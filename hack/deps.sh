@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what builds and tests need from Debian 12; a machine that has it all is left alone, without asking the network.
-# Beside these only Go is expected (hack/tools.sh builds the Kubernetes programs with it).
+# Installs the packages of Debian 12 that the build and the tests need. If all are installed, it does nothing and uses no network.
+# Go must be installed separately: hack/tools.sh builds the Kubernetes programs with it.
 set -euo pipefail
 
 packages=(
@@ -10,11 +10,11 @@ packages=(
     libspdlog-dev libfmt-dev libcli11-dev prometheus-cpp-dev
     # checks
     clang-tidy-19 clang-format-19 libgtest-dev libgmock-dev shellcheck
-    # the tests' surroundings
+    # programs that the tests use
     python3 python3-venv openssl faketime curl jq procps util-linux nginx-core wrk
 )
 
-# dpkg-query fails when it has never heard of one of them, as on a fresh machine.
+# dpkg-query fails if it does not know a package, as on a new machine.
 installed=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true; } | sed -n 's/^installed //p')
 missing=()
 for package in "${packages[@]}"; do
@@ -22,12 +22,12 @@ for package in "${packages[@]}"; do
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" != 0 ]; then
-    echo "deps: run as root, to install: ${missing[*]}" >&2
+    echo "deps: run this script as root to install: ${missing[*]}" >&2
     exit 1
 fi
 
-# Debian starts a server as soon as it is installed, but nginx is here only to be measured against: status 101 of
-# policy-rc.d forbids the start, and disabling keeps it from the next boot.
+# Debian starts a server when it is installed, but the bench only compares with nginx. Status 101 of policy-rc.d forbids the
+# start, and the service is disabled so that it does not start with the machine.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT
@@ -38,11 +38,11 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 install=(apt-get install --yes --quiet --no-install-recommends "${missing[@]}")
 echo "deps: installing ${missing[*]}" >&2
-# Package lists may be absent, or older than the archive: only then are they fetched.
+# Fetch the package lists only if they are missing, or older than the archive.
 "${install[@]}" --simulate >/dev/null 2>&1 || apt-get update --quiet >&2
 "${install[@]}" >&2 || { apt-get update --quiet >&2 && "${install[@]}" >&2; }
 
 if [[ " ${missing[*]} " == *" nginx-core "* ]] && command -v systemctl >/dev/null; then
     systemctl disable --quiet nginx >/dev/null 2>&1 || true
-    systemctl stop nginx >/dev/null 2>&1 || true # where a policy of the machine's own let it start
+    systemctl stop nginx >/dev/null 2>&1 || true # if the machine's own policy started it
 fi

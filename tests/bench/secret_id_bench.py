@@ -29,7 +29,7 @@ APPLICATION, CHECKERS = "127.0.7.1", "127.0.8."
 def quantiles(seconds):
     """mean, p50, p95, p99 in ms"""
     ordered = sorted(seconds)
-    at = lambda part: 1000 * ordered[min(len(ordered) - 1, int(part * len(ordered)))]  # noqa: E731
+    at = lambda part: 1000 * ordered[min(len(ordered) - 1, int(part * len(ordered)))]
     return 1000 * statistics.mean(ordered), at(0.5), at(0.95), at(0.99)
 
 
@@ -322,7 +322,7 @@ class Bench(operator_bench.Bench):
             expect(api("DELETE", target), 200)
             expect(api("DELETE", f"{base}/floor{i}"), 200)
 
-        connect = lambda: (self.api(), self.vault(), self.application())  # noqa: E731
+        connect = lambda: (self.api(), self.vault(), self.application())
         count, lines = min(count, 200), connect()
         for i in range(count):
             one(lines, i)
@@ -455,7 +455,7 @@ class Bench(operator_bench.Bench):
         self.create(objects)
         pairs = self.published(objects)
         # The first list of the tokens is the connection's, within a minute of the role's coming.
-        lookups = lambda: self.vault_requests(0)[0]["update auth/token/lookup-accessor"]  # noqa: E731
+        lookups = lambda: self.vault_requests(0)[0]["update auth/token/lookup-accessor"]
         wait_until(lambda: lookups() >= o.tokens, 180, "the tokens are known", every=2)
         self.row("tokens known after, s", f"{time.monotonic() - began:.0f}", f"memory {megabytes(pid):.1f} MB", "")
         time.sleep(2)
@@ -496,7 +496,7 @@ class Bench(operator_bench.Bench):
         self.create(objects)
         api, application = self.api(), self.application()
         logins, tokens = [], []
-        mark = lambda made, value: expect(api("PATCH", self.path_of(made), {"metadata": {"annotations": {  # noqa: E731
+        mark = lambda made, value: expect(api("PATCH", self.path_of(made), {"metadata": {"annotations": {
             "keyshepherd.dev/cut-off": value}}}, MERGE), 200)
         for n in range(count):
             role, made = roles[n % len(roles)], objects[n % len(roles)]

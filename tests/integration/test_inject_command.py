@@ -217,7 +217,7 @@ def test_the_diff_is_what_diff_u_says(tmp_path):
     (tmp_path / "b").write_text(printed("-f", tmp_path / "a"))
     theirs = subprocess.run(["diff", "-u", "--minimal", "a", "b"], cwd=tmp_path, capture_output=True, text=True).stdout
     ours = printed("--diff", "-f", tmp_path / "a")
-    count = lambda diff: (len(re.findall(r"^\+(?!\+\+)", diff, re.M)), len(re.findall(r"^-(?!--)", diff, re.M)))  # noqa: E731
+    count = lambda diff: (len(re.findall(r"^\+(?!\+\+)", diff, re.M)), len(re.findall(r"^-(?!--)", diff, re.M)))
     assert count(ours) == count(theirs)
     assert count(ours)[1] == 0
 

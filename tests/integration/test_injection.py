@@ -16,7 +16,7 @@ def injected_parts(workload):
     """Everything in a stored template that is keyshepherd's."""
     template = workload["spec"]["template"]
     spec = template["spec"]
-    ours = lambda items: [item for item in items if item["name"].startswith("keyshepherd-")]  # noqa: E731
+    ours = lambda items: [item for item in items if item["name"].startswith("keyshepherd-")]
     return {
         "annotations": {name: template["metadata"]["annotations"].get(name) for name in FIXED},
         "initContainers": ours(spec.get("initContainers", [])),
@@ -238,7 +238,7 @@ def test_a_dead_webhook_stops_nothing_but_new_requests(cluster, namespace, webho
     cluster.kubectl("create", "job", "-n", namespace, "--from=cronjob/nightly", "now")
 
     cluster.kubectl("scale", "-n", namespace, "deployment/ai-application", "--replicas=5")
-    names = lambda: {p["metadata"]["name"] for p in cluster.pods(namespace) if p["metadata"]["name"].startswith("ai-application")}  # noqa: E731
+    names = lambda: {p["metadata"]["name"] for p in cluster.pods(namespace) if p["metadata"]["name"].startswith("ai-application")}
     before = wait_until(lambda: names() if len(names()) == 5 else None, 20, "five pods")
     victim = sorted(before)[0]
     cluster.kubectl("delete", "pod", "-n", namespace, victim, "--force", "--grace-period=0")

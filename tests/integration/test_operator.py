@@ -14,6 +14,7 @@ from team import Team, check_no_secret, installed, operator, requests, team  # n
 from test_revocation import good
 from test_secret_id import Pair
 
+
 def test_policies_roles_and_mounts_become_what_their_resources_say(team, bao):
     team.apply(team.policy(), team.role(), custom("VaultMount", team.ns, "kv", path=f"{team.ns}/kv", type="kv",
                                                   options={"version": "2"}, deletionPolicy="Delete"))
@@ -224,7 +225,7 @@ def test_what_is_not_granted_reaches_no_vault(team, bao):
         team.wait_reason("VaultPolicy", name, "NotGranted")
     for name in "fgh":
         team.wait_reason("VaultAppRole", name, "NotGranted")
-    assert [r for r in requests(bao, since) if team.ns in r[1] or not "team-" in r[1]] == []
+    assert [r for r in requests(bao, since) if team.ns in r[1] or "team-" not in r[1]] == []
 
 
 def test_the_names_of_every_login_to_the_vault_are_reserved_also_those_that_come_later(team, installed, bao):

@@ -2,7 +2,6 @@
 
 import base64
 import copy
-import json
 import subprocess
 import threading
 import time

@@ -175,10 +175,10 @@ class Reader:
         process = rig.Process(["bash", "-c", f"cd {self.folder}; . {self.state}; exec {command}"], self.folder / f"{name}-{port}.log", own)
         self.servers[name] = process
         if name == "webhook":
-            ready = lambda: rig.session(self.certificates.ca).get(  # noqa: E731
+            ready = lambda: rig.session(self.certificates.ca).get(
                 f"https://127.0.0.1:{self.webhook_port}/readyz", timeout=2).status_code == 200
         else:
-            ready = lambda: requests.get(f"http://127.0.0.1:{port}/readyz", timeout=2).status_code == 200  # noqa: E731
+            ready = lambda: requests.get(f"http://127.0.0.1:{port}/readyz", timeout=2).status_code == 200
         process.wait_ready(ready, 30, command)
         return process.log
 
@@ -247,7 +247,7 @@ def new_key_is_seen(reader, output, command):
         return
     reader.cluster.kubectl("annotate", "--overwrite", "clusteraiprovider", "holysheep", f"{rig.PREFIX}reconcile-at=now")
     wait_until(lambda: reader.get("clusteraiprovider", "holysheep")["status"].get("keyVersion") == 2, 90, "version 2")
-    rolled = lambda: reader.cluster.deployment("ai")["spec"]["template"]["metadata"]["annotations"].get(  # noqa: E731
+    rolled = lambda: reader.cluster.deployment("ai")["spec"]["template"]["metadata"]["annotations"].get(
         "rotation.keyshepherd.dev/holysheep", "").startswith("2")
     wait_until(rolled, 90, "the workload is rolled")
 

@@ -864,7 +864,7 @@ def test_killed_between_any_two_effects_it_converges(alone, installed, bao):
     """kill -9 at each place between two effects, five times in a row, and then once more without: one pair that logs in."""
     assert sorted(POINTS) == sorted(AT_BIRTH + LATER + AT_THE_END), "a place that no test dies at"
     team = alone.team()
-    workload = Workload(team)
+    Workload(team)
     # One worker: else the others go on past the place while one dies at it.
     operator = alone({"workers": 1, "orphan-grace-seconds": 1}, start=False)
     hits = collections.Counter()
@@ -990,7 +990,7 @@ def test_an_answer_that_is_lost_leaves_one_pair(alone, installed, bao, certifica
     team.apply(team.role())
     team.wait_reason("VaultAppRole", "r", "Reconciled")
     try:
-        since, lost = len(bao.audit()), 0
+        since = len(bao.audit())
         proxy.lose, proxy.delay = b"custom-secret-id", delay
         team.apply(pair.resource())
         for round_ in range(2):

@@ -236,7 +236,7 @@ def closed_within(connection, seconds):
         while time.monotonic() < end:
             if not connection.recv(65536):
                 return True
-    except (TimeoutError, socket.timeout):
+    except TimeoutError:
         return False
     except (ssl.SSLError, OSError):
         return True
