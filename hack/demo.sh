@@ -14,7 +14,7 @@ esac
 
 step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 step "Installing missing packages and building keyshepherd"
-hack/deps.sh
+hack/deps.sh demo
 programs=$(hack/tools.sh "$tools")
 cmake --preset release >/dev/null
 cmake --build --preset release --target keyshepherd keyshepherd-exec

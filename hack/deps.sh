@@ -1,5 +1,10 @@
 #!/usr/bin/env bash
-# Installs the packages of Debian 12 that the build and the tests need. If all are installed, it does nothing and uses no network.
+# Installs packages of Debian 12. If all are installed, it does nothing and uses no network.
+#
+#   hack/deps.sh             installs what the build and the tests need
+#   hack/deps.sh demo        installs what the build and the demo need
+#   hack/deps.sh bench       installs what the build, the tests and the bench need
+#
 # Go must be installed separately: hack/tools.sh builds the Kubernetes programs with it.
 set -euo pipefail
 
@@ -7,12 +12,18 @@ packages=(
     # the build
     ca-certificates clang-19 lld-19 libclang-rt-19-dev llvm-19 g++ cmake ninja-build ccache git
     libboost1.81-dev libboost-url1.81-dev libboost-json1.81-dev nlohmann-json3-dev libssl-dev libyaml-cpp-dev
-    libspdlog-dev libfmt-dev libcli11-dev prometheus-cpp-dev
-    # checks
-    clang-tidy-19 clang-format-19 libgtest-dev libgmock-dev shellcheck
-    # programs that the tests use
-    python3 python3-venv openssl faketime curl jq procps util-linux nginx-core wrk
+    libspdlog-dev libfmt-dev libcli11-dev prometheus-cpp-dev libgtest-dev libgmock-dev
+    # programs that the demo uses
+    python3 python3-venv openssl curl procps util-linux
 )
+tests=(clang-tidy-19 clang-format-19 shellcheck faketime jq)
+bench=(nginx-core wrk)
+case ${1:-} in
+demo) ;;
+"") packages+=("${tests[@]}") ;;
+bench) packages+=("${tests[@]}" "${bench[@]}") ;;
+*) sed -n '4,6s/^# *//p' "$0" >&2; exit 2 ;;
+esac
 
 # dpkg-query fails if it does not know a package, as on a new machine.
 installed=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true; } | sed -n 's/^installed //p')

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Installs missing packages, builds keyshepherd, and runs the tests with a real kube-apiserver, OpenBao and agent.
 #
-#   hack/test.sh             runs the steps that a change must pass: lint unit integration asan server tsan
-#   hack/test.sh STEP…       runs these steps; there are also: fuzz tidy mutations bench
+#   hack/test.sh             runs the steps that a change must pass: lint unit tidy integration asan server tsan
+#   hack/test.sh STEP…       runs these steps; there are also: fuzz tidy-all mutations bench
+#
+# `tidy` checks the files that differ from KEYSHEPHERD_BASE (default: origin/main, or the previous commit).
 #
 # At the end it prints one line for each step and the number of tests. The exit code is 1 if a step failed.
 # shellcheck disable=SC2317 # the steps are called by name
@@ -38,7 +40,15 @@ unit() { tests_of dev; }
 # Sanitizers are several times slower, so the property tests run on fewer workloads.
 asan() { KEYSHEPHERD_CASES=400 tests_of asan; }
 tsan() { KEYSHEPHERD_CASES=400 tests_of tsan -L unit; }
-tidy() { build tidy; }
+tidy() {
+    local base
+    base=$(git merge-base HEAD "${KEYSHEPHERD_BASE:-origin/main}" 2>/dev/null) || base=
+    [ -n "$base" ] && [ "$base" != "$(git rev-parse HEAD)" ] || base=$(git rev-parse HEAD~1) || return 1
+    # clang-tidy reads the precompiled header that the build makes.
+    build dev keyshepherd && git diff --name-only --diff-filter=d "$base" -- 'src/*.cpp' |
+        xargs --no-run-if-empty --max-procs="$(nproc)" --max-args=1 clang-tidy-19 --quiet -p build/dev
+}
+tidy-all() { build tidy; }
 
 lint() {
     local programs
@@ -110,10 +120,10 @@ bench() { build release && tests/bench/launcher.sh && KEYSHEPHERD_BENCH_SECONDS=
     tests/bench/operator.sh --sizes 500 --steady 100 --sweeps 1 &&
     tests/bench/secret_id.sh --issues 50 --rotations 150 --kills 4 --attempts 1000 --tokens 500 --revocations 10 --emergencies 4; }
 
-run deps hack/deps.sh
-run tools hack/tools.sh
 steps=("$@")
-[ $# -gt 0 ] || steps=(lint unit integration asan server tsan)
+[ $# -gt 0 ] || steps=(lint unit tidy integration asan server tsan)
+if [[ " ${steps[*]} " == *" bench "* ]]; then run deps hack/deps.sh bench; else run deps hack/deps.sh; fi
+run tools hack/tools.sh
 for step in "${steps[@]}"; do run "$step" "$step"; done
 
 printf '\n'

@@ -392,7 +392,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     if (about.kind != "Deployment") return untouched(SkipReason::kind);
     if (std::find(settings.own_namespaces.begin(), settings.own_namespaces.end(), about.workload_namespace) !=
         settings.own_namespaces.end())
-        return untouched(SkipReason::namespace_);
+        return untouched(SkipReason::excluded_namespace);
     const std::optional<Marker> own_marker = marker_of(workload);
     const std::optional<Marker> stored = about.old == nullptr ? std::nullopt : marker_of(*about.old);
     const std::optional<Marker>& marker =

@@ -9,21 +9,21 @@
 namespace keyshepherd {
 
 enum class SkipReason {
-    kind,             // not a kind that is injected
-    namespace_,       // a namespace that is never injected
-    not_asked,        // no annotation asks for it
-    opted_out,        // an annotation says no
-    unchanged,        // what is stored is right already
-    no_containers,    // the API server refuses such a workload itself
-    windows,          // the pod runs on Windows nodes
-    nothing_to_wire,  // no selected container takes a variable or a file
-    no_object,        // the review has none, as of a deletion
+    kind,                // not a kind that is injected
+    excluded_namespace,  // a namespace that is never injected
+    not_asked,           // no annotation asks for it
+    opted_out,           // an annotation says no
+    unchanged,           // what is stored is right already
+    no_containers,       // the API server refuses such a workload itself
+    windows,             // the pod runs on Windows nodes
+    nothing_to_wire,     // no selected container takes a variable or a file
+    no_object,           // the review has none, as of a deletion
 };
 
 constexpr std::array skip_reasons = {
-    SkipReason::kind,      SkipReason::namespace_,      SkipReason::not_asked,
-    SkipReason::opted_out, SkipReason::unchanged,       SkipReason::no_containers,
-    SkipReason::windows,   SkipReason::nothing_to_wire, SkipReason::no_object,
+    SkipReason::kind,      SkipReason::excluded_namespace, SkipReason::not_asked,
+    SkipReason::opted_out, SkipReason::unchanged,          SkipReason::no_containers,
+    SkipReason::windows,   SkipReason::nothing_to_wire,    SkipReason::no_object,
 };
 
 // As logs and metrics spell it.
@@ -31,7 +31,7 @@ constexpr std::string_view text(SkipReason reason) {
     switch (reason) {
         case SkipReason::kind:
             return "kind";
-        case SkipReason::namespace_:
+        case SkipReason::excluded_namespace:
             return "namespace";
         case SkipReason::not_asked:
             return "not-asked";
