@@ -336,8 +336,10 @@ Observation all_changed(const Resource& resource) {
             return {{path, Json{{"policy", policy_text(spec) + "\npath \"changed\" {}\n"}}}};
         case What::approle:
         case What::kubernetes_role: {
-            const Json held = {{"token_ttl", resources::seconds_of(spec.at("tokenTTL")).value_or(0) + 1},
-                               {"local_secret_ids", member(spec, "localSecretIDs")}};
+            Json held = {{"token_ttl", resources::seconds_of(spec.at("tokenTTL")).value_or(0) + 1},
+                         {"local_secret_ids", member(spec, "localSecretIDs")}};
+            for (const Field* field : wanted_not_everywhere(resource))
+                held[std::string(field->vault)] = nullptr;
             return {{path, held}, {path + "/role-id", Json{{"role_id", text_of(spec, "roleID") + "."}}}};
         }
         case What::other:
@@ -356,6 +358,14 @@ std::string brief(const Json& value) {
 }
 
 }  // namespace
+
+bool needs_parameters(const Resource& resource, const Observation& observed) {
+    return held_at(observed, claim(resource)) == nullptr && !wanted_not_everywhere(resource).empty();
+}
+
+std::string parameters_key(const Resource& resource) {
+    return claim(resource) + "?help=1";
+}
 
 std::string claim(const Resource& resource) {
     const Json& spec = resource.spec;

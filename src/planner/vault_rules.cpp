@@ -52,6 +52,25 @@ void check_star(const Json& spec, const char* field, Faults& faults) {
         faults.push_back({fmt::format("spec.{}", field), "must have nothing beside *, which is every one"});
 }
 
+// Vault answers a write with success and leaves out what it does not know. Of an object that is there Vault
+// names every parameter that it knows.
+void check_parameters(const Resource& resource, const Observation& observed, Faults& faults) {
+    const auto held = observed.find(claim(resource));
+    const auto listed = observed.find(parameters_key(resource));
+    for (const resources::Field* field : wanted_not_everywhere(resource)) {
+        bool is_known = true;
+        if (held != observed.end() && held->second)
+            is_known = held->second->contains(field->vault);
+        else if (listed != observed.end() && listed->second)
+            is_known = std::ranges::find(*listed->second, Json(field->vault)) != listed->second->end();
+        if (!is_known)
+            faults.push_back(
+                {fmt::format("spec.{}", field->name),
+                 fmt::format("must be {}, or left out: this server has no {} and would ignore it",
+                             field->fallback, field->vault)});
+    }
+}
+
 void check_policy(const Json& spec, Faults& faults) {
     const Json rules = spec.value("rules", Json::array());
     for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -145,8 +164,19 @@ void check_networks(const Json& wanted, const Json& allowed, const char* field, 
 
 }  // namespace
 
+std::vector<const resources::Field*> wanted_not_everywhere(const Resource& resource) {
+    std::vector<const resources::Field*> wanted;
+    for (const resources::Field& field : resource.kind->spec) {
+        if (!field.not_everywhere) continue;
+        const auto at = resource.spec.find(field.name);
+        if (at != resource.spec.end() && *at != Json::parse(field.fallback)) wanted.push_back(&field);
+    }
+    return wanted;
+}
+
 Faults vault_faults(const Resource& resource, const Observation& observed) {
     Faults faults;
+    check_parameters(resource, observed, faults);
     const std::string_view kind = resource.kind->name;
     if (kind == "VaultMount") check_mount(resource.spec, observed, faults);
     if (kind == "VaultPolicy") check_policy(resource.spec, faults);

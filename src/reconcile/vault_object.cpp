@@ -17,6 +17,10 @@ Task<result<planner::Observation>> observe(vault::Client& vault, const planner::
         KEYSHEPHERD_CO_TRY(auto held, co_await vault.read(path, deadline));
         observed.emplace(path, std::move(held));
     }
+    if (planner::needs_parameters(resource, observed)) {
+        KEYSHEPHERD_CO_TRY(auto names, co_await vault.parameters(planner::claim(resource), deadline));
+        if (names) observed.emplace(planner::parameters_key(resource), nlohmann::json(*std::move(names)));
+    }
     co_return observed;
 }
 

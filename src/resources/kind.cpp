@@ -261,7 +261,8 @@ constexpr std::array<Field, 7> connection_spec = {{
      .expected = "a host name",
      .max_length = longest_dns_subdomain},
     {.name = "vaultNamespace",
-     .doc = "Vault namespace. Not a Kubernetes namespace.",
+     .doc = "Vault namespace. Not a Kubernetes namespace. A server without namespaces, such as HashiCorp "
+            "Vault without an Enterprise license, is refused.",
      .pattern = mount_path,
      .expected = mount_expected,
      .immutable = true},
@@ -626,9 +627,12 @@ constexpr Field token_type = {.name = "tokenType",
 constexpr Field token_strictly_bind_ip = {
     .name = "tokenStrictlyBindIP",
     .type = boolean,
-    .doc = "Whether a token may be used only from the IP address that logged in. OpenBao only.",
+    .doc =
+        "Whether a token may be used only from the IP address that logged in. OpenBao only: true is refused "
+        "where the server does not have the parameter.",
     .fallback = "false",
-    .vault = "token_strictly_bind_ip"};
+    .vault = "token_strictly_bind_ip",
+    .not_everywhere = true};
 
 constexpr Parameter deprecated(std::string_view name, std::string_view text) {
     return {name, Handling::ignored, text};

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+
 namespace keyshepherd::vault {
 
 namespace {
@@ -166,6 +168,46 @@ std::vector<std::string> warnings(const json& document) {
     return all;
 }
 
+std::optional<std::set<std::string>> parameters(const json& document) {
+    const auto at = [](const json* object, std::string_view name) -> const json* {
+        if (object == nullptr || !object->is_object()) return nullptr;
+        const auto found = object->find(name);
+        return found == object->end() ? nullptr : &*found;
+    };
+    const json* api = at(&document, "openapi");
+    const json* paths = at(api, "paths");
+    // The one path that the question was about.
+    if (paths == nullptr || !paths->is_object() || paths->size() != 1) return std::nullopt;
+    const json* schema = &*paths->begin();
+    for (const char* step : {"post", "requestBody", "content", "application/json", "schema"})
+        schema = at(schema, step);
+    if (const json* reference = at(schema, "$ref"); reference != nullptr && reference->is_string()) {
+        const auto& text = reference->get_ref<const std::string&>();
+        schema = at(at(at(api, "components"), "schemas"), text.substr(text.rfind('/') + 1));
+    }
+    const json* properties = at(schema, "properties");
+    if (properties == nullptr || !properties->is_object()) return std::nullopt;
+    std::set<std::string> names;
+    for (const auto& property : properties->items()) names.insert(property.key());
+    return names;
+}
+
+namespace {
+
+// What the version says where sys/health has no `enterprise`: 1.15.0 and 1.15.0+ent of Vault, 2.7.2 of
+// OpenBao.
+bool version_has_namespaces(std::string_view version) {
+    if (version.contains("+ent")) return true;
+    int major = 0;
+    const auto [rest, fault] = std::from_chars(version.data(), version.data() + version.size(), major);
+    if (fault != std::errc{} || rest == version.data() + version.size() || *rest != '.') return true;
+    int minor = 0;
+    std::from_chars(rest + 1, version.data() + version.size(), minor);
+    return major > 2 || (major == 2 && minor >= 3);
+}
+
+}  // namespace
+
 result<Health> read_health(int status, std::string_view body) {
     const json document = json::parse(body, nullptr, false);
     const auto flag = [&](const char* name) -> std::optional<bool> {
@@ -188,6 +230,7 @@ result<Health> read_health(int status, std::string_view body) {
     health.standby = flag("standby").value_or(false);
     health.version = text("version");
     health.cluster_id = text("cluster_id");
+    health.has_namespaces = flag("enterprise").value_or(version_has_namespaces(health.version));
     if (const auto time = document.find("server_time_utc");
         time != document.end() && time->is_number_integer())
         health.time = time->get<std::int64_t>();

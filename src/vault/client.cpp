@@ -1,6 +1,7 @@
 #include "pace.hpp"
 
 #include <keyshepherd/core/server_clock.hpp>
+#include <keyshepherd/core/text.hpp>
 #include <keyshepherd/core/time.hpp>
 #include <keyshepherd/net/signal.hpp>
 #include <keyshepherd/net/wiped.hpp>
@@ -548,11 +549,20 @@ Task<result<void>> Client::State::log_in(Deadline deadline) {
                            "the token died, and the next login is not due within the deadline");
         if (!co_await net::sleep_until(backoff_.not_before())) co_return fail(Errc::cancelled, "cancelled");
     }
-    if (options_.before_login) {
+    if (options_.before_login || !options_.vault_namespace.empty()) {
         auto seen = co_await health(deadline);
         if (!seen) co_return std::unexpected(std::move(seen).error());
         if (!seen->usable()) co_return std::unexpected(unusable(*seen));
-        KEYSHEPHERD_CO_CHECK(options_.before_login(*seen));
+        // Everything would be read and written in the root namespace.
+        if (!options_.vault_namespace.empty() && !seen->has_namespaces)
+            co_return fail(
+                Errc::invalid,
+                fmt::format(
+                    "this server (version {}) has no namespaces and would ignore {}: everything would be in "
+                    "its "
+                    "root namespace. Use a VaultConnection without vaultNamespace, or no --vault-namespace",
+                    one_line(seen->version, 40), options_.vault_namespace));
+        if (options_.before_login) KEYSHEPHERD_CO_CHECK(options_.before_login(*seen));
     }
     auto grant = co_await obtain(deadline);
     if (counters_.login)
@@ -767,6 +777,13 @@ Task<result<std::optional<json>>> Client::list(std::string path, Deadline deadli
         if (!co_await net::sleep_until(std::min<Deadline>(SteadyClock::now() + pause, deadline)))
             co_return fail(Errc::cancelled, "cancelled");
     }
+}
+
+Task<result<std::optional<std::set<std::string>>>> Client::parameters(std::string path, Deadline deadline) {
+    const auto state = state_;
+    path += "?help=1";
+    KEYSHEPHERD_CO_TRY(const auto answer, co_await state->ask("help", "GET", std::move(path), "", deadline));
+    co_return answer ? vault::parameters(*answer) : std::nullopt;
 }
 
 Task<result<Written>> Client::write(std::string path, json body, Deadline deadline) {

@@ -262,20 +262,26 @@ def test_what_is_reserved_is_refused_with_grants_and_without(run, empty_bao, tmp
 
 @pytest.mark.parametrize("command", ["plan", "apply"])
 def test_a_rule_that_covers_a_child_namespace_never_leaves(run, empty_bao, tmp_path, command):
-    """On OpenBao 2.7 `ns1/*` wrote a policy and mounted an engine in the child namespace ns1."""
+    """On OpenBao 2.7 `ns1/*` wrote a policy and mounted an engine in the child namespace ns1. HashiCorp Vault has namespaces only with an
+    Enterprise license; the resources are refused there as well."""
     root = empty_bao.root
     session = rig.session(empty_bao.certificates.ca)
 
     def ask(method, path, token=empty_bao.root_token, **body):
         return session.request(method, f"{empty_bao.address}/v1/{path}", headers={"X-Vault-Token": token}, json=body)
 
-    assert ask("POST", "sys/namespaces/ns1").status_code in (200, 204)
-    root.sys.create_or_update_policy("covers-ns1", 'path "ns1/*" { capabilities = ["create", "update", "sudo"] }')
-    token = root.auth.token.create(policies=["covers-ns1"])["auth"]["client_token"]
-    assert ask("POST", "ns1/sys/policies/acl/evil", token, policy='path "*" { capabilities = ["sudo"] }').status_code == 204
+    if empty_bao.is_openbao:
+        assert ask("POST", "sys/namespaces/ns1").status_code in (200, 204)
+        root.sys.create_or_update_policy("covers-ns1", 'path "ns1/*" { capabilities = ["create", "update", "sudo"] }')
+        token = root.auth.token.create(policies=["covers-ns1"])["auth"]["client_token"]
+        assert ask("POST", "ns1/sys/policies/acl/evil", token, policy='path "*" { capabilities = ["sudo"] }').status_code == 204
+    else:
+        answer = ask("POST", "sys/namespaces/ns1")
+        assert answer.status_code == 404 and answer.json()["errors"] == ["enterprise-only feature"]
     if "team/" not in root.sys.list_mounted_secrets_engines()["data"]:
         root.sys.enable_secrets_engine("kv", path="team", options={"version": "2"})
-        assert ask("POST", "sys/namespaces/team").status_code == 400, "where an engine is mounted there is no namespace"
+        if empty_bao.is_openbao:
+            assert ask("POST", "sys/namespaces/team").status_code == 400, "where an engine is mounted there is no namespace"
 
     grants = [{"namespaces": ["ai"], "names": ["ai-*"], "paths": ["ns1/*", "ns1/+/x", "team/*", "new/*"], "mounts": ["new"]}]
     connection = CONNECTION | {"spec": CONNECTION["spec"] | {"grants": grants}}
@@ -300,6 +306,24 @@ def test_a_rule_that_covers_a_child_namespace_never_leaves(run, empty_bao, tmp_p
     (tmp_path / "blind").write_text(blind)
     refused = run(command, connection, good[1], token_file=tmp_path / "blind")
     assert refused.returncode == 1 and "(sys/mounts: " in refused.stdout and "permission denied" in refused.stdout, refused.stdout
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_a_namespace_that_the_server_would_ignore_is_refused_before_a_login(run, empty_bao, command):
+    """HashiCorp Vault without an Enterprise license answers for the root namespace, whatever X-Vault-Namespace says."""
+    if empty_bao.is_openbao:
+        empty_bao.root.write_data("sys/namespaces/apart", data={})
+    made = resource("VaultPolicy", "p", {"name": "ai-apart", "rules": [{"path": "x", "capabilities": ["read"]}]})
+    before = len(empty_bao.audit())
+    # The root token is of the root namespace.
+    done = run(command, made, arguments=["--vault-namespace", "apart"])
+    asked = {(e["request"].get("namespace", {}).get("path", ""), e["request"]["path"]) for e in empty_bao.audit()[before:]}
+    assert "ai-apart" not in empty_bao.root.sys.list_acl_policies()["data"]["keys"]
+    if empty_bao.is_openbao:
+        assert done.returncode == (2 if command == "plan" else 0) and ("apart/", "sys/policies/acl/ai-apart") in asked, done.stderr
+    else:
+        assert done.returncode == 1 and "has no namespaces and would ignore apart" in done.stderr, done.stderr
+        assert {path for _, path in asked} <= {"sys/health"}, asked
 
 
 # ---- text of resources on its way out ------------------------------------------------------------------------------------
@@ -629,10 +653,7 @@ class SecretIds:
             return None
 
     def accessors(self):
-        try:
-            return self.bao.root.auth.approle.list_secret_id_accessors(self.role)["data"]["keys"]
-        except hvac.exceptions.InvalidPath:
-            return []
+        return self.bao.secret_id_accessors(self.role)
 
     def state(self):
         return json.loads(self.file(".state.json").read_text())["status"]

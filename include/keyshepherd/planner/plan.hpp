@@ -22,6 +22,12 @@ using Observation = std::map<std::string, std::optional<Json>, std::less<>>;
 // The paths that plan() looks at.
 std::vector<std::string> reads(const Resource& resource);
 
+// Whether plan() has to know which parameters the server has: the spec asks for one that some servers lack
+// and ignore, and the object, which would show it, is absent from `observed`.
+bool needs_parameters(const Resource& resource, const Observation& observed);
+// Where an Observation holds the names of the parameters that a write to claim() may have, as a list.
+std::string parameters_key(const Resource& resource);
+
 // The one object in Vault that the resource is about, as an API path in the spelling that Vault keeps: two
 // resources with the same claim on the same Vault are in each other's way. "" for a VaultConnection.
 std::string claim(const Resource& resource);

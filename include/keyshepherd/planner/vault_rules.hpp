@@ -10,6 +10,9 @@
 
 namespace keyshepherd::planner {
 
+// The fields to which the spec gives another value than their default, and which some servers lack.
+std::vector<const resources::Field*> wanted_not_everywhere(const Resource& resource);
+
 // Each fault of a mount, a policy or a role by its field, with the way out. `observed` as of plan().
 std::vector<resources::Fault> vault_faults(const Resource& resource, const Observation& observed);
 

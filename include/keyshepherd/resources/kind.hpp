@@ -55,6 +55,7 @@ struct Field {
     std::string_view vault = {};   // its name in Vault's API; "": not a field there
     std::string_view server = {};  // what Vault answers when it was never set, as JSON; "": `fallback`
     bool create_only = false;      // Vault takes it only in the request that creates the object
+    bool not_everywhere = false;   // some servers lack it, and ignore it in a request
     bool host_prefix = false;      // Vault refuses a single address without its prefix length
 };
 

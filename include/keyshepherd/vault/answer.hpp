@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,10 @@ result<std::optional<nlohmann::json>> read_answer(Question question, int status,
 // The document's warnings.
 std::vector<std::string> warnings(const nlohmann::json& document);
 
+// Of an answer to `?help=1`: the names of the parameters that a POST to the path may have. nullopt: the
+// answer does not describe them (https://openbao.org/api-docs/system/internal-specs-openapi/).
+std::optional<std::set<std::string>> parameters(const nlohmann::json& document);
+
 struct Health {
     bool initialized = false;
     bool sealed = true;
@@ -43,6 +48,10 @@ struct Health {
     std::string version = {};
     std::string cluster_id = {};  // another one than before: another Vault
     std::int64_t time = 0;        // of the server's clock, in seconds since 1970; 0: it does not say
+    // Whether the server obeys X-Vault-Namespace. HashiCorp Vault does with an Enterprise license, and
+    // OpenBao from 2.3 on; the others ignore the header and serve the root namespace
+    // (https://developer.hashicorp.com/vault/docs/enterprise/namespaces).
+    bool has_namespaces = true;
 
     bool usable() const { return initialized && !sealed; }
 };

@@ -73,8 +73,8 @@ struct Options {
 
 // Called with every request and login; empty ones are not called. Labels are closed sets.
 struct Counters {
-    // operation: read, list, write, remove, health, login, renew, lookup, revoke; code: the HTTP status, or
-    // timeout, unavailable, cancelled, too_large, protocol, invalid
+    // operation: read, list, write, remove, help, health, login, renew, lookup, revoke; code: the HTTP
+    // status, or timeout, unavailable, cancelled, too_large, protocol, invalid
     std::function<void(std::string_view operation, std::string_view code)> request = {};
     std::function<void(bool succeeded)> login = {};
     std::function<void(bool open)> breaker = {};
@@ -107,6 +107,10 @@ public:
     // whole `keep` takes and drops parts, as in read_answer().
     net::Task<result<std::optional<nlohmann::json>>> list(std::string path, net::Deadline deadline,
                                                           nlohmann::json::parser_callback_t keep = nullptr);
+    // The names of the parameters that a write to the path may have, as the server describes them; every
+    // token may ask. nullopt: it does not say.
+    net::Task<result<std::optional<std::set<std::string>>>> parameters(std::string path,
+                                                                       net::Deadline deadline);
     net::Task<result<Written>> write(std::string path, nlohmann::json body, net::Deadline deadline);
     // Success also when it was absent.
     net::Task<result<void>> remove(std::string path, net::Deadline deadline);

@@ -39,6 +39,49 @@ TEST(VaultRules, OfATokenCompareLimitsThatAreSet) {
     EXPECT_EQ(of("VaultAppRole", service), "");
 }
 
+TEST(VaultRules, RefuseAParameterThatTheServerDoesNotHave) {
+    // HashiCorp Vault answers 204 to a role with it, and the tokens are good from everywhere.
+    const auto role = [](const char* kind, bool strict) {
+        Json spec = {{"name", "r"}, {"tokenStrictlyBindIP", strict}};
+        if (kind != std::string_view("VaultAppRole")) spec["boundServiceAccountNames"] = {"app"};
+        return resource(kind, std::move(spec));
+    };
+    const Json without = {"policies", "token_ttl"};
+    const Json with = {"token_strictly_bind_ip", "token_ttl"};
+    for (const char* kind : {"VaultAppRole", "VaultKubernetesRole"}) {
+        const Resource strict = role(kind, true);
+        const Observation none = {{claim(strict), std::nullopt}};
+        EXPECT_TRUE(needs_parameters(strict, none));
+        EXPECT_FALSE(needs_parameters(role(kind, false), none));
+        const auto found = [&](const char* path, const Json& value) {
+            Observation observed = none;
+            observed[path == std::string_view("role") ? claim(strict) : parameters_key(strict)] = value;
+            return plan(strict, observed, {.owner = true});
+        };
+        const Plan refused = found("listed", without);
+        EXPECT_EQ(refused.verdict, Verdict::refused);
+        EXPECT_EQ(refused.reason, "VaultRefuses");
+        EXPECT_EQ(
+            refused.message,
+            "spec.tokenStrictlyBindIP: must be false, or left out: this server has no token_strictly_bind_ip "
+            "and would ignore it");
+        EXPECT_TRUE(refused.requests.empty());
+        EXPECT_EQ(found("listed", with).verdict, Verdict::create);
+        EXPECT_EQ(plan(strict, none, {.owner = true}).verdict, Verdict::create) << "the server does not say";
+
+        const Observation held = {{claim(strict), Json{{"token_ttl", 0}}}};
+        EXPECT_FALSE(needs_parameters(strict, held)) << "the role shows it";
+        EXPECT_EQ(found("role", {{"token_ttl", 0}}).message, refused.message);
+        EXPECT_EQ(found("role", {{"token_ttl", 0}, {"token_strictly_bind_ip", false}}).verdict,
+                  Verdict::update);
+        EXPECT_EQ(plan(role(kind, false), held, {.owner = true}).reason, "");
+        std::size_t posts = 0;
+        for (const Request& request : requests_ever(strict))
+            posts += request.method == "POST" && request.path == claim(strict) ? 1 : 0;
+        EXPECT_EQ(posts, 2U) << "the policy of the operator allows both, whatever the server has";
+    }
+}
+
 TEST(VaultRules, OfAMountLookAtTheMountsThatAreThere) {
     const Observation observed = {
         {"sys/mounts", Json{{"kv/", Json::object()}, {"deep/a/", Json::object()}, {"kvx/", Json::object()}}}};

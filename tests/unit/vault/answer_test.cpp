@@ -218,6 +218,42 @@ TEST(Answer, ReadsHealthUnderAnyStatus) {
         EXPECT_EQ(read_health(503, none).error().code, Errc::unavailable);
 }
 
+TEST(Answer, KnowsServersThatIgnoreANamespace) {
+    const auto has = [](const char* rest) {
+        return read_health(200, fmt::format(R"({{"initialized":true,"sealed":false{}}})", rest))
+            ->has_namespaces;
+    };
+    EXPECT_FALSE(has(R"(,"version":"1.21.4","enterprise":false)"));
+    EXPECT_TRUE(has(R"(,"version":"1.21.4+ent","enterprise":true)"));
+    // Versions of Vault and of OpenBao meet.
+    EXPECT_FALSE(has(R"(,"version":"2.7.0","enterprise":false)"));
+    // Neither OpenBao nor an early Vault has `enterprise` there.
+    for (const char* without : {"0.11.6", "1.12.11", "2.0.3", "2.2.2"})
+        EXPECT_FALSE(has(fmt::format(R"(,"version":"{}")", without).c_str())) << without;
+    for (const char* with : {"1.12.11+ent", "1.12.11+ent.hsm", "2.3.1", "2.7.2", "2.10.0", "3.0.0"})
+        EXPECT_TRUE(has(fmt::format(R"(,"version":"{}")", with).c_str())) << with;
+    for (const char* unknown : {"", R"(,"version":"")", R"(,"version":"dev")", R"(,"version":"2")"})
+        EXPECT_TRUE(has(unknown)) << unknown << ": nothing is known against it";
+}
+
+TEST(Answer, ReadsTheParametersOfAPath) {
+    const auto described = [](const char* schema) {
+        return parameters(json::parse(fmt::format(
+            R"({{"help":"","openapi":{{"components":{{"schemas":{{"Answer":{{"properties":{{"c":{{}}}}}},
+            "Question":{{"properties":{{"a":{{}},"b":{{}}}}}}}}}},"paths":{{"/role/{{name}}":{{"post":{{"requestBody":
+            {{"content":{{"application/json":{{"schema":{}}}}}}}}}}}}}}}}})",
+            schema)));
+    };
+    using Names = std::set<std::string>;
+    EXPECT_EQ(described(R"({"$ref":"#/components/schemas/Question"})"), (Names{"a", "b"}));
+    EXPECT_EQ(described(R"({"type":"object","properties":{"d":{}}})"), Names{"d"});
+    for (const char* none : {"{}", "[]", R"({"$ref":"#/components/schemas/Other"})", R"({"$ref":1})"})
+        EXPECT_EQ(described(none), std::nullopt) << none;
+    for (const char* none : {"{}", R"({"openapi":null})", R"({"openapi":{"paths":{}}})",
+                             R"({"openapi":{"paths":{"a":{},"b":{}}}})"})
+        EXPECT_EQ(parameters(json::parse(none)), std::nullopt) << none;
+}
+
 TEST(Path, EncodesEachSegment) {
     EXPECT_EQ(path({"sys/policies/acl", "team/a b"}), "sys/policies/acl/team/a%20b");
     EXPECT_EQ(path({"auth", "approle", "role", "é%2F?#"}), "auth/approle/role/%C3%A9%252F%3F%23");

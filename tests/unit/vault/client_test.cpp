@@ -42,6 +42,7 @@ public:
     int lease = 3600;
     bool renewable = true;
     std::string cluster_id = "one";
+    std::string version = "2.7.2";
     std::int64_t time = 0;
     bool sealed = false;
     bool is_enabled = true;  // an auth method, at every path of a login
@@ -76,6 +77,7 @@ private:
             return {reply(sealed ? "503" : "200", json{{"initialized", true},
                                                        {"sealed", sealed},
                                                        {"cluster_id", cluster_id},
+                                                       {"version", version},
                                                        {"server_time_utc", time}}
                                                       .dump())};
         if (sealed) return {reply("503", R"({"errors":["Vault is sealed"]})")};
@@ -207,7 +209,7 @@ TEST_F(VaultClient, ReadsListsWritesAndRemoves) {
     EXPECT_EQ(counted_["write 200"], 1);
     EXPECT_EQ(counted_["list 200"], 1);
     EXPECT_EQ(counted_["remove 204"], 1);
-    EXPECT_EQ(counted_["health 200"], 1);
+    EXPECT_EQ(counted_["health 200"], 2) << "before the login, because of the namespace, and when asked";
 }
 
 // Vault fails a LIST of secret-ids when one of them is destroyed meanwhile.
@@ -356,6 +358,40 @@ TEST_F(VaultClient, AsksBeforeEveryLoginWhetherItIsTheRightVault) {
     EXPECT_EQ(counted_["token lost"], 1);
     fake_->cluster_id = "one";
     EXPECT_EQ(said(read_now())["path"], "a") << "what was refused here delays no login";
+}
+
+TEST_F(VaultClient, LogsInToNoServerThatIgnoresItsNamespace) {
+    fake_->version = "1.12.11";
+    client({.vault_namespace = "team", .login_interval = 20ms});
+    const auto refused = read_now();
+    EXPECT_EQ(code(refused), Errc::invalid);
+    EXPECT_EQ(said(refused),
+              "error: this server (version 1.12.11) has no namespaces and would ignore team: everything "
+              "would be in its "
+              "root namespace. Use a VaultConnection without vaultNamespace, or no --vault-namespace");
+    EXPECT_EQ(fake_->requests(), 1U) << "sys/health, and nothing in the root namespace";
+    fake_->version = "1.12.11+ent";
+    EXPECT_EQ(said(read_now())["path"], "a") << "what was refused here delays no login";
+    fake_->version = "1.12.11";
+    client();
+    EXPECT_EQ(said(read_now())["path"], "a") << "without a namespace every server will do";
+}
+
+TEST_F(VaultClient, ReadsWhichParametersAPathHas) {
+    client();
+    fake_->answers["GET auth/approle/role/x?help=1"] = FakeVault::reply(
+        "200",
+        R"({"openapi":{"paths":{"/role/{role_name}":{"post":{"requestBody":{"content":{"application/json":
+               {"schema":{"properties":{"token_ttl":{}}}}}}}}}}})");
+    auto found = run(client_->parameters("auth/approle/role/x", in(5s)));
+    ASSERT_TRUE(found);
+    EXPECT_EQ(*found, std::set<std::string>{"token_ttl"});
+    EXPECT_EQ(counted_["help 200"], 1);
+    found = run(client_->parameters("auth/approle/role/y", in(5s)));
+    ASSERT_TRUE(found);
+    EXPECT_EQ(*found, std::nullopt) << "an answer without a description";
+    fake_->answers["GET a?help=1"] = denied;
+    EXPECT_FALSE(run(client_->parameters("a", in(5s))));
 }
 
 TEST_F(VaultClient, GoesByTheClockOfSysHealthOnceItHasSeenIt) {
