@@ -6,6 +6,8 @@
 #
 # `tidy` checks the files that differ from KEYSHEPHERD_BASE (default: origin/main, or the previous commit).
 #
+# If KEYSHEPHERD_VAULT_BIN names the program of HashiCorp Vault, the step integration also runs its tests with Vault (src/README.md).
+#
 # At the end it prints one line for each step and the number of tests. The exit code is 1 if a step failed.
 # shellcheck disable=SC2317 # the steps are called by name
 set -uo pipefail
@@ -106,8 +108,11 @@ integration() {
     unset KEYSHEPHERD_VAULT_BIN
     local long=(tests/integration/test_{revocation,secret_id,provider_operator}.py)  # where few tokens are out yet
     side_by_side integration dev "${long[@]}" + "${long[@]/#/--ignore=}" tests/integration tests/launcher || status=1
-    # Runs the same tests with a second server of Vault's API.
-    if [ -n "$other" ]; then KEYSHEPHERD_VAULT_BIN=$other pytests other-vault dev tests/integration || status=1; fi
+    # Runs the same tests with HashiCorp Vault.
+    if [ -n "$other" ]; then
+        KEYSHEPHERD_VAULT_BIN=$other \
+            side_by_side other-vault dev "${long[@]}" + "${long[@]/#/--ignore=}" tests/integration || status=1
+    fi
     return "$status"
 }
 # Runs the tests of the servers again, built with sanitizers.

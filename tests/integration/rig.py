@@ -5,7 +5,7 @@
     Bao           an OpenBao server with TLS, holding what the user's article sets up by hand (seed)
     Webhook       `keyshepherd webhook`
     Operator      `keyshepherd operator`, with the RBAC of manifests/ and no more
-    Agent         `bao agent` with the configuration that a stored Deployment carries
+    Agent         `bao agent` or `vault agent` with the configuration that a stored Deployment carries
 
 Each starts its own processes on free ports below one temporary folder, and ends what it started.
 """
@@ -379,7 +379,7 @@ def unannotated(workload):
 
 
 def server_program(tools):
-    """OpenBao, or what KEYSHEPHERD_VAULT_BIN names."""
+    """OpenBao, or what KEYSHEPHERD_VAULT_BIN names: server, agent and command line."""
     return Path(os.environ.get("KEYSHEPHERD_VAULT_BIN") or tools / "bao")
 
 
@@ -556,6 +556,22 @@ class Bao:
         """role_id and a new secret_id, as the user would fetch them."""
         return {"role_id": self.root.auth.approle.read_role_id(role)["data"]["role_id"],
                 "secret_id": self.root.auth.approle.generate_secret_id(role)["data"]["secret_id"]}
+
+    def secret_id_accessors(self, role):
+        """Of every secret-id of the role; [] where there is no role."""
+
+        def listed():
+            try:
+                return {"keys": self.root.auth.approle.list_secret_id_accessors(role)["data"]["keys"]}
+            except hvac.exceptions.InvalidPath:
+                return {"keys": []}
+            except hvac.exceptions.InternalServerError as error:
+                # HashiCorp Vault says so of a list during which one of them is destroyed.
+                if "storage entry for SecretID is present but no content found" not in str(error):
+                    raise
+                return None
+
+        return wait_until(listed, 5, f"a list of the secret-ids of {role}")["keys"]
 
     def login_kubernetes(self, token, role="holysheep"):
         """A client that has logged in with the ServiceAccount's token."""
@@ -949,7 +965,8 @@ class Container:
 
 
 class Agent:
-    """`bao agent` with the configuration that a stored, injected workload carries, in a folder that stands for /keyshepherd.
+    """`bao agent`, or `vault agent` beside a Vault server, with the configuration that a stored, injected workload carries, in a folder
+    that stands for /keyshepherd.
 
     `files` go below it by name ("config/token", …); a CA in the annotation is put in place as the downward API would.
     `rendered` are the destinations of its templates. A context manager: leaving it ends the agent."""
@@ -969,7 +986,7 @@ class Agent:
             self.put(name, content)
         file = self.put("config/agent.json", json.dumps(self.config))
         home = self.folder / "home"
-        self.process = Process([tools / "bao", "agent", f"-config={file}"], self.folder / "agent.out",
+        self.process = Process([server_program(tools), "agent", f"-config={file}"], self.folder / "agent.out",
                                {"HOME": str(home)} | self._moved(container_env(template)))
 
     def _moved(self, value):

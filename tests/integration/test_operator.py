@@ -120,6 +120,11 @@ def lists(bao, since=0):
     return [r for r in requests(bao, since, ("list",)) if r[1].startswith("sys/policies/detailed/acl")]
 
 
+def bulk_reads(bao):
+    """Of all policies where the server has that list, else of all mounts."""
+    return lists(bao) if bao.is_openbao else [r for r in requests(bao, 0, ("read",)) if r[1] == "sys/mounts"]
+
+
 def test_many_policies_and_mounts_are_read_at_once_and_a_hand_edit_is_repaired_as_soon(team, bao):
     period, count, sweeps = 10, 40, 2
     team.apply(custom("VaultMount", team.ns, "kv", path=f"{team.ns}/kv", type="kv", options={"version": "2"}, description="ours",
@@ -132,13 +137,16 @@ def test_many_policies_and_mounts_are_read_at_once_and_a_hand_edit_is_repaired_a
     asked, singly = lists(bao, since), [r for r in requests(bao, since, ("read",)) if team.ns in r[1]]
     writes = [r for r in requests(bao, since) if team.ns in r[1]]
     print(f"{len(asked)} lists and {len(singly)} single reads of {count} policies in {sweeps} periods")
-    assert len(asked) + len(singly) < count * sweeps / 3 and asked and writes == []
+    if bao.is_openbao:
+        assert len(asked) + len(singly) < count * sweeps / 3 and asked and writes == []
+    else:  # HashiCorp Vault has no list of policies with their texts: it was asked for one before, and is not asked again
+        assert asked == [] and len(singly) >= count and writes == []
 
     # The worst moment: the answer that was just given out does not show it, and has to do for a while.
     wanted, worst = team.vault_policy("p7"), 0
     for _ in range(2):
-        before = len(lists(bao))
-        wait_until(lambda: len(lists(bao)) > before, 2 * period, "the next list", every=0.02)
+        before = len(bulk_reads(bao))
+        wait_until(lambda: len(bulk_reads(bao)) > before, 2 * period, "the next answer about all", every=0.02)
         bao.root.sys.create_or_update_policy(f"{team.ns}-p7", 'path "*" { capabilities = ["sudo"] }')
         bao.root.sys.tune_mount_configuration(f"{team.ns}/kv", description="by hand")
         began = time.monotonic()
@@ -828,10 +836,20 @@ def test_the_operator_lives_under_exactly_the_policy_that_plan_prints(own, tmp_p
              # Which policies that gives is looked at where it is allowed; no resource names the role of an AppRole login.
              and e["request"]["path"] != "auth/approle/role/operator"]
     assert not good(bao, token)
-    # To destroy what is gone already is an error of Vault's too.
-    # So is to look for a destroyed secret-id of a role that is gone.
-    assert [(e["request"]["path"], e["error"]) for e in asked if e.get("error") and "failed to find accessor" not in e["error"]
-            and not (e["request"]["path"].endswith("/secret-id-accessor/lookup") and "does not exist" in e["error"])] == []
+    mounted = next(i for i, e in enumerate(asked) if (e["request"]["path"], e["request"]["operation"]) == (f"sys/auth/{team.ns}-auth", "update"))
+
+    def is_about_what_is_gone_or_not_there_yet(at, entry):
+        path, error = entry["request"]["path"], entry["error"]
+        return ("failed to find accessor" in error  # destroyed already
+                # A destroyed secret-id of a role that is gone.
+                or path.endswith("/secret-id-accessor/lookup") and "does not exist" in error
+                # The role of a mount that is being made: both servers answer 404 until it is there. HashiCorp Vault starts the
+                # plugin's process for it, which takes so long that the role is nearly always looked at before.
+                or at < mounted and path == f"auth/{team.ns}-auth/role/{team.ns}-k" and "unsupported path" in error
+                and entry["request"]["operation"] == "read")
+
+    assert [(e["request"]["path"], e["error"]) for i, e in enumerate(asked)
+            if e.get("error") and not is_about_what_is_gone_or_not_there_yet(i, e)] == []
     used = {(re.sub("^identity/entity/id/.*", "identity/entity/id/*", e["request"]["path"]).rstrip("/"), e["request"]["operation"])
             for e in asked}
     allowed = {(path, capability) for path, each in rig.policy_rules(done.stdout).items() for capability in each}

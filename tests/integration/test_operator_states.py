@@ -149,7 +149,7 @@ def test_one_stale_answer_is_no_drift(lagging, bao):
         time.sleep(0.7)
     wait_until(lambda: server.stale > stale, 5, "stale answers")
     time.sleep(server.lag + 4)
-    assert team.events("Rotated") == [] and len(accessors(bao, f"{team.ns}-r")) == 1, "one was issued"
+    assert team.events("Rotated") == [] and len(bao.secret_id_accessors(f"{team.ns}-r")) == 1, "one was issued"
     # What is deleted a moment after it was made is removed, although the server does not show it yet.
     team.apply(team.policy("brief"))
     wait_until(lambda: team.vault_policy("brief"), 10)
@@ -249,13 +249,6 @@ def test_a_locked_role_is_named(by_approle, bao):
 # ---- a namespace that goes while the operator is down
 
 
-def accessors(bao, role):
-    try:
-        return bao.root.auth.approle.list_secret_id_accessors(role)["data"]["keys"]
-    except hvac.exceptions.InvalidPath:
-        return []
-
-
 def leave(team, operator, installed):
     """Makes a policy, a role and a secret-id, and deletes their namespace while the operator is down. Gives whether something of it is in
     Vault."""
@@ -266,7 +259,7 @@ def leave(team, operator, installed):
     installed.kubectl("delete", "namespace", team.ns, "--wait=false")
     account = f"/api/v1/namespaces/{team.ns}/serviceaccounts/keyshepherd-vault"
     wait_until(lambda: installed.request("GET", account).status_code == 404, 30, "the ServiceAccount goes first")
-    assert team.vault_policy() and team.vault_role() and accessors(team.bao, f"{team.ns}-r")
+    assert team.vault_policy() and team.vault_role() and team.bao.secret_id_accessors(f"{team.ns}-r")
 
     def left():
         return [what for what, there in (("policy", team.vault_policy()), ("role", team.vault_role())) if there]

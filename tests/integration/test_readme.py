@@ -106,8 +106,8 @@ class Reader:
         programs = self.folder / "bin"
         programs.mkdir()
         (programs / "keyshepherd").symlink_to(rig.keyshepherd()[0])
-        for name in ("kubectl", "bao"):
-            (programs / name).symlink_to(self.cluster.tools / name)
+        (programs / "kubectl").symlink_to(self.cluster.tools / "kubectl")
+        (programs / "bao").symlink_to(self.bao.program)  # HashiCorp's command line takes the same commands
         environment = {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": self.folder, "KUBECONFIG": self.cluster.kubeconfig,
                        "VAULT_TOKEN": self.bao.root_token, "VAULT_CACERT": self.bao.certificates.ca}
         self.state.write_text("".join(f"export {name}='{value}'\n" for name, value in environment.items()))

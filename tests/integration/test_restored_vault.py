@@ -77,8 +77,12 @@ def test_what_was_destroyed_before_a_restore_is_destroyed_again(own, operator_re
         own.start()
         team.wait_reason("VaultConnection", "main", "Connected")
         wait_until(lambda: "logged in" in team.condition("VaultConnection", "main")["message"], 10)
+    since = len(bao.audit())
     bao.restore(snapshot)
-    assert pair.login(first) and pair.login(of_deleted), "the restore has brought them back"
+    gone = [values for values in (first, of_deleted) if not pair.login(values)]
+    # The operator looks as soon as Vault answers again, which it does not during a restore: it may have been quicker.
+    destroyed = [path for _, path in requests(bao, since, ("update",)) if path.endswith("/secret-id-accessor/destroy")]
+    assert len(gone) <= len(destroyed), "the restore has brought them back"
     wait_until(lambda: not pair.login(first), WITHIN, "destroyed again")
     if not operator_restarts:
         wait_until(lambda: not pair.login(of_deleted), 10, "also what belongs to no resource any more")

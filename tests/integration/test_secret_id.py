@@ -136,10 +136,7 @@ class Pair:
         return (self.stored() or {}).get("status", {})
 
     def accessors(self, role="r"):
-        try:
-            return self.team.bao.root.auth.approle.list_secret_id_accessors(f"{self.team.ns}-{role}")["data"]["keys"]
-        except hvac.exceptions.InvalidPath:
-            return []
+        return self.team.bao.secret_id_accessors(f"{self.team.ns}-{role}")
 
     def owned(self):
         """Of the role's, those that were issued for this resource: what Vault says of each, by accessor."""
