@@ -1,5 +1,5 @@
-// Secret-ids that this process has destroyed: one that is in Vault again came out of a snapshot that was
-// restored, and logs in.
+// Secret-ids that this process has destroyed. If one exists in Vault again, a snapshot was restored, and the
+// secret-id is valid.
 #pragma once
 
 #include <cstddef>
@@ -17,18 +17,17 @@ public:
     struct Destroyed {
         std::string role;  // API path
         std::string accessor;
-        // Whose tokens were revoked with it; "" where none were.
+        // Metadata of the secret-id if its tokens were revoked, otherwise "".
         std::string owner = {};
         std::string issue = {};
     };
 
-    // `vault` as vault_of() names it. The oldest are forgotten beyond `most` of one Vault.
+    // `vault` is the name from vault_of(). If one Vault has more than `most`, removes the oldest.
     void add(const std::string& vault, Destroyed one);
-    // A few to look up often: the newest, and some of the others by the order in which they were destroyed. A
-    // snapshot brings back those that were issued before it and destroyed after it, which need not be the
-    // newest.
+    // A sample for frequent lookups: the newest, and others spread over the order of destruction. A snapshot
+    // restores secret-ids that were issued before and destroyed after it, and these may not be the newest.
     std::vector<Destroyed> samples(const std::string& vault) const;
-    // The newest first.
+    // All, the newest first.
     std::vector<Destroyed> all(const std::string& vault) const;
     void forget(const std::string& vault) { by_vault_.erase(vault); }
 

@@ -1,5 +1,5 @@
-// Events, sent in the background in the order in which they were recorded: nothing depends on them, and the
-// log has it all.
+// Sends events in the background, in the order in which they were recorded. No decision depends on them, and
+// the log contains the same information.
 #pragma once
 
 #include <keyshepherd/kube/client.hpp>
@@ -25,16 +25,15 @@ public:
           call_(call),
           told_(context.get_executor()) {}
 
-    // `regarding` is the object with apiVersion, kind and metadata. Dropped when too many wait.
+    // `regarding` is the object with apiVersion, kind and metadata. Drops the event if too many are queued.
     void record(kube::Json regarding, kube::Event::Type type, std::string reason, std::string action,
                 std::string note);
 
-    // Sends them until it is cancelled; while `busy` says that there is more important work, for up to
-    // `patience` an event, it waits.
+    // Sends events until it is cancelled. While `busy` returns true, delays each event by up to `patience`.
     kube::Task<void> run(std::function<bool()> busy, std::chrono::milliseconds patience);
 
 private:
-    // Tries again, with a wait that doubles, what another attempt may bring about.
+    // Retries errors that are retryable, with a delay that doubles.
     kube::Task<result<void>> send(kube::Json regarding, kube::Event made);
 
     kube::Client& kube_;

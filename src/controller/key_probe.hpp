@@ -1,4 +1,4 @@
-// Tries a provider's key at the address that planner/key_probe.hpp decides on, and never anywhere else.
+// Tests a provider's key at the address that planner/key_probe.hpp selects, and at no other address.
 #pragma once
 
 #include <keyshepherd/net/client.hpp>
@@ -8,11 +8,11 @@
 
 namespace keyshepherd::controller {
 
-// Pure: what an answer means for the condition KeyValid. Redirects are answers like any other.
+// The condition KeyValid for an answer. Does not follow redirects: they are answers like any other. Pure.
 planner::Condition probe_verdict(const net::Origin& origin, int status);
 
-// `key`, of which planner::unsendable_key() says nothing, is wiped. Errors are the condition's too; nothing
-// of the key or of the answer is in its message. For one thread, that of `context`.
+// Tests `key`, which must have passed planner::unsendable_key(), and wipes it. The condition also reports
+// errors. Its message contains nothing of the key or the answer. Must run on the thread of `context`.
 net::Task<planner::Condition> probe_key(boost::asio::io_context& context, planner::ProbeTarget target,
                                         std::string key, net::Deadline deadline);
 

@@ -1,6 +1,6 @@
-// What deleted resources have left in Vault, since no login could remove it before their deletionTimeout.
-// Kept in a Secret of the operator's namespace under the operator's seal, so that it is removed when a login
-// can, also after a restart.
+// Objects that deleted resources left in Vault because no login could remove them before the deletionTimeout.
+// A Secret in the operator's namespace stores them under the operator's seal, so that the operator can remove
+// them later, also after a restart.
 #pragma once
 
 #include "seal.hpp"
@@ -24,13 +24,13 @@ struct Leftover {
           resource(std::move(resource_)),
           revoke_tokens(revoke_tokens_) {}
 
-    std::string vault;             // as vault_of() names it
-    std::string path;              // planner::claim(); of a VaultSecretID that of its role
-    resources::Resource resource;  // as it was deleted
+    std::string vault;             // name from vault_of()
+    std::string path;              // planner::claim(); for a VaultSecretID that of its role
+    resources::Resource resource;  // the deleted resource
     bool revoke_tokens = false;    // of a VaultSecretID
 };
 
-// The record of a leftover, and back; nullptr and nullopt for what cannot be recorded or read. Pure.
+// Converts a leftover to its record and back; nullptr or nullopt if that is not possible. Pure.
 resources::Json record_of(const Leftover& leftover);
 std::optional<Leftover> leftover_of(const resources::Json& record);
 
@@ -39,22 +39,22 @@ std::optional<Leftover> leftover_of(const resources::Json& record);
 // tenant cannot fill the Secret. Pure.
 bool is_within_share(std::size_t record, std::size_t of_namespace, std::size_t total);
 
-// For one thread. Only the leader writes.
+// Not thread-safe. Only the leader writes.
 class Leftovers {
 public:
     static constexpr const char* secret_name = "keyshepherd-operator-left-in-vault";
-    // Bytes of all records together: a Secret holds 1 MiB.
+    // Maximum size of all records in bytes. A Secret can hold 1 MiB.
     static constexpr std::size_t budget = std::size_t{960} * 1024;
     static constexpr std::size_t longest_record = std::size_t{16} * 1024;
 
-    // Reads what former leaders recorded. A record without the operator's seal is left out.
+    // Reads the records of former leaders. Ignores a record without a valid seal.
     kube::Task<result<void>> open(kube::Client& kube, std::string ns, const Seal& seal,
                                   kube::Deadline deadline);
-    // Errc::invalid for what is not recorded: mounts, which hold data, and records that are too long or
-    // exceed the share of their namespace.
+    // Errc::invalid for mounts, which contain data, and for records that are too long or exceed the share of
+    // their namespace.
     kube::Task<result<void>> add(kube::Client& kube, Leftover leftover, kube::Deadline deadline);
     kube::Task<result<void>> drop(kube::Client& kube, std::string uid, kube::Deadline deadline);
-    // Those in one Vault.
+    // The leftovers in one Vault.
     std::vector<Leftover> of(const std::string& vault) const;
     std::size_t size() const { return all_.size(); }
 

@@ -1,5 +1,4 @@
-// Watches Namespaces: their labels, which a provider's overrides select by, and whether they are being
-// deleted.
+// Watches Namespaces: their labels, by which overrides of providers select, and their deletion.
 #pragma once
 
 #include <keyshepherd/inject/namespaces.hpp>
@@ -13,13 +12,13 @@
 
 namespace keyshepherd::controller {
 
-// For one thread.
+// Not thread-safe.
 class NamespaceWatch final : public kube::Sink {
 public:
-    // Of a namespace its deletion time, "" when it is not being deleted, or is gone.
+    // Receives the deletion time of a namespace; "" if it is not being deleted, or is gone.
     using Leaves = std::function<void(const std::string& ns, const std::string& deletion_time)>;
 
-    // `changed` is called when the labels of some namespace are others, `leaves` whenever one is told of.
+    // Calls `changed` if the labels of a namespace change, and `leaves` for every event of a namespace.
     NamespaceWatch(std::function<void()> changed, Leaves leaves, telemetry::OperatorMetrics& metrics,
                    telemetry::Log& log)
         : changed_(std::move(changed)), leaves_(std::move(leaves)), metrics_(metrics), log_(log) {}
@@ -27,7 +26,7 @@ public:
     static kube::Resource resource() { return {"", "v1", "namespaces", false}; }
 
     bool synced() const { return synced_; }
-    // Null for one that is not known.
+    // Null if the namespace is not known.
     const inject::Labels* labels(std::string_view ns) const { return known_.find(ns); }
 
     void replaced(std::vector<kube::Json> objects, const std::vector<std::string>& gone) override;

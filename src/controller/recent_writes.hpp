@@ -1,5 +1,5 @@
-// What was written to Vault a moment ago. A node of Vault that lags behind may still answer with what was
-// there before (https://openbao.org/docs/internals/high-availability/): that is no drift. Pure.
+// Objects that were recently written to Vault. A standby node may still return the earlier state
+// (https://openbao.org/docs/internals/high-availability/), which is not drift. Pure.
 #pragma once
 
 #include "store.hpp"
@@ -15,14 +15,14 @@
 
 namespace keyshepherd::controller {
 
-// For one thread.
+// Not thread-safe.
 class RecentWrites {
 public:
-    // How long after a write an answer with the earlier state is taken for a stale one.
+    // How long after a write an answer with the earlier state counts as stale.
     static constexpr std::chrono::seconds settles_in{5};
 
-    // The object of `key` was written or removed; `before` is what Vault had answered until then, "" that it
-    // was absent. It counts for the next resource of the name, too.
+    // Records that the object of `key` was written or removed. `before` is Vault's answer before that, "" if
+    // the object was absent. The record also applies to a new resource with the same name.
     void wrote(const Key& key, const std::string& before, net::Deadline now) {
         if (writes_.size() >= most_) {
             std::erase_if(writes_, [now](const auto& each) { return now >= each.second.settled; });
@@ -30,8 +30,8 @@ public:
         }
         writes_.insert_or_assign(key, Write{std::hash<std::string>()(before), now + settles_in});
     }
-    // How long to wait before Vault is asked again, since `answered` is the state before the last write.
-    // nullopt: the answer is to be believed. Another state than that one is somebody's edit.
+    // The delay before Vault is read again if `answered` is the state before the last write. nullopt if the
+    // answer is current. Any other state is an edit by somebody else.
     std::optional<std::chrono::milliseconds> doubt(const Key& key, const std::string& answered,
                                                    net::Deadline now) {
         const auto at = writes_.find(key);
@@ -46,16 +46,16 @@ public:
     void clear() { writes_.clear(); }
     std::size_t size() const { return writes_.size(); }
 
-    // Below it those that have settled are not looked for.
+    // Below this number, old records are not searched for and removed.
     static constexpr std::size_t fewest = 1024;
 
 private:
     struct Write {
-        std::size_t before;  // its hash
+        std::size_t before;  // hash of the earlier state
         net::Deadline settled;
     };
     std::map<Key, Write> writes_;
-    std::size_t most_ = fewest;  // before those that have settled are erased
+    std::size_t most_ = fewest;  // number at which old records are removed
 };
 
 }  // namespace keyshepherd::controller

@@ -1,6 +1,6 @@
-// The names in each Vault that carry the operator's own power: the policies of its logins, and the roles that
-// it logs in by. A resource must not touch those of any connection to the same Vault: who may write the
-// policy of another connection's login has that connection's rights. Pure.
+// The names in each Vault that give the operator its rights: the policies of its logins, and the roles that
+// it logs in with. A resource must not use the names of any connection to the same Vault, because the right
+// to write the policy of another connection's login gives that connection's rights. Pure.
 #pragma once
 
 #include "store.hpp"
@@ -17,17 +17,16 @@ namespace keyshepherd::controller {
 
 class ReservedNames {
 public:
-    // What the login of `connection` to `vault` (as vault_of() gives it) is known to have. What was known
-    // before stays while a connection cannot log in. True: the names that are reserved in a Vault are others
-    // now.
+    // Sets the names of the login of `connection` to `vault` (a name from vault_of()). If a connection cannot
+    // log in, its previous names stay. Returns true if the reserved names of a Vault changed.
     bool put(const Key& connection, const std::string& vault, reconcile::OwnNames names);
-    // The connection is gone.
+    // Removes a deleted connection. Returns true if the reserved names of a Vault changed.
     bool erase(const Key& connection);
-    // Whether the names of the connection, to this Vault, were asked for; also in vain.
+    // Whether the names of the connection to this Vault were read, or an attempt to read them failed.
     bool has(const Key& connection, const std::string& vault) const;
-    // The Vault of the connection; "": nothing is known of it.
+    // The Vault of the connection; "" if it is not known.
     std::string vault(const Key& connection) const;
-    // Those of all connections to the Vault.
+    // The names of all connections to the Vault.
     reconcile::OwnNames of(const std::string& vault) const;
     // The connections to the Vault.
     std::vector<Key> connections(const std::string& vault) const;
@@ -41,12 +40,12 @@ private:
     std::map<std::string, std::set<Key>> by_vault_;
 };
 
-// As planner::judge(), which knows the login of `connection` alone: a role that any connection to the Vault
-// logs in by is refused too.
+// Like planner::judge(), which knows only the login of `connection`. Also refuses roles that other
+// connections to the Vault log in with.
 planner::Judgement judge(const resources::Resource& resource, const resources::Resource& connection,
                          const reconcile::OwnNames& reserved, const planner::Mounts& mounts = {});
 
-// As planner::judge_removal(), and likewise with the roles of every connection to the Vault.
+// Like planner::judge_removal(), also with the roles of all connections to the Vault.
 planner::Judgement judge_removal(const resources::Resource& resource, const resources::Resource& connection,
                                  const reconcile::OwnNames& reserved);
 

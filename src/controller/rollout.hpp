@@ -1,5 +1,5 @@
-// Restarts of workloads, as `kubectl rollout restart` does them: an annotation of the pod template. One value
-// restarts once, however often it is asked for.
+// Restarts workloads as `kubectl rollout restart` does, with an annotation of the pod template. The same
+// value restarts a workload only once.
 #pragma once
 
 #include <keyshepherd/kube/client.hpp>
@@ -10,14 +10,14 @@
 
 namespace keyshepherd::controller {
 
-// `kind` is Deployment, StatefulSet or DaemonSet. Errc::not_found: there is none.
+// `kind` is Deployment, StatefulSet or DaemonSet. Errc::not_found if the workload does not exist.
 kube::Task<result<kube::Json>> get_workload(kube::Client& kube, std::string ns, std::string kind,
                                             std::string name, kube::Deadline deadline);
 kube::Task<result<planner::RolloutState>> look_at_rollout(kube::Client& kube, std::string ns,
                                                           std::string kind, std::string name,
                                                           std::string annotation, std::string value,
                                                           kube::Deadline deadline);
-// With a `resource_version` only what it was then is patched: Errc::conflict when it has changed since.
+// With a `resource_version`, patches only this version: Errc::conflict if the workload has changed.
 kube::Task<result<void>> roll_out(kube::Client& kube, std::string ns, std::string kind, std::string name,
                                   std::string annotation, std::string value, kube::Deadline deadline,
                                   std::string resource_version = {});

@@ -1,4 +1,5 @@
-// When each of many workloads is rolled: spread evenly, so that not all of them start anew at once.
+// Schedules the restarts of many workloads. Spreads them evenly, so that they do not restart at the same
+// time.
 #pragma once
 
 #include <chrono>
@@ -11,21 +12,21 @@
 
 namespace keyshepherd::controller {
 
-// Knows no clock. For one thread.
+// Uses no clock. Not thread-safe.
 class RolloutSchedule {
 public:
     using Time = std::chrono::steady_clock::time_point;
 
-    // `ids` are all that have to be rolled. Those that are new get a turn each between `now`, when the first
-    // of them has it, and `within` later; the others keep theirs, and whoever is not among them loses it.
-    // `unit` gives numbers from 0 to 1.
+    // Sets the workloads to restart. Each new id gets a time between `now`, which the first one gets, and
+    // `within` later. Known ids keep their times, and ids that are not in `ids` are removed. `unit` returns
+    // numbers from 0 to 1.
     void want(const std::set<std::string>& ids, Time now, std::chrono::milliseconds within,
               const std::function<double()>& unit);
-    // A later turn for one that could not be rolled.
+    // Sets a later time for a workload that could not be restarted.
     void put_off(const std::string& id, Time until) { turns_.insert_or_assign(id, until); }
-    // Whose turn it is, the longest waiting first.
+    // The ids whose time has come, the earliest first.
     std::vector<std::string> due(Time now) const;
-    // The next turn; nothing: nobody waits.
+    // The earliest time; nullopt if no restart is scheduled.
     std::optional<Time> next() const;
 
 private:

@@ -1,4 +1,5 @@
-// What every reconcile works with: what is known, the queue, the ways to Vault and to the API server.
+// The state and services that all reconciles share: the store, the queue, and the clients of Vault and the
+// API server.
 #pragma once
 
 #include "destroyed_secret_ids.hpp"
@@ -36,43 +37,43 @@ using std::chrono::milliseconds;
 
 kube::Resource resource_of(const resources::Kind& kind);
 kube::ObjectRef ref_of(const Key& key, std::string subresource = {});
-// The Vault that a connection leads to, as claims name it.
+// The name of the connection's Vault in claims.
 std::string vault_of(const resources::Resource& connection);
 
-// When to look at a resource again; nullopt: not before something changes. It must be handed on: what a
-// status write or a failure asks for would be lost otherwise.
+// When to reconcile a resource again; nullopt: only after a change. Callers must pass it on, or the retry of
+// a failed status write is lost.
 struct [[nodiscard]] Again : std::optional<milliseconds> {
     using std::optional<milliseconds>::optional;
 };
-// The one that comes first.
+// The earlier of the two.
 Again sooner(Again one, Again other);
 
-// What became of a status write. One that failed has to be tried again, `retry` says when: nothing else may
-// ever happen to the resource that would have its status written.
+// The result of a status write. If it failed, it must be retried after `retry`: no other event may ever lead
+// to the next write.
 struct [[nodiscard]] StatusWrite {
     bool written = true;
     Again retry = std::nullopt;
 };
 
-// For one thread, that of `context`; outlives every coroutine that it is given to.
+// Not thread-safe: used only on the thread of `context`. Outlives every coroutine that gets a reference.
 class Runtime {
 public:
     Runtime(boost::asio::io_context& context, const Options& options, telemetry::Log& log);
 
     // ---- the queue
 
-    // Something asks for a look: Vault itself is asked then.
+    // Queues a reconcile because something changed. It reads the object in Vault and uses no snapshot.
     void wake(const Key& key, milliseconds in = milliseconds(0));
-    // Looks again after so long because time goes by, and not for any other reason.
+    // Queues a reconcile after this time because of the resync period only.
     void rest(const Key& key, milliseconds in);
-    // Whether the look that begins was asked for.
+    // Whether wake() asked for the reconcile that begins.
     bool take_woken(const Key& key) { return woken_.erase(key) > 0; }
-    // How long to wait after a failure: doubles, and within a minute of Vault's return everything is looked
-    // at.
+    // The delay after a failure. It doubles with each failure, up to a limit that lets every resource be
+    // reconciled within a minute after Vault's return.
     milliseconds retry_in(const Key& key);
-    // Whether there is something for Vault: resources are due that nobody looks at yet, or are being taken.
+    // Whether Vault has work to do: resources are due, or are being created in Vault for the first time.
     bool behind() const;
-    // While it lives, a resource is on its way to Vault for the first time.
+    // Scope guard: while it exists, a resource is being created in Vault for the first time.
     class Taking {
     public:
         explicit Taking(Runtime& runtime) : runtime_(runtime) { ++runtime_.taking_; }
@@ -84,82 +85,80 @@ public:
         Runtime& runtime_;
     };
     Deadline soon() const { return SteadyClock::now() + options.call; }
-    // The API server's clock, by which it dates what is created: as of its latest answer, in seconds since
-    // 1970. This machine's clock where it tells no time.
+    // The time of the API server's clock, from its latest answer, in seconds since 1970. The time of the
+    // local clock if its answers have no date.
     std::int64_t server_time() const;
-    // How many seconds this machine's clock is ahead of it; nullopt: the API server has told no time.
+    // Seconds by which the local clock is ahead of it; nullopt if the API server's time is not known.
     std::optional<std::int64_t> clock_lead() const;
-    // Sets the metric from what is known of the servers' clocks.
+    // Sets the metric of the clock skew.
     void report_clocks();
 
-    // Applications wait for what is in Vault: while we are behind, all of that comes first, and what a
-    // resource came to is told afterwards. False when we are not: then tell it now.
+    // Defers a status write while behind() is true, because applications wait for objects in Vault and not
+    // for statuses. Returns false if it did not defer it: the caller then writes the status now.
     bool tell_later(const Key& key, Finding finding, std::int64_t generation);
     struct Later {
         Finding finding;
         std::int64_t generation;
-        bool woken = false;  // something has happened since
+        bool woken = false;  // wake() was called in the meantime
     };
     std::optional<Later> take_later(const Key& key);
-    // Queues the resource whose state waits the longest to be told, when we are not behind or it has waited
-    // long enough.
+    // Queues the resource with the oldest deferred status if behind() is false or the status has waited for
+    // longest_later.
     bool queue_later(Deadline now);
     bool has_later() const { return !later_order_.empty(); }
-    // Whoever led before may have missed something: everything is due.
+    // Queues all resources when this process becomes the leader.
     void start_over();
     void forget(const Key& key);
-    // Another set of workloads uses the provider of that name in that namespace.
+    // Queues the providers of that name because the workloads that use them changed.
     void users_changed(const std::string& ns, const std::string& provider);
-    // Overrides of providers may select other namespaces.
+    // Queues providers because labels of a namespace changed, which overrides select by.
     void labels_changed();
 
-    // Whether the connection may use the Vault that says this of itself: Errc::unavailable when it is another
-    // one than before. What comes of it is kept in `replaced`.
+    // Checks that the Vault with this health answer is the one that the connection was made with. If not,
+    // returns Errc::unavailable and adds the connection to `replaced`.
     result<void> check_identity(const Key& connection, const vault::Health& health);
 
-    // Whether `what` was not told of `key` within the last minutes: of what is met at every look.
+    // Whether `what` was not reported for `key` in the last minutes. Limits events for recurring conditions.
     bool first_in_a_while(const Key& key, const std::string& what);
 
-    // Whether the operator has the right to Secrets of a namespace; what it says where it has not.
+    // Whether the operator may use Secrets of a namespace (--secret-namespaces), and the message if not.
     bool may_use_secrets(const std::string& ns) const;
     static std::string no_secrets(const std::string& ns);
 
-    // ---- whose an object in Vault is
+    // ---- ownership of objects in Vault
 
-    // What is known of a resource, its status only as far as the operator itself wrote it: what is acted on
-    // comes from here, never from `store`. Null: there is none.
+    // The resource, with only the facts in its status that have a valid seal. Code that acts uses this and
+    // never `store`. Null if the resource does not exist.
     EntryPtr find(const Key& key) const;
 
-    // `resource` is of find().
+    // `resource` must come from find().
     bool owns(const resources::Resource& resource, const std::string& claim) const;
-    // The finalizer of the connection; then, in one write, the resource's own and a mark of whose the object
-    // is. The status says so too, once it is written.
+    // Adds the finalizer of the connection, and then, in one write, the finalizer of the resource and the
+    // mark that proves its claim. The next status write contains the claim too.
     Task<bool> own(Key key, EntryPtr entry, EntryPtr connection, std::string claim);
 
-    // The names that no resource may touch in the Vault of `connection`: those of every connection to it. Of
-    // a connection that was never asked they are asked for now; one that cannot log in holds up nobody. An
-    // error is that of `session`, the connection's own.
+    // The names that no resource may use in the Vault of `connection`, collected from all connections to it.
+    // Reads the names of connections that were not read yet. A connection that cannot log in is left out. An
+    // error is that of `session`, the session of `connection`.
     Task<result<reconcile::OwnNames>> reserved(Key through, EntryPtr connection, SessionPtr session);
-    // Asks for the names of the connection again. Where they have changed, all resources of that Vault are
-    // looked at again.
+    // Reads the names of the connection again. If they changed, queues all resources of that Vault.
     Task<result<void>> refresh_reserved(Key key, EntryPtr connection, SessionPtr session);
-    // The connection is gone.
+    // Removes the names of a deleted connection.
     void release_reserved(const Key& connection);
 
-    // ---- what is told to the API server; false when it could not be
+    // ---- writes to the API server; false if a write failed
 
-    // The finalizer of a connection, which many resources want at once.
+    // Adds the finalizer of a connection. Resources that ask at the same time share one write.
     Task<bool> hold(Key connection);
     Task<bool> add_finalizer(Key key, EntryPtr entry);
     Task<bool> remove_finalizer(Key key, EntryPtr entry);
-    // What a patch gave back is newer than what the watch has told so far.
+    // Stores the object that a patch returned, which is newer than the state from the watch.
     bool taken(const Key& key, const result<Json>& patched);
-    // Writes the status when it says something new, and an event when the reason is another. Succeeds also
-    // when there is nothing new, and when the resource is gone. The wait for a retry doubles with each
-    // failure in a row, up to half a minute; that Vault was changed is remembered for the status that is
-    // written then.
+    // Writes the status if it changed, and records an event if the reason changed. Also succeeds if nothing
+    // changed or the resource is gone. The delay of a retry doubles with each failure, up to 30 s. If a write
+    // fails, the next status still reports that Vault was changed.
     Task<StatusWrite> report(Key key, EntryPtr entry, Finding finding);
-    // Adds facts to the status; nothing else there changes.
+    // Adds facts to the status and changes nothing else in it.
     Task<bool> record(Key key, std::map<std::string, std::string> facts);
 
     static constexpr std::chrono::seconds longest_later{10};
@@ -179,27 +178,27 @@ public:
     NamespaceWatch namespaces;
     RecentWrites recent_writes;
     Leftovers leftovers;
-    std::map<Key, ProviderMemory> providers;  // since we lead
-    std::map<Key, Deadline> issued;           // when the latest secret-id of a VaultSecretID was
-    std::map<Key, std::int64_t> clock_leads;  // seconds that our clock is ahead of a connection's Vault
+    std::map<Key, ProviderMemory> providers;  // since this process leads
+    std::map<Key, Deadline> issued;           // when the latest secret-id of a VaultSecretID was issued
+    std::map<Key, std::int64_t>
+        clock_leads;  // seconds by which the local clock is ahead of a connection's Vault
     DestroyedSecretIds destroyed;
-    std::map<Key, std::string>
-        replaced;               // connections whose Vault is another one than before: why, in a sentence
-    std::set<Key> lost_tokens;  // connections whose Vault may have been restored
-    std::set<Key> ungranted;    // connections under which something may be in Vault that is not granted
+    std::map<Key, std::string> replaced;  // connections whose Vault was replaced: the message
+    std::set<Key> lost_tokens;            // connections whose Vault may have been restored
+    std::set<Key> ungranted;              // connections with objects that may be in Vault without a grant
     fsm::WorkQueue<Key, NamespaceOf> queue;
     ReservedNames reserved_names;
-    net::Signal changed;  // something may be due
+    net::Signal changed;  // a resource may be due
 
 private:
     void wake_users_of(const std::string& vault);
     Task<result<Json>> write_status(Key key, Json after);
 
     std::size_t taking_ = 0;
-    std::set<Key> woken_;  // of those that wait; at rest it is empty
+    std::set<Key> woken_;  // queued resources for which wake() was called
     struct Unwritten {
         unsigned attempts = 0;
-        bool changed = false;  // a finding among those that could not be written said so
+        bool changed = false;  // a finding that was not written reported a change in Vault
     };
     std::map<Key, Unwritten> unwritten_;  // statuses whose last write failed
     std::map<Key, Later> later_;

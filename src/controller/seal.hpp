@@ -1,11 +1,13 @@
-// Proves what the operator itself wrote, on objects that others may write too: an HMAC with a key that lies
-// in a Secret beside the Lease, and that the first leader creates. It covers the uid of the resource and the
-// cluster, so a resource that is restored, or copied into another cluster, has none that holds.
+// Proves which parts of an object the operator wrote, although others can write the object too. The proof is
+// an HMAC with a key from a Secret beside the Lease; the first leader creates the key. The HMAC covers the
+// UID of the resource and the cluster, so it is not valid on a restored resource or a copy in another
+// cluster.
 //
-// A mark, in an annotation, proves that the resource claims an object in Vault. It is written together with
-// the finalizer before anything is created there: after a crash the object is known as the resource's own.
+// A mark is an annotation that proves that the resource claims an object in Vault. The operator writes it
+// with the finalizer, before it creates the object. After a crash, the resource therefore still owns the
+// object.
 //
-// A seal, in the status, covers all facts there that the operator acts on.
+// A seal is a status field that covers all facts in the status that the operator acts on.
 #pragma once
 
 #include <keyshepherd/kube/client.hpp>
@@ -17,20 +19,20 @@ namespace keyshepherd::controller {
 
 class Seal {
 public:
-    // Reads the key, or creates it, and the identity of the cluster, which is the uid of the namespace
-    // kube-system; nothing when that is done. Until it is, nothing is proven.
+    // Reads or creates the key, and reads the identity of the cluster, which is the UID of the namespace
+    // kube-system. Before open() succeeds, no mark or seal is valid.
     kube::Task<result<void>> open(kube::Client& kube, std::string ns, kube::Deadline deadline);
-    // The same out of what is given.
+    // Sets the key and the identity of the cluster.
     void open(std::string key, std::string cluster);
 
-    // As hexadecimal digits; "" before open().
+    // Hexadecimal digits; "" before open().
     std::string mark(std::string_view uid, std::string_view claim) const;
     std::string seal(std::string_view uid, const kube::Json& facts) const;
-    // Whether it is that of open()'s key and cluster; false before open().
+    // Whether `given` was made with the key and for the cluster of open(); false before open().
     bool is_mark(std::string_view given, std::string_view uid, std::string_view claim) const;
     bool is_seal(std::string_view given, std::string_view uid, const kube::Json& facts) const;
-    // The HMAC of the path and of those fields of a secret in Vault that a variable can carry. It tells one
-    // value from the next without revealing either.
+    // The HMAC of the path and of the fields of a secret in Vault that can be variables. It shows whether a
+    // value changed and does not reveal the value.
     std::string fingerprint(std::string_view path, const kube::Json& fields) const;
 
 private:

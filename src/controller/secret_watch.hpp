@@ -1,5 +1,5 @@
-// Watches the Secrets that the operator has made, so that an edited or a deleted one is mended at once. Of a
-// Secret only its name and version are kept.
+// Watches the Secrets that the operator created, so that it can repair an edited or deleted one at once.
+// Stores only the name and version of a Secret.
 #pragma once
 
 #include "store.hpp"
@@ -24,29 +24,29 @@ public:
 
     explicit SecretWatch(std::function<void(const Key&)> wake) : wake_(std::move(wake)) {}
 
-    // `owner` is woken when the Secret is another one than in this version. `version` "": whatever it is.
+    // Wakes `owner` if the Secret is not in this version. If `version` is "", any version is accepted.
     void expect(const std::string& ns, const std::string& name, const Key& owner, std::string version);
-    // `owner` is about to write it and calls expect() with what came of it: until then it is not woken.
+    // `owner` is about to write the Secret. It is not woken until it calls expect() with the new version.
     void writing(const std::string& ns, const std::string& name, const Key& owner);
-    // Likewise, of one that was not looked at yet.
+    // Registers `owner` for a Secret that it has not read yet.
     void claim(const std::string& ns, const std::string& name, const Key& owner);
-    // Whoever is about the Secret; of two, at most one may have it.
+    // All owners that registered for the Secret. At most one of them may write it.
     std::vector<Key> claimants(const std::string& ns, const std::string& name) const;
-    // Whether there may be such a Secret.
+    // Whether the Secret may exist.
     bool exists(const std::string& ns, const std::string& name) const;
-    // The version of one that the watch has told of; "": none is known.
+    // The version from the watch; "" if it is not known.
     std::string version(const std::string& ns, const std::string& name) const;
-    // Where one of that name is known.
+    // The namespaces with a known Secret of this name.
     std::set<std::string> namespaces_with(const std::string& name) const;
     void made(const std::string& ns, const std::string& name) { known_.try_emplace(kube::key(ns, name)); }
     void unmade(const std::string& ns, const std::string& name) { known_.erase(kube::key(ns, name)); }
-    // It is nothing to `owner` any more.
+    // `owner` no longer needs the Secret.
     void release(const std::string& ns, const std::string& name, const Key& owner);
     void forget(const Key& owner);
-    // How many Secrets and owners are remembered: none when nobody expects anything.
+    // The number of remembered Secrets and owners; 0 if no owner is registered.
     std::size_t remembered() const { return expected_.size() + of_.size(); }
 
-    // What a watch of one namespace, or of all, tells (kube::Sink).
+    // Events from the watch of one or all namespaces (kube::Sink).
     void replaced(std::vector<kube::Json> objects, const std::vector<std::string>& gone);
     void applied(kube::Json object);
     void removed(const std::string& key, kube::Json last_state);
@@ -58,7 +58,7 @@ private:
     struct Expected {
         std::string version;
         bool writing = false;
-        std::optional<std::string> told = {};  // the last version that the watch told of meanwhile
+        std::optional<std::string> told = {};  // the last version from the watch while the owner writes
     };
     std::map<std::string, std::map<Key, Expected>> expected_;  // by "namespace/name" and owner
     std::map<Key, std::set<std::string>> of_;

@@ -1,5 +1,5 @@
-// What is known of the custom resources: the last state that the API server told, by kind and name. Thousands
-// lie here at rest: each is kept as one text, and read back when it is looked at.
+// The cache of custom resources: the latest state from the API server, by kind and name. To save memory with
+// thousands of resources, each one is stored as text and parsed when it is used.
 #pragma once
 
 #include <keyshepherd/kube/object.hpp>
@@ -25,7 +25,7 @@ struct Key {
     auto operator<=>(const Key&) const = default;
 };
 
-// Whose turn it is in the queue: namespaces take turns.
+// The group of a key in the queue, which takes the groups in turn.
 struct NamespaceOf {
     const std::string& operator()(const Key& key) const { return key.ns; }
 };
@@ -33,20 +33,20 @@ struct NamespaceOf {
 struct Entry {
     resources::Resource resource;
     std::vector<resources::Fault> faults;
-    Json metadata;  // of the object, what a patch or an event has to name
+    Json metadata;  // the fields of the object that a patch or an event needs
     Json status;
-    // The status has facts that this operator did not write; status and resource are without them. Only
-    // Runtime::find() knows.
+    // The status had facts without a valid seal. `status` and `resource` do not contain them. Set only by
+    // Runtime::find().
     bool untrusted = false;
-    std::string trigger;  // changes with everything that asks for a reconcile; only as make_entry() gives it
+    std::string trigger;  // changes with everything that asks for a reconcile; set by make_entry()
 };
 
-// Immutable: a reconcile keeps the one that it began with.
+// Immutable, so a reconcile can keep the state that it began with.
 using EntryPtr = std::shared_ptr<const Entry>;
 
 EntryPtr make_entry(const Json& object);
 Key key_of(const Entry& entry);
-// The VaultConnection that a resource refers to; of a VaultSecretID the one that it was issued by, if it was.
+// The VaultConnection of a resource. For a VaultSecretID with an issued secret-id, the one that issued it.
 Key connection_of(const resources::Resource& resource);
 // The VaultAppRole of a VaultSecretID.
 Key role_of(const resources::Resource& resource);
@@ -55,21 +55,22 @@ class Store {
 public:
     EntryPtr find(const Key& key) const;
     bool contains(const Key& key) const { return entries_.contains(key); }
-    // True when `entry` asks for a reconcile that the one before did not.
+    // True if `entry` needs a reconcile, compared with the previous state.
     bool put(EntryPtr entry);
     void erase(const Key& key);
-    // With a namespace that is being deleted, since `deletion_time` (RFC 3339), everything in it is; "": it
-    // is not. Gives those whose state is another by that.
+    // Records that a namespace is being deleted since `deletion_time` (RFC 3339), or not if it is "". The
+    // resources of such a namespace count as deleted. Returns the resources whose state changed.
     std::vector<Key> namespace_leaves(const std::string& ns, const std::string& deletion_time);
-    // Whether what is held is this state of the object or a later one: a patch's answer overtakes the watch.
+    // Whether the stored state is this or a later one. The answer of a patch can arrive before the watch
+    // event.
     bool is_old_news(const Key& key, const Json& object) const;
 
-    // Everything that refers to a connection, or to a role.
+    // All resources that refer to a connection or role.
     std::vector<Key> dependents(const Key& on) const;
-    // Who is about the same path, of whichever Vault; the oldest first, on a tie the one with the lesser uid.
+    // All resources that claim this path, in any Vault: the oldest first, and by uid if they are equally old.
     std::vector<Key> claimants(const std::string& path) const;
     std::vector<Key> keys() const;
-    // Those of a kind that have a name, in whichever namespace.
+    // All resources of a kind with this name, in any namespace.
     std::vector<Key> named(const resources::Kind& kind, const std::string& name) const;
     std::vector<Key> keys(const resources::Kind* kind) const;
     std::size_t size() const { return entries_.size(); }
@@ -77,12 +78,14 @@ public:
 private:
     struct Kept {
         std::string trigger;
-        std::string text;         // what unpack() reads back, unless `whole` is there
-        EntryPtr whole;           // a connection, which every resource looks at, and what has faults
-        std::vector<Key> refers;  // the connection, and of a VaultSecretID its role
-        std::string claim;        // "" of what has faults
+        std::string text;         // for unpack(), unless `whole` is set
+        EntryPtr whole;           // of connections, which every reconcile uses, and of invalid resources
+        std::vector<Key> refers;  // the connection, and the role of a VaultSecretID
+        std::string claim;        // "" if the resource is invalid
         std::string uid;
-        std::uint64_t version = 0;  // 0: not known to be a number
+        // resourceVersion as an integer, or 0 if it is not one. Kubernetes 1.35 and later guarantee an
+        // integer.
+        std::uint64_t version = 0;
     };
 
     static EntryPtr unpack(const Key& key, const Kept& kept);

@@ -1,5 +1,5 @@
-// Which resources' secret-ids in Vault were all looked at, so that none is left that nothing refers to. Kept
-// while we lead: whoever leads next looks again.
+// Records for which resources the secret-ids in Vault were listed, to find orphans. Kept while the process
+// leads; the next leader lists them again.
 #pragma once
 
 #include "store.hpp"
@@ -14,23 +14,24 @@ namespace keyshepherd::controller {
 
 using net::Deadline;
 
-// For one thread.
+// Not thread-safe.
 class Sweeps {
 public:
-    // The leader before may have left a registration on its way for `grace` more.
+    // Called when this process becomes the leader. A registration of the former leader may still arrive in
+    // Vault within `grace`.
     void start_over(Deadline now, std::chrono::seconds grace);
     void forget(const Key& owner);
 
-    // Whether all were looked at since we lead, and since nothing was on its way.
+    // Whether a list was read after this process became the leader and after the last pending registration.
     bool done(const Key& owner) const { return done_.contains(owner); }
     void finish(const Key& owner);
-    // There may be one that nothing refers to.
+    // An orphan may exist.
     void suspect(const Key& owner);
-    // A registration that was given up may arrive in Vault until then.
+    // An abandoned registration may arrive in Vault until then.
     void unsure(const Key& owner, Deadline until);
-    // When a list shows all; spread, so that after a start not all are asked for at once.
+    // The time after which a list is complete. Spread, so that a new leader does not list all at once.
     Deadline unsure_until(const Key& owner) const;
-    // When a list has to have been asked for, at the earliest, to show all.
+    // The earliest time at which a list must have been requested to be complete.
     Deadline fresh_from(const Key& owner, Deadline now) const;
 
 private:

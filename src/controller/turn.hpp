@@ -1,4 +1,4 @@
-// One look at one resource. A turn is kept by whoever waits for its reconcile(), and used once.
+// One reconcile of one resource. The caller owns the turn until reconcile() returns, and uses it once.
 #pragma once
 
 #include "runtime.hpp"
@@ -20,7 +20,7 @@
 
 namespace keyshepherd::controller {
 
-// What all kinds do alike.
+// The parts of a reconcile that all kinds share.
 class Turn {
 public:
     Turn(Runtime& runtime, Key key, EntryPtr entry);
@@ -28,59 +28,61 @@ public:
     const char* outcome = "success";  // for the metric: success, changed, refused, error
 
 protected:
-    // How Vault is reached for this resource.
+    // The connection and session that reach Vault for this resource.
     struct Way {
         EntryPtr connection;
         SessionPtr session;
-        reconcile::OwnNames reserved;  // what no resource may touch
+        reconcile::OwnNames reserved;  // names that no resource may use
     };
-    // Vault is not reached, which is reported: what the turn comes to.
+    // Vault cannot be reached. The status already reports it; `again` is the result of the reconcile.
     struct NoWay {
         Again again;
     };
     Task<std::expected<Way, NoWay>> way(Key through);
-    // For a deletion that the connection of the resource can no longer do, such as one whose ServiceAccount
-    // went with the namespace: another connection to the same Vault that grants it. nullopt: there is none
-    // that can log in.
+    // Another connection to the same Vault that grants a deletion, for a resource whose own connection cannot
+    // log in any more, for example because its ServiceAccount was deleted with the namespace. nullopt if no
+    // such connection can log in.
     Task<std::optional<Way>> way_by_another(Key through);
-    // Vault's mounts, where a judgement about the resource may depend on them.
+    // The mounts in Vault if the grants of the resource depend on them, otherwise none.
     Task<planner::Mounts> mounts_for(const resources::Resource& of, SessionPtr session);
 
     bool deleting() const { return !entry_->resource.deletion_time.empty(); }
     const resources::Resource& resource() const { return entry_->resource; }
     milliseconds period() const;  // resyncPeriod
     milliseconds resync() const;
-    // Writes the status. Gives `next`, or the time to try again, when that is sooner, if it was not written.
+    // Writes the status. Returns `next`. If the write failed, returns the time of the retry if that is
+    // sooner.
     Task<Again> report(Finding finding, Again next);
-    // Likewise, of what is not done: Ready is False for this reason.
+    // Reports Ready=False with this reason.
     Task<Again> refuse(std::string reason, std::string message, Again next = std::nullopt,
                        std::optional<bool> synced = std::nullopt);
-    // Not granted, and before any request. `left`: what the resource has in Vault all the same; none:
-    // nothing.
+    // Reports that the connection does not grant the resource, before any request to Vault. `left` describes
+    // what the resource still has in Vault.
     Task<Again> refuse_ungranted(std::string message, std::optional<planner::Condition> left,
                                  Again next = std::nullopt);
-    // The connection's status has to tell of what is not granted and in Vault all the same.
+    // Queues the connection, whose status names resources that are in Vault without a grant.
     void tell_connection();
     void event(kube::Event::Type type, std::string reason, std::string action, std::string note);
-    // Spec or annotations have faults of their own.
+    // Reports that spec or annotations are invalid.
     Task<Again> invalid();
-    // Vault, or the way to it, is in trouble. `connection` may be null.
+    // Reports an error of Vault or of the connection. `connection` may be null.
     Task<Again> failed(EntryPtr connection, Error error);
-    // A deletion that cannot be done: after the connection's deletionTimeout the resource goes, and what it
-    // has in Vault is recorded as left.
+    // Handles a deletion that is not possible now. After the connection's deletionTimeout, removes the
+    // finalizer and records what the resource left in Vault.
     Task<Again> wait_or_orphan(EntryPtr connection, std::string why);
-    // Errc::invalid: there is nothing to record. `connection` may be null.
+    // Records what the resource leaves in Vault. Errc::invalid if there is nothing to record. `connection`
+    // may be null.
     Task<result<void>> record_leftover(EntryPtr connection);
-    // Nothing holds the resource any more.
+    // Removes the finalizer.
     Task<Again> let_go();
 
     static std::string joined(const std::vector<resources::Fault>& faults);
 
-    std::string vault_path_;  // of what the resource is about, for messages
+    std::string vault_path_;  // path of the object in Vault, for messages
     Runtime& runtime_;
     const Key key_;
-    const EntryPtr entry_;  // as it was when the turn began
-    const bool asked_;      // for another reason than that time has gone by
+    const EntryPtr entry_;  // the resource when the reconcile began
+    const bool asked_;      // a change asked for this reconcile, not only the resync period
 };
 
 class ConnectionTurn : public Turn {
@@ -91,18 +93,18 @@ public:
 private:
     std::vector<Key> in_use() const;
     bool revokes_tokens() const;
-    // Lets the next look log in again, once a minute at most.
+    // Lets the next reconcile log in again, at most once a minute.
     void renew_session(const result<SessionPtr>& session);
     Task<void> look_for_restore(SessionPtr session);
     Task<result<bool>> destroy_again(SessionPtr session, DestroyedSecretIds::Destroyed one);
-    // Tells in `finding`, and by a metric, of clocks that differ.
+    // Reports clocks that differ, in `finding` and in a metric.
     void tell_of_clocks(std::optional<std::int64_t> ahead_of_vault, Finding& finding);
-    // Tells in `finding` which resources are not granted, and are in Vault all the same.
+    // Reports in `finding` which resources are in Vault without a grant.
     void tell_of_ungranted(Finding& finding);
-    // Removes what deleted resources left in this Vault, as far as the connection grants it; `finding` gets
-    // the rest.
+    // Removes what deleted resources left in this Vault if the connection grants it, and reports the rest in
+    // `finding`.
     Task<result<void>> remove_leftovers(SessionPtr session, Finding& finding);
-    // Success: nothing of it is left in Vault any more, or it is not ours to remove.
+    // Succeeds if nothing is left in Vault, or if the operator may not remove it.
     Task<result<void>> remove_leftover(SessionPtr session, Leftover leftover, bool may_revoke);
 };
 
@@ -114,10 +116,10 @@ public:
 
 private:
     Task<EntryPtr> owner(std::string vault);
-    // How old the snapshot is that shows everything as it was found the last time; nullopt: Vault has to be
-    // asked about the object. On a snapshot nothing is decided, written or told.
+    // The age of a snapshot that matches the last result. nullopt if the object itself has to be read.
+    // Nothing is decided, written or reported from a snapshot.
     Task<std::optional<milliseconds>> confirmed(const Way& way, const planner::Standing& standing);
-    // Until the next look, when nothing happens. `age`: of the snapshot that has confirmed it.
+    // The time until the next reconcile if nothing changes. `age` is that of a matching snapshot.
     Again rest(std::optional<milliseconds> age = std::nullopt);
     Task<Again> converge(const Way& way, const planner::Observation& observed,
                          const planner::Standing& standing, std::string claim);
@@ -126,7 +128,7 @@ private:
     bool removes() const;
     std::string removal_refusal(const Way& way) const;
     Task<Again> remove(const Way& way, planner::Observation observed, planner::Standing standing);
-    // keyshepherd.dev/cut-off, of a VaultAppRole
+    // The annotation keyshepherd.dev/cut-off of a VaultAppRole.
     struct Swept {
         std::size_t secret_ids = 0;
         std::size_t tokens = 0;
@@ -149,7 +151,7 @@ private:
 
     EntryPtr rival() const;
     bool moved() const;
-    // The role-id that a login needs now, out of Vault. Errc::not_found when the role has none.
+    // Reads the current role-id from Vault. Errc::not_found if the role has none.
     Task<result<void>> read_role_id();
     Task<result<void>> look();
     Task<result<void>> look_at_targets();
@@ -177,7 +179,7 @@ private:
 
     const std::string secret_name_;
     const std::string pending_name_;
-    const std::string owner_;  // of what we issue, in its metadata
+    const std::string owner_;  // owner in the metadata of issued secret-ids
     std::string role_;         // API path of the role
     std::string role_id_;
     std::string connection_;  // "namespace/name"
@@ -186,83 +188,83 @@ private:
     planner::SecretIdRecord record_;
     planner::SecretIdView view_;
     std::string pending_uid_;
-    std::string value_;  // that is published
+    std::string value_;  // the published value
     std::string pending_value_;
-    std::string enrolling_;  // why a new one was drawn, for the event
+    std::string enrolling_;  // why a new secret-id is issued, for the event
     bool revoke_tokens_ = false;
-    bool swept_ = false;  // nothing was amiss before the one that is being issued
+    bool swept_ = false;  // no orphan existed before the secret-id that is being issued
 };
 
-// The version of a provider's key, and the workloads that a new one has to reach.
+// Watches the version of a provider's key, and restarts the workloads that need a new one.
 class ProviderTurn : public Turn {
 public:
     using Turn::Turn;
     Task<Again> reconcile();
 
 private:
-    // Nothing: all places were looked at. Otherwise Vault is away, or the login is refused.
+    // Reads the version at each path. An error means that Vault is unavailable or refuses the login.
     Task<result<void>> look(const Way& way);
-    // Who uses the provider, and which of them a new version has to reach.
+    // Finds the workloads that use the provider, and those that need a new version.
     void sort_users();
-    // Who is used in place of this AIProvider, since it has the same name; "": it is used.
+    // The provider that is used instead of this AIProvider because it has the same name; "" if there is none.
     std::string name_taken_by() const;
-    // Whether workloads of that namespace mean this provider by its name.
+    // Whether the name means this provider in that namespace.
     bool is_for(const std::string& ns) const;
     std::string source_of(const planner::KeyPlace& place, const planner::KeyVersion& key) const;
     Task<result<void>> roll_due();
     Task<result<void>> roll(std::string id);
     Finding finding() const;
-    // Of spec.delivery.secret, in provider_delivery.cpp: no Secret is where none is wanted, and every other
-    // has the newest key. An error is Vault's, or that we are told to stop.
+    // Implements spec.delivery.secret (provider_delivery.cpp): removes Secrets that are not wanted, and
+    // writes the newest key to the others. An error is Vault's, or a cancellation.
     Task<result<void>> deliver(const Way& way);
     struct KeyData;
     Task<result<void>> deliver_to(std::string ns, const planner::KeyPlace& place, const Way& way,
                                   std::map<std::string, KeyData>& data);
     Task<result<void>> read_data(const planner::KeyPlace& place, const Way& way, KeyData& into);
-    // Reads a secret of KV version 1, after it asked which engine the mount has: to read a path of another
+    // Reads a secret of KV version 1. First checks the mount's engine, because reading a path of another
     // engine may create a lease.
     Task<result<void>> read_unversioned(std::string path, const Way& way, KeyData& into);
     Task<result<planner::KeyView>> look_at_unversioned(std::string path, const Way& way);
     Task<result<void>> write_secret(std::string ns, planner::DeliveryStep step,
                                     std::optional<planner::FoundSecret> found, const planner::KeyPlace& place,
                                     planner::KeyVersion delivered, std::string source, const Json& fields);
-    // Adds since when a Secret has its key, which was just written as `version`.
+    // Records in the Secret, just written as `version`, since when it has its key.
     Task<result<void>> date_secret(std::string ns, std::string uid, std::string version);
-    // Removes the Secret from all namespaces but those, `grace` after its last reader.
+    // Removes the Secret from all namespaces except `but`, `grace` after its last reader.
     Task<result<void>> withdraw(std::set<std::string> but, std::chrono::seconds grace);
     Task<result<void>> withdraw_from(std::string ns, std::chrono::seconds grace);
     Task<result<void>> mark_unread(std::string ns, planner::FoundSecret found);
     void tell_of_delivery(Finding& found) const;
-    // Tries each key whose version was not tried yet, and the others when it is time to. An error is Vault's,
-    // or that we are told to stop.
+    // Tests each key whose version was not tested yet, and the others when their interval has passed. An
+    // error is Vault's, or a cancellation.
     Task<result<void>> try_keys(const Way& way);
-    // Nothing: Vault does not give this version yet.
+    // nullopt if Vault does not return this version yet.
     Task<result<std::optional<planner::Condition>>> try_key(const planner::KeyPlace& place, const Way& way);
     void record_trial(const planner::KeyPlace& place, planner::Condition condition);
     // Adds the condition KeyValid.
     void report_validity(Finding& found);
-    // When the present template of a workload was first run, as planner::template_since() says.
+    // When the current template of a workload was first run (planner::template_since()).
     Task<result<std::optional<std::int64_t>>> template_since(const planner::Workload& workload);
     Task<Again> refuse_all(std::string reason, std::string message);
 
     struct Stale {
         planner::Workload workload;
         planner::KeyVersion key;
-        std::string record;  // of the rollout that brings the key
-        // Rolled only if its template is not younger: pods that start later than this get the key.
+        std::string record;  // of the rollout that delivers the key
+        // Do not restart the workload if its template is younger: pods that start later get the key.
         std::optional<std::int64_t> unless_after = {};
     };
     std::vector<planner::KeyPlace> places_;
     std::map<std::string, planner::KeyView> views_;  // by path
-    std::map<std::string, Stale> stale_;             // that have to be rolled, by id
-    std::int64_t vault_lead_ = 0;  // seconds that Vault's clock is ahead of the API server's
+    std::map<std::string, Stale> stale_;             // workloads to restart, by id
+    std::int64_t vault_lead_ = 0;  // seconds by which Vault's clock is ahead of the API server's
     std::int64_t users_ = 0;
     std::int64_t skipped_ = 0;
     std::map<std::string, planner::Delivered> delivered_;  // by namespace
-    std::size_t not_selected_ = 0;                         // namespaces with readers that may not have it
-    std::optional<milliseconds> next_removal_;             // of a Secret that no workload reads
-    bool deliver_again_ = false;                           // the API server was in the way
-    bool try_again_ = false;                               // a key is left that was not tried
+    std::size_t not_selected_ = 0;              // namespaces with readers that delivery does not select
+    std::optional<milliseconds> next_removal_;  // of a Secret without readers
+    bool deliver_again_ = false;                // the API server refused a write
+    bool try_again_ = false;                    // some key was not tested yet
 };
 
 }  // namespace keyshepherd::controller

@@ -1,4 +1,4 @@
-// One login to Vault for every VaultConnection, shared by all workers.
+// One login to Vault for each VaultConnection, shared by all workers.
 #pragma once
 
 #include "store.hpp"
@@ -25,13 +25,13 @@ using net::Deadline;
 using net::Task;
 
 struct SessionOptions {
-    std::vector<std::string> addresses;  // patterns that a connection's address must match one of
+    std::vector<std::string> addresses;  // the address of a connection must match one of these patterns
     std::string audience;
     double requests_per_second = 1000;
     std::chrono::milliseconds call{10'000};
-    // Whether a connection may log in to the server that says this of itself.
+    // Whether a connection may log in to the server with this health answer.
     std::function<result<void>(const Key& connection, const vault::Health& health)> may_log_in;
-    // Vault does not know the token of a connection any more.
+    // Called if Vault no longer knows the token of a connection.
     std::function<void(const Key& connection)> token_lost;
 };
 
@@ -43,7 +43,7 @@ struct Session {
           snapshots(context.get_executor(), vault),
           secret_ids(context.get_executor()) {}
 
-    // The secrets engines that are mounted, asked for again after 10 seconds or once a mount has changed.
+    // The mounted secrets engines. Read again after 10 seconds, and after mounts_changed().
     Task<planner::Mounts> mounts(Deadline deadline);
     void mounts_changed() { mounts_at_.reset(); }
 
@@ -53,14 +53,14 @@ struct Session {
     reconcile::Snapshots snapshots;
     reconcile::SecretIdIndex secret_ids;
     const Deadline opened = net::SteadyClock::now();
-    std::string login_version;  // of the ServiceAccount or Secret that it logs in with, as it was read
-    std::string uid;            // of the VaultConnection as it was read
+    std::string login_version;  // version of the ServiceAccount or Secret that was read for the login
+    std::string uid;            // of the VaultConnection
     std::int64_t generation = 0;
-    bool may_read_role = true;  // as far as it is known: the role that it logged in by
+    bool may_read_role = true;  // false after Vault refused to show the role of the login
 
 private:
     planner::Mounts mounts_;
-    std::optional<Deadline> mounts_at_;  // when they were read; none: they have to be read
+    std::optional<Deadline> mounts_at_;  // when they were read; nullopt if they must be read
 };
 
 using SessionPtr = std::shared_ptr<Session>;
@@ -75,24 +75,23 @@ public:
           metrics_(metrics),
           opened_(context.get_executor()) {}
 
-    // The session of a connection, opened at the first call. The Secret that it names is read then; a token
-    // is asked for with the first request. Errc::disallowed for an address that the operator does not allow,
-    // Errc::unauthorized when there is nothing to log in with, Errc::unlabeled when the ServiceAccount or
-    // Secret lacks resources::login_label. Every later login of the session checks the label again.
+    // The session of a connection. The first call opens it and reads its ServiceAccount or Secret; the first
+    // request logs in. Errc::disallowed if the operator does not allow the address, Errc::unauthorized if the
+    // ServiceAccount or Secret does not exist, Errc::unlabeled if it lacks resources::login_label. Every
+    // later login of the session checks the label again.
     Task<result<SessionPtr>> open(Key key, resources::Resource connection, Deadline deadline);
-    // The session that is open; null: none.
+    // The open session, or null.
     SessionPtr find(const Key& key) const;
-    // Drops the session of another state of the connection, and one whose login was refused: somebody asks
-    // for another attempt. Whoever uses it goes on.
+    // Drops the session if the connection changed or if its login was refused, so that the next open() tries
+    // again. Code that uses the session can continue.
     void forget(const Key& key, const resources::Resource& connection);
     void close(const Key& key);
-    // Whether the ServiceAccount or Secret that a connection logs in with still has its label:
-    // Errc::unlabeled when it does not. Then the session is closed and its token revoked. One with another
-    // version of the object is closed too, where that may bring another outcome: the next one logs in with
-    // the new credentials. Where the API server does not show the object, an open session stays: its next
-    // login decides.
+    // Checks that the ServiceAccount or Secret of a connection still has its label. If not, closes the
+    // session, revokes its token and returns Errc::unlabeled. Also closes the session if a new version of the
+    // object could change the result of a login: the next session uses the new credentials. If the API server
+    // does not return the object, an open session stays, and its next login decides.
     Task<result<void>> check_login(Key key, resources::Resource connection, Deadline deadline);
-    // Revokes every token that we were given.
+    // Revokes the tokens of all sessions.
     Task<void> sign_off(Deadline deadline);
 
 private:

@@ -1,5 +1,5 @@
-// Watches Deployments, StatefulSets and DaemonSets, and keeps of the injected ones what a rotation has to
-// know.
+// Watches Deployments, StatefulSets and DaemonSets, and stores what a key rotation needs to know about
+// injected ones.
 #pragma once
 
 #include <keyshepherd/kube/reflector.hpp>
@@ -14,10 +14,10 @@
 
 namespace keyshepherd::controller {
 
-// For one thread.
+// Not thread-safe.
 class WorkloadWatch {
 public:
-    // `changed` is called with the namespace and the provider's name when who uses it, or how, is another.
+    // Called with a namespace and the name of a provider if its workloads, or how they use it, changed.
     using Changed = std::function<void(const std::string& ns, const std::string& provider)>;
 
     WorkloadWatch(std::string default_provider, Changed changed, telemetry::OperatorMetrics& metrics,
@@ -40,9 +40,9 @@ public:
     std::array<Collection, 3>& collections() { return collections_; }
     bool synced() const;
 
-    // By "Deployment/namespace/name".
+    // All injected workloads, by "Deployment/namespace/name".
     const std::map<std::string, planner::Workload>& all() const { return known_; }
-    // We have rolled it: the watch tells of that later.
+    // Records a restart by the operator before the watch reports it.
     void rolled(const std::string& id, const std::string& provider, const std::string& record);
 
 private:
