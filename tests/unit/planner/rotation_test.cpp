@@ -229,6 +229,8 @@ TEST(Templates, AreAsOldAsTheNewestControllerRevision) {
                                            made_of("u", "2026-01-30T12:00:00Z", Json::object(), 2),
                                            made_of("other", "2026-01-31T14:00:00Z", Json::object(), 9)};
         EXPECT_EQ(template_since(object, history), std::nullopt) << "the newest may be of the one before";
+        object["status"].erase("observedGeneration");
+        EXPECT_EQ(template_since(object, history), std::nullopt) << "its controller has not seen it yet";
         object["status"]["observedGeneration"] = 2;
         EXPECT_EQ(template_since(object, history), noon + 3600);
         EXPECT_EQ(template_since(object, {}), std::nullopt);
