@@ -251,7 +251,7 @@ def test_what_vault_sets_only_at_creation_is_told_with_the_way_out(server, call)
     server.root.delete("auth/approle/role/x")
     server.root.write_data("auth/approle/role/x", data={"local_secret_ids": True})
     row = call("apply", role())[0]
-    assert (row["verdict"], row["reason"]) == ("refused", "FixedInVault") and "Set spec.localSecretIDs: true" in row["message"], row
+    assert (row["verdict"], row.get("reason")) == ("refused", "FixedInVault") and "Set spec.localSecretIDs: true" in row["message"], row
     assert call("apply", role(localSecretIDs=True))[0]["verdict"] == "in sync"
     server.root.delete("auth/approle/role/x")
     assert call("apply", role(localSecretIDs=True))[0]["verdict"] == "created"
@@ -276,8 +276,10 @@ def test_the_networks_of_a_secret_id_are_sent_as_vault_takes_them(server, tmp_pa
     token = tmp_path / "token"
     token.write_text(server.root_token)
     server.root.delete("auth/approle/role/x")
-    made = [role(), rig.custom("VaultSecretID", "ai", "s", appRoleRef={"name": "x"}, cidrs=["10.0.0.1", "::ffff:10.0.0.2", "fd00:10:0:0::/64"],
-                               tokenBoundCIDRs=["fd00::1"])]
+    # With networks of the role, Vault compares them with those of each secret-id, and refuses an address without a prefix length.
+    allowed = ["10.0.0.0/8", "fd00:10::/64"]
+    made = [role(secretIDBoundCIDRs=allowed), rig.custom("VaultSecretID", "ai", "s", appRoleRef={"name": "x"}, tokenBoundCIDRs=["fd00::1"],
+                                                         cidrs=["10.0.0.1", "::ffff:10.0.0.2", "fd00:10:0:0::/64"])]
     command = [*rig.keyshepherd(), "apply", "-f", "-", "--without-grants", "--vault-address", server.address, "--vault-token-file", token,
                "--vault-ca-file", server.certificates.ca, "--secrets-dir", tmp_path / "secrets"]
     for _ in range(2):

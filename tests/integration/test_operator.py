@@ -475,9 +475,11 @@ def test_edits_are_applied_soon_after_a_long_absence_of_the_api_server(team, ins
     team.apply(team.policy())
     team.wait_reason("VaultPolicy", "p", "Reconciled")
     installed.stop_apiserver()
-    time.sleep(50)
-    assert not operator.ready() and "the API server cannot be read" in operator.get("/readyz").text
-    installed.restart_apiserver()
+    try:
+        time.sleep(50)
+        assert not operator.ready() and "the API server cannot be read" in operator.get("/readyz").text
+    finally:
+        installed.restart_apiserver()
     team.apply(team.policy(path="ai-apis/data/edited"))
     wait_until(lambda: "ai-apis/data/edited" in team.vault_policy(), 10, "the edit is in Vault")
     wait_until(operator.ready, 10)
