@@ -1,6 +1,6 @@
-#include "base64.hpp"
 
 #include <keyshepherd/admission/review.hpp>
+#include <keyshepherd/core/base64.hpp>
 #include <keyshepherd/core/text.hpp>
 #include <keyshepherd/json/writer.hpp>
 

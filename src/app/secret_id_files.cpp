@@ -1,5 +1,6 @@
 #include "secret_id_files.hpp"
 
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/planner/read_back.hpp>
 #include <keyshepherd/reconcile/failpoint.hpp>
@@ -20,12 +21,6 @@ constexpr const char* role_id_file = "role_id";
 constexpr const char* secret_id_file = "secret_id";
 constexpr const char* pending_file = ".pending";
 constexpr const char* state_file = ".state.json";
-
-std::string text_at(const Json& object, const char* name) {
-    if (!object.is_object()) return {};
-    const auto at = object.find(name);
-    return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
-}
 
 }  // namespace
 

@@ -1,5 +1,7 @@
 #include "leftovers.hpp"
 
+#include <keyshepherd/core/base64.hpp>
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/kube/secret.hpp>
 
 #include <fmt/format.h>
@@ -9,12 +11,6 @@ namespace keyshepherd::controller {
 namespace {
 
 using resources::Json;
-
-std::string text_at(const Json& object, const char* name) {
-    const auto at = object.is_object() ? object.find(name) : object.end();
-    return object.is_object() && at != object.end() && at->is_string() ? at->get<std::string>()
-                                                                       : std::string();
-}
 
 }  // namespace
 
@@ -113,7 +109,7 @@ kube::Task<result<void>> Leftovers::write(kube::Client& kube, std::string uid, J
         exists_ = true;
     }
     Json body = value.is_null() ? Json{{"data", {{uid, nullptr}}}}
-                                : Json{{"data", {{uid, kube::base64(value.get_ref<const std::string&>())}}}};
+                                : Json{{"data", {{uid, encode_base64(value.get_ref<const std::string&>())}}}};
     const auto patched =
         co_await kube.patch({kube::secrets, ns_, secret_name},
                             {.kind = kube::Patch::Kind::merge, .body = std::move(body)}, deadline);

@@ -1,5 +1,6 @@
 #include "turn.hpp"
 
+#include <keyshepherd/core/base64.hpp>
 #include <keyshepherd/core/time.hpp>
 #include <keyshepherd/kube/client.hpp>
 #include <keyshepherd/kube/secret.hpp>
@@ -39,7 +40,7 @@ Json secret_data(const KeyPlace& place, const Json& fields) {
     for (const auto& [variable, key] : place.variables) {
         auto value = planner::carried_value(fields, key);
         if (!value) continue;
-        data[variable] = kube::base64(*value);
+        data[variable] = encode_base64(*value);
         net::wipe(*value);
     }
     return data;

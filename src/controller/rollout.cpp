@@ -1,5 +1,7 @@
 #include "rollout.hpp"
 
+#include <keyshepherd/core/ascii.hpp>
+
 #include <algorithm>
 #include <cctype>
 
@@ -10,10 +12,7 @@ using kube::Json;
 namespace {
 
 kube::ObjectRef workload(std::string ns, const std::string& kind, std::string name) {
-    std::string plural = kind + "s";
-    std::ranges::transform(plural, plural.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return {{"apps", "v1", std::move(plural), true}, std::move(ns), std::move(name)};
+    return {{"apps", "v1", to_lower(kind) + "s", true}, std::move(ns), std::move(name)};
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "rollout.hpp"
 #include "turn.hpp"
 
+#include <keyshepherd/core/base64.hpp>
 #include <keyshepherd/core/time.hpp>
 #include <keyshepherd/kube/secret.hpp>
 #include <keyshepherd/net/wiped.hpp>
@@ -421,7 +422,7 @@ Task<result<void>> SecretIdTurn::list() {
 
 Task<result<void>> SecretIdTurn::draw(std::string why) {
     KEYSHEPHERD_CO_TRY(pending_value_, reconcile::draw(reconcile::secret_id_bytes));
-    Json body = secret(pending_name_, {{"secret_id", kube::base64(pending_value_)}});
+    Json body = secret(pending_name_, {{"secret_id", encode_base64(pending_value_)}});
     body["immutable"] = true;
     auto made = co_await runtime_.kube.create(kube::secrets, key_.ns, std::move(body), runtime_.soon());
     if (!made) {
@@ -541,7 +542,7 @@ Task<result<Json>> SecretIdTurn::put_secret(std::string& value) {
         view_.secret = SecretState::absent;
     }
     Json body =
-        secret(secret_name_, {{"role_id", kube::base64(role_id_)}, {"secret_id", kube::base64(value)}});
+        secret(secret_name_, {{"role_id", encode_base64(role_id_)}, {"secret_id", encode_base64(value)}});
     if (view_.secret == SecretState::absent)
         co_return co_await runtime_.kube.create(kube::secrets, key_.ns, std::move(body), runtime_.soon());
     body["metadata"]["uid"] = view_.secret_uid;

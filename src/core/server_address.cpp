@@ -1,3 +1,4 @@
+#include <keyshepherd/core/ascii.hpp>
 #include <keyshepherd/core/server_address.hpp>
 
 #include <arpa/inet.h>
@@ -17,7 +18,7 @@ constexpr std::size_t longest_label = 63;  // RFC 1035, section 2.3.4
 constexpr std::size_t longest_host = 253;
 
 bool is_label_character(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    return is_alphanumeric(c) || c == '-' || c == '_';
 }
 
 std::vector<std::string_view> labels_of(std::string_view host) {
@@ -104,10 +105,6 @@ result<ServerAddress> parse(std::string_view text, bool is_pattern) {
     return address;
 }
 
-char lower(char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 // One label against one label, in time bounded by the product of their lengths.
 bool matches_label(std::string_view pattern, std::string_view label) {
     std::size_t p = 0;
@@ -118,7 +115,7 @@ bool matches_label(std::string_view pattern, std::string_view label) {
         if (p < pattern.size() && pattern[p] == '*') {
             star = p++;
             behind_star = at;
-        } else if (p < pattern.size() && lower(pattern[p]) == lower(label[at])) {
+        } else if (p < pattern.size() && to_lower(pattern[p]) == to_lower(label[at])) {
             ++p;
             ++at;
         } else if (star != std::string_view::npos) {

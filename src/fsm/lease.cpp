@@ -1,3 +1,4 @@
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/fsm/lease.hpp>
 
 #include <algorithm>
@@ -9,20 +10,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-const Json& member(const Json& object, const char* name) {
-    static const Json none = Json::object();
-    if (!object.is_object()) return none;
-    const auto found = object.find(name);
-    return found != object.end() ? *found : none;
-}
-
-std::string text_at(const Json& object, const char* name) {
-    const Json& found = member(object, name);
-    return found.is_string() ? found.get<std::string>() : std::string();
-}
-
 std::int64_t number_at(const Json& object, const char* name) {
-    const Json& found = member(object, name);
+    const Json& found = field_at(object, name);
     return found.is_number_integer() ? found.get<std::int64_t>() : 0;
 }
 
@@ -69,12 +58,12 @@ LeaseMachine::Action LeaseMachine::next(Instant now, const std::string& wall) co
 }
 
 void LeaseMachine::take_in(const Json& lease, Instant now) {
-    const Json& spec = member(lease, "spec");
+    const Json& spec = field_at(lease, "spec");
     known_ = true;
     holder_ = text_at(spec, "holderIdentity");
     acquire_time_ = text_at(spec, "acquireTime");
     transitions_ = number_at(spec, "leaseTransitions");
-    resource_version_ = text_at(member(lease, "metadata"), "resourceVersion");
+    resource_version_ = text_at(field_at(lease, "metadata"), "resourceVersion");
     // The holder's own idea of how long it is good for, since versions with different times may run together.
     const std::int64_t seconds = number_at(spec, "leaseDurationSeconds");
     seen_duration_ =

@@ -1,3 +1,4 @@
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/fsm/watch.hpp>
 
 #include <fmt/format.h>
@@ -18,11 +19,6 @@ constexpr unsigned doubtful = 8;
 constexpr unsigned hopeless = 3;
 // A Retry-After beyond it is not believed.
 constexpr std::chrono::minutes longest_wait{5};
-
-std::string text_at(const Json& object, const char* name) {
-    const auto found = object.find(name);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
 
 const Json& metadata_of(const Json& object) {
     static const Json none = Json::object();

@@ -1,3 +1,4 @@
+#include <keyshepherd/core/fnv.hpp>
 #include <keyshepherd/json/value.hpp>
 
 #include <fmt/format.h>
@@ -202,14 +203,8 @@ std::uint64_t mix(std::uint64_t x) {
     return x;
 }
 
-// FNV-1a, 64 bits.
 std::uint64_t hash(std::string_view text, std::uint64_t seed) {
-    std::uint64_t h = 0xcbf29ce484222325U ^ seed;
-    for (const char c : text) {
-        h ^= static_cast<unsigned char>(c);
-        h *= 0x100000001b3U;
-    }
-    return mix(h);
+    return mix(fnv1a(text, seed));
 }
 
 std::uint64_t hash(const value& v) {

@@ -1,5 +1,8 @@
 #include "credentials.hpp"
 
+#include <keyshepherd/core/ascii.hpp>
+#include <keyshepherd/core/base64.hpp>
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/core/server_clock.hpp>
 #include <keyshepherd/core/time.hpp>
 #include <keyshepherd/kube/client.hpp>
@@ -106,11 +109,6 @@ result<void> check(const ObjectRef& ref) {
 
 bool is_secret(const Resource& resource) {
     return resource.group.empty() && resource.plural == "secrets";
-}
-
-std::string text_at(const Json& object, const char* name) {
-    const auto found = object.find(name);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
 // "ConfigMap" of "ConfigMapList"; the items of a list leave theirs out.

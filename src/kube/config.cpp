@@ -1,5 +1,7 @@
 #include "credentials.hpp"
 
+#include <keyshepherd/core/base64.hpp>
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/kube/client.hpp>
 #include <keyshepherd/kube/config.hpp>
 #include <keyshepherd/yaml/yaml.hpp>
@@ -13,11 +15,6 @@ namespace keyshepherd::kube {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string text_at(const Json& object, const char* name) {
-    const auto found = object.find(name);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
 
 bool present(const Json& object, const char* name) {
     const auto found = object.find(name);
@@ -38,12 +35,12 @@ const Json* named(const Json& config, const char* list, const std::string& name,
 
 // What stands in `<name>-data`, or in the file that `<name>` names; empty when neither does.
 result<std::string> data_or_file(const Json& object, const std::string& name, const fs::path& folder) {
-    if (const std::string data = text_at(object, (name + "-data").c_str()); !data.empty()) {
+    if (const std::string data = text_at(object, name + "-data"); !data.empty()) {
         auto decoded = decode_base64(data);
         if (!decoded) return fail(Errc::invalid, fmt::format("kubeconfig: {}-data is no base64", name));
         return *std::move(decoded);
     }
-    const std::string file = text_at(object, name.c_str());
+    const std::string file = text_at(object, name);
     if (file.empty()) return std::string();
     const fs::path path = folder / file;
     auto read = read_file(path.string());

@@ -1,5 +1,7 @@
 #include "credentials.hpp"
 
+#include <keyshepherd/core/json_field.hpp>
+#include <keyshepherd/core/time.hpp>
 #include <keyshepherd/kube/client.hpp>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -29,11 +31,6 @@ using net::Task;
 
 constexpr std::size_t largest_output = 1024 * 1024;
 constexpr std::chrono::milliseconds reap_interval{10};
-
-std::string text_at(const Json& object, const char* name) {
-    const auto found = object.find(name);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
 
 // Our environment with the plugin's on top.
 std::vector<std::string> environment(const ExecPlugin& plugin, const Json& info) {
@@ -126,27 +123,6 @@ Wiped::~Wiped() {
     wipe(text);
 }
 
-std::optional<std::chrono::sys_seconds> parse_time(std::string_view text) {
-    std::tm time{};
-    const std::string copy(text);
-    const char* rest = strptime(copy.c_str(), "%Y-%m-%dT%H:%M:%S", &time);
-    if (rest == nullptr) return std::nullopt;
-    if (*rest == '.')
-        for (++rest; *rest >= '0' && *rest <= '9'; ++rest) continue;
-    std::chrono::seconds offset{0};
-    if (*rest == '+' || *rest == '-') {
-        int hours = 0;
-        int minutes = 0;
-        if (std::strlen(rest) != 6 || std::sscanf(rest + 1, "%2d:%2d", &hours, &minutes) != 2)
-            return std::nullopt;
-        offset = std::chrono::hours(hours) + std::chrono::minutes(minutes);
-        if (*rest == '-') offset = -offset;
-    } else if (std::string_view(rest) != "Z") {
-        return std::nullopt;
-    }
-    return std::chrono::sys_seconds(std::chrono::seconds(timegm(&time))) - offset;
-}
-
 result<ExecCredential> read_exec_credential(std::string_view output, const ExecPlugin& plugin) {
     Json parsed = Json::parse(output, nullptr, false);
     ExecCredential credential;
@@ -155,8 +131,7 @@ result<ExecCredential> read_exec_credential(std::string_view output, const ExecP
         return fail(Errc::invalid,
                     fmt::format("the output of the credential plugin {} {}", plugin.command, what));
     };
-    if (!parsed.is_object() || text_at(parsed, "kind") != "ExecCredential")
-        return wrong("is no ExecCredential");
+    if (text_at(parsed, "kind") != "ExecCredential") return wrong("is no ExecCredential");
     if (text_at(parsed, "apiVersion") != plugin.api_version)
         return wrong(fmt::format("is not of the version that the kubeconfig names, {}", plugin.api_version));
     const auto status = parsed.find("status");
@@ -169,8 +144,9 @@ result<ExecCredential> read_exec_credential(std::string_view output, const ExecP
     if (credential.token.empty() && credential.certificate.empty())
         return wrong("has neither a token nor a certificate");
     if (const std::string expires = text_at(*status, "expirationTimestamp"); !expires.empty()) {
-        credential.expires = parse_time(expires);
-        if (!credential.expires) return wrong("has an expirationTimestamp that is no RFC 3339 time");
+        const std::int64_t seconds = seconds_since_epoch(expires);
+        credential.expires = std::chrono::sys_seconds(std::chrono::seconds(seconds));
+        if (seconds == 0) return wrong("has an expirationTimestamp that is no RFC 3339 time");
     }
     wipe(parsed);
     return credential;
@@ -239,38 +215,6 @@ std::optional<std::string> read_file(const std::string& path) {
         text.append(buffer, static_cast<std::size_t>(got));
         if (text.size() > largest_output) return std::nullopt;
     }
-    return text;
-}
-
-std::optional<std::string> decode_base64(std::string_view text) {
-    std::string packed;
-    for (const char c : text)
-        if (c != '\n' && c != '\r' && c != ' ' && c != '\t') packed += c;
-    if (packed.size() % 4 != 0) return std::nullopt;
-    std::string bytes(packed.size() / 4 * 3, '\0');
-    const int length = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                                       reinterpret_cast<const unsigned char*>(packed.data()),
-                                       static_cast<int>(packed.size()));
-    if (length < 0) {
-        wipe(packed);
-        return std::nullopt;
-    }
-    std::size_t padding = 0;
-    if (packed.ends_with("=="))
-        padding = 2;
-    else if (packed.ends_with('='))
-        padding = 1;
-    bytes.resize(static_cast<std::size_t>(length) - padding);
-    wipe(packed);
-    return bytes;
-}
-
-std::string encode_base64(std::string_view bytes) {
-    std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');
-    const int length =
-        EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                        reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
-    text.resize(static_cast<std::size_t>(length));
     return text;
 }
 

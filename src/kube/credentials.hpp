@@ -29,9 +29,6 @@ struct ExecCredential {
 // Pure: the plugin's output. Errc::invalid says what is wrong with it and repeats nothing of it.
 result<ExecCredential> read_exec_credential(std::string_view output, const ExecPlugin& plugin);
 
-// RFC 3339 in UTC or with an offset, fractions of a second dropped.
-std::optional<std::chrono::sys_seconds> parse_time(std::string_view text);
-
 // Runs `plugin` in a process group of its own, which is killed at the deadline. `cluster` goes into
 // KUBERNETES_EXEC_INFO when the plugin is told of the cluster.
 net::Task<result<ExecCredential>> run_plugin(ExecPlugin plugin, Json cluster, net::Deadline deadline);
@@ -48,9 +45,5 @@ struct Wiped {
 
 // A file's bytes; nullopt when it cannot be read or is larger than 1 MiB.
 std::optional<std::string> read_file(const std::string& path);
-
-// Base64 with padding, white space allowed.
-std::optional<std::string> decode_base64(std::string_view text);
-std::string encode_base64(std::string_view bytes);
 
 }  // namespace keyshepherd::kube

@@ -1,3 +1,4 @@
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/core/text.hpp>
 #include <keyshepherd/kube/event.hpp>
 
@@ -17,11 +18,6 @@ const Resource events{"events.k8s.io", "v1", "events", true};
 constexpr std::size_t longest_word = 128;
 constexpr std::size_t longest_note = 1024;
 constexpr std::size_t longest_name = 253;
-
-std::string text_at(const Json& object, const char* name) {
-    const auto found = object.find(name);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
 
 }  // namespace
 

@@ -1,37 +1,11 @@
+#include <keyshepherd/core/ascii.hpp>
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/fsm/watch.hpp>
 #include <keyshepherd/kube/object.hpp>
 
 #include <algorithm>
 
 namespace keyshepherd::kube {
-
-namespace {
-
-std::string text_at(const Json& object, const char* name) {
-    const auto found = object.find(name);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-}  // namespace
-
-std::string percent_encode(std::string_view text) {
-    constexpr std::string_view digits = "0123456789ABCDEF";
-    std::string encoded;
-    encoded.reserve(text.size());
-    for (const char c : text) {
-        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                           c == '-' || c == '.' || c == '_' || c == '~';
-        if (plain) {
-            encoded += c;
-            continue;
-        }
-        const auto byte = static_cast<unsigned char>(c);
-        encoded += '%';
-        encoded += digits[byte >> 4];
-        encoded += digits[byte & 15];
-    }
-    return encoded;
-}
 
 std::string path(const Resource& resource, std::string_view ns) {
     std::string url = resource.group.empty() ? "/api/" : "/apis/" + percent_encode(resource.group) + '/';

@@ -1,4 +1,5 @@
 // What an answer of the API server that is no 2xx means.
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/core/text.hpp>
 #include <keyshepherd/kube/client.hpp>
 
@@ -36,11 +37,6 @@ Errc code_of(int status) {
     }
 }
 
-std::string text_at(const Json& object, const char* name) {
-    const auto found = object.find(name);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 std::chrono::seconds retry_after_of(const net::Answer& answer, const Json& status) {
     if (const auto said = net::retry_after(answer.header("retry-after"), longest_wait)) return *said;
     if (!status.is_object()) return {};
@@ -56,7 +52,7 @@ std::chrono::seconds retry_after_of(const net::Answer& answer, const Json& statu
 
 Error error_of(std::string_view subject, const net::Answer& answer, bool quote) {
     const Json parsed = Json::parse(answer.body, nullptr, false);
-    const bool is_status = parsed.is_object() && text_at(parsed, "kind") == "Status";
+    const bool is_status = text_at(parsed, "kind") == "Status";
     const std::string reason = is_status ? text_at(parsed, "reason") : "";
     std::string message = fmt::format("{}: {}", subject, answer.status);
     if (!reason.empty()) message += ' ' + one_line(reason, longest_text);

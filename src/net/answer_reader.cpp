@@ -1,5 +1,7 @@
 #include "answer_reader.hpp"
 
+#include <keyshepherd/core/ascii.hpp>
+
 #include <fmt/format.h>
 
 namespace keyshepherd::net {
@@ -9,13 +11,6 @@ namespace http = boost::beast::http;
 namespace {
 
 constexpr std::uint32_t largest_header = 64 * 1024;
-
-std::string lower(std::string_view text) {
-    std::string all(text);
-    for (char& c : all)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return all;
-}
 
 }  // namespace
 
@@ -91,7 +86,7 @@ Answer AnswerReader::take() {
     Answer answer;
     answer.status = status();
     for (const auto& field : parser_->get())
-        answer.headers.emplace_back(lower({field.name_string().data(), field.name_string().size()}),
+        answer.headers.emplace_back(to_lower({field.name_string().data(), field.name_string().size()}),
                                     std::string(field.value().data(), field.value().size()));
     answer.body = std::move(body());
     return answer;

@@ -2,6 +2,7 @@
 #include "connection.hpp"
 #include "resolver.hpp"
 
+#include <keyshepherd/core/ascii.hpp>
 #include <keyshepherd/net/client.hpp>
 #include <keyshepherd/net/signal.hpp>
 
@@ -77,8 +78,7 @@ result<ssl::context> make_context(const ClientTls& tls) {
 
 bool is_token(std::string_view text) {
     return !text.empty() && std::ranges::all_of(text, [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+        return is_alphanumeric(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
     });
 }
 

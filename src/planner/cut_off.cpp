@@ -1,18 +1,9 @@
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/planner/cut_off.hpp>
 
 #include <algorithm>
 
 namespace keyshepherd::planner {
-
-namespace {
-
-std::string text_at(const Json& object, const char* name) {
-    if (!object.is_object()) return {};
-    const auto at = object.find(name);
-    return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
-}
-
-}  // namespace
 
 RoleEntity role_entity(const Json& data, std::string_view role_id) {
     RoleEntity entity{.id = text_at(data, "id")};

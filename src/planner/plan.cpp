@@ -1,6 +1,6 @@
-#include "policy_encoding.hpp"
 #include "same.hpp"
 
+#include <keyshepherd/core/base64.hpp>
 #include <keyshepherd/planner/plan.hpp>
 #include <keyshepherd/planner/vault_names.hpp>
 #include <keyshepherd/planner/vault_rules.hpp>
@@ -153,7 +153,9 @@ Plan plan_policy(const Resource& resource, const Observation& observed, const St
     const std::string wanted = policy_text(resource.spec);
     const Json* held = held_at(observed, path);
     std::vector<FieldChange> changes;
-    Json body = {{"policy", for_vault(wanted)}};
+    // Vault decodes a policy once if it is base64: https://github.com/openbao/openbao, handlePoliciesSet.
+    const bool is_base64 = decode_base64(wanted).has_value();
+    Json body = {{"policy", is_base64 ? encode_base64(wanted) : wanted}};
     if (held == nullptr) {
         changes.push_back({"policy", nullptr, wanted});
     } else {

@@ -1,5 +1,5 @@
-#include "policy_encoding.hpp"
 
+#include <keyshepherd/core/base64.hpp>
 #include <keyshepherd/core/text.hpp>
 #include <keyshepherd/planner/plan.hpp>
 
@@ -221,7 +221,7 @@ std::string hcl_string(std::string_view text) {
 std::string policy_text(const Json& policy_spec) {
     if (const auto hcl = policy_spec.find("hcl"); hcl != policy_spec.end()) {
         const auto& text = hcl->get_ref<const std::string&>();
-        return decoded_base64(text).value_or(text);
+        return decode_base64(text).value_or(text);
     }
     std::string text;
     for (const Json& rule : policy_spec.at("rules")) {

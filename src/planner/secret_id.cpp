@@ -1,5 +1,6 @@
 #include "same.hpp"
 
+#include <keyshepherd/core/fnv.hpp>
 #include <keyshepherd/core/time.hpp>
 #include <keyshepherd/planner/secret_id.hpp>
 
@@ -24,13 +25,6 @@ std::string text_of(const Json& object, const char* name) {
 std::int64_t duration_of(const Json& spec, const char* field) {
     const auto at = spec.find(field);
     return at == spec.end() ? 0 : resources::seconds_of(*at).value_or(0);
-}
-
-// FNV-1a: the same in every process.
-std::uint64_t digest(std::string_view text) {
-    std::uint64_t hash = 14695981039346656037U;
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
-    return hash;
 }
 
 Json wanted(const Resource& resource) {
@@ -58,7 +52,7 @@ std::int64_t rotation_of(const Json& spec, const SecretIdRecord& record) {
     if (period == 0 && expires > issued) period = std::max<std::int64_t>((expires - issued) * 2 / 3, 1);
     if (period == 0) return 0;
     std::int64_t due =
-        issued + period - static_cast<std::int64_t>(digest(record.accessor) % 1000) * period / 10'000;
+        issued + period - static_cast<std::int64_t>(fnv1a(record.accessor) % 1000) * period / 10'000;
     // The old one has to outlive the overlap, where its life allows that.
     const std::int64_t overlap = duration_of(spec, "overlap");
     if (expires > issued && expires - overlap > issued) due = std::min(due, expires - overlap);
@@ -99,7 +93,7 @@ SecretIdRecord scheduled(const Json& spec, SecretIdRecord record) {
 // What the workloads are restarted for: changes with each half of the pair. The role-id counts only from its
 // first change on, so that a pair of an earlier release restarts nothing.
 std::string rollout_of(std::string_view accessor, std::string_view new_role_id = {}) {
-    return fmt::format("{:016x}", digest(fmt::format("{}{}", accessor, new_role_id)));
+    return fmt::format("{:016x}", fnv1a(fmt::format("{}{}", accessor, new_role_id)));
 }
 
 SecretIdRecord without_previous(SecretIdRecord record) {
@@ -155,7 +149,7 @@ result<SecretIdFacts> secret_id_facts(const Json& data) {
 }
 
 std::string secret_id_terms(const Resource& resource) {
-    return fmt::format("{:016x}", digest(wanted(resource).dump()));
+    return fmt::format("{:016x}", fnv1a(wanted(resource).dump()));
 }
 
 Json secret_id_request(const Resource& resource, std::string_view owner, std::string_view issue) {

@@ -1,3 +1,4 @@
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/planner/vault_identity.hpp>
 
 #include <fmt/format.h>
@@ -6,13 +7,8 @@ namespace keyshepherd::planner {
 
 std::string replaced_vault(const resources::Resource& connection, const resources::Json& status,
                            std::string_view vault, std::string_view cluster_id) {
-    const auto fact = [&status](const char* name) {
-        const auto at = status.is_object() ? status.find(name) : status.end();
-        return status.is_object() && at != status.end() && at->is_string() ? at->get<std::string>()
-                                                                           : std::string();
-    };
-    const std::string known = fact(cluster_id_fact);
-    const std::string at = fact(cluster_of_fact);
+    const std::string known = text_at(status, cluster_id_fact);
+    const std::string at = text_at(status, cluster_of_fact);
     if (known.empty() || cluster_id.empty() || known == cluster_id || (!at.empty() && at != vault) ||
         connection.acknowledged_cluster == cluster_id)
         return {};

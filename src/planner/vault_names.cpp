@@ -1,3 +1,4 @@
+#include <keyshepherd/core/ascii.hpp>
 #include <keyshepherd/planner/vault_names.hpp>
 
 #include <fmt/format.h>
@@ -17,11 +18,7 @@ std::string_view without(std::string_view text, std::string_view around) {
 }  // namespace
 
 std::string stored_name(std::string_view name) {
-    std::string stored(without(name, " \t\r\n"));
-    std::ranges::transform(stored, stored.begin(), [](char c) {
-        return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
-    return stored;
+    return to_lower(without(name, " \t\r\n"));
 }
 
 std::string role_path(std::string_view mount, std::string_view name) {

@@ -1,5 +1,6 @@
 #include "for_each.hpp"
 
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/planner/vault_names.hpp>
 #include <keyshepherd/reconcile/token_index.hpp>
 
@@ -12,12 +13,6 @@ namespace keyshepherd::reconcile {
 namespace {
 
 using nlohmann::json;
-
-std::string text_at(const json& object, const char* name) {
-    const auto at = object.is_object() ? object.find(name) : object.end();
-    return object.is_object() && at != object.end() && at->is_string() ? at->get<std::string>()
-                                                                       : std::string();
-}
 
 std::uint64_t digest(std::string_view text) {
     return std::hash<std::string_view>()(text);

@@ -1,3 +1,5 @@
+#include <keyshepherd/core/ascii.hpp>
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/planner/vault_names.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
@@ -49,12 +51,6 @@ void add_policies(const nlohmann::json& object, std::initializer_list<const char
             if (policy.is_string()) policies.insert(planner::stored_name(policy.get<std::string>()));
     }
     policies.erase("default");
-}
-
-std::string text_at(const nlohmann::json& object, const char* name) {
-    const auto at = object.is_object() ? object.find(name) : object.end();
-    return object.is_object() && at != object.end() && at->is_string() ? at->get<std::string>()
-                                                                       : std::string();
 }
 
 }  // namespace
@@ -115,9 +111,7 @@ Task<planner::Mounts> secret_mounts(vault::Client& vault, Deadline deadline) {
 
 std::string vault_name(const std::string& address, const std::string& vault_namespace) {
     const auto origin = net::Origin::parse(address);
-    std::string name = origin ? origin->text() : address;
-    std::ranges::transform(name, name.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const std::string name = to_lower(origin ? origin->text() : address);
     // A host's name has no case (RFC 4343), a namespace has.
     const std::string stored = planner::stored_namespace(vault_namespace);
     return stored.empty() ? name : name + " " + stored;

@@ -1,3 +1,4 @@
+#include <keyshepherd/core/ascii.hpp>
 #include <keyshepherd/resources/crd.hpp>
 #include <keyshepherd/resources/resource.hpp>
 
@@ -223,9 +224,7 @@ Ordered status_schema(const Kind& kind) {
 }
 
 Ordered definition(const Kind& kind) {
-    std::string singular(kind.name);
-    std::ranges::transform(singular, singular.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const std::string singular = to_lower(kind.name);
     Ordered columns = Ordered::array();
     for (const PrinterColumn& column : kind.columns) {
         Ordered made = {{"name", column.name}, {"type", column.type}, {"jsonPath", column.path}};

@@ -1,3 +1,4 @@
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/core/server_address.hpp>
 #include <keyshepherd/resources/network.hpp>
 #include <keyshepherd/resources/resource.hpp>
@@ -210,11 +211,6 @@ bool is_label(std::string_view text) {
     return boost::regex_match(text.begin(), text.end(), label);
 }
 
-std::string text_at(const Json& object, const char* name) {
-    const auto at = object.find(name);
-    return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
-}
-
 // As the API server checks them, for files that it has not seen.
 void check_names(const Resource& resource, const Json& metadata, Reader& reader) {
     static const boost::regex subdomain{std::string(dns_subdomain), boost::regex::ECMAScript};
@@ -375,7 +371,7 @@ std::string Resource::text() const {
 }
 
 bool is_ours(const Json& object) {
-    return object.is_object() && text_at(object, "apiVersion").starts_with(std::string(group) + "/");
+    return text_at(object, "apiVersion").starts_with(std::string(group) + "/");
 }
 
 Reading read(const Json& object, std::string_view default_namespace) {
@@ -395,12 +391,12 @@ Reading read(const Json& object, std::string_view default_namespace) {
         resource.deletion_time = text_at(metadata, "deletionTimestamp");
         if (const auto at = metadata.find("annotations"); at != metadata.end() && at->is_object()) {
             resource.annotated = true;
-            resource.mark = text_at(*at, claim_annotation.data());
-            resource.paused = text_at(*at, paused_annotation.data()) == "true";
-            resource.rotate_now = text_at(*at, rotate_annotation.data());
-            resource.acknowledged_cluster = text_at(*at, acknowledge_annotation.data());
+            resource.mark = text_at(*at, claim_annotation);
+            resource.paused = text_at(*at, paused_annotation) == "true";
+            resource.rotate_now = text_at(*at, rotate_annotation);
+            resource.acknowledged_cluster = text_at(*at, acknowledge_annotation);
             // An emergency brake is not the place to insist on a spelling.
-            const std::string cut_off = text_at(*at, cut_off_annotation.data());
+            const std::string cut_off = text_at(*at, cut_off_annotation);
             resource.cut_off = !cut_off.empty() && cut_off != "false" && cut_off != "no" && cut_off != "0";
         }
         if (const auto at = metadata.find("finalizers"); at != metadata.end() && at->is_array())
@@ -413,7 +409,7 @@ Reading read(const Json& object, std::string_view default_namespace) {
         resource.connection = text_at(*status, "connection");
     }
     if (resource.ns.empty()) resource.ns = default_namespace;
-    const std::string kind = object.is_object() ? text_at(object, "kind") : std::string();
+    const std::string kind = text_at(object, "kind");
     resource.kind = find_kind(kind);
     if (resource.kind == nullptr) {
         std::vector<std::string_view> names;

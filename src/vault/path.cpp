@@ -1,3 +1,4 @@
+#include <keyshepherd/core/ascii.hpp>
 #include <keyshepherd/vault/answer.hpp>
 
 #include <fmt/format.h>
@@ -7,11 +8,6 @@
 namespace keyshepherd::vault {
 
 namespace {
-
-bool is_unreserved(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '.' || c == '_' || c == '~';
-}
 
 bool is_dots(std::string_view part) {
     return part.empty() || part == "." || part == "..";
@@ -36,14 +32,8 @@ result<std::string> path(std::initializer_list<std::string_view> segments) {
         const bool good = each_part(segment, [&](std::string_view part) {
             if (is_dots(part)) return false;
             if (!all.empty()) all += '/';
-            for (const char c : part) {
-                if ((c >= 0 && c < ' ') || c == 0x7f) return false;
-                if (is_unreserved(c))
-                    all += c;
-                else
-                    fmt::format_to(std::back_inserter(all), "%{:02X}", static_cast<unsigned char>(c));
-            }
-            return true;
+            all += percent_encode(part);
+            return std::ranges::none_of(part, [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; });
         });
         if (!good)
             return fail(

@@ -1,4 +1,5 @@
 #include <keyshepherd/admission/review.hpp>
+#include <keyshepherd/core/ascii.hpp>
 #include <keyshepherd/webhook/routes.hpp>
 
 #include <fmt/format.h>
@@ -57,8 +58,7 @@ bool is_json(std::string_view content_type) {
     content_type = content_type.substr(0, content_type.find(';'));
     while (content_type.ends_with(' ') || content_type.ends_with('\t')) content_type.remove_suffix(1);
     constexpr std::string_view json = "application/json";
-    return std::ranges::equal(content_type, json, {},
-                              [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    return to_lower(content_type) == json;
 }
 
 }  // namespace

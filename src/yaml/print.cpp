@@ -1,6 +1,8 @@
 // Prints what a patch brings, and copies of what aliases stand for.
 #include "tree.hpp"
 
+#include <keyshepherd/core/ascii.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,10 +10,6 @@
 namespace keyshepherd::yaml {
 
 namespace {
-
-bool is_alphanumeric(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
 
 // Safe and read as text by YAML 1.1 and 1.2 parsers alike.
 bool can_be_plain(std::string_view text) {
@@ -36,11 +34,8 @@ bool can_be_plain(std::string_view text) {
         if ((c == ' ' || c == ':') && inner) continue;
         return false;
     }
-    std::string lower(text);
-    std::ranges::transform(lower, lower.begin(),
-                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
     return std::holds_alternative<std::string>(resolve_plain(text)) &&
-           std::holds_alternative<std::string>(resolve_plain(lower));
+           std::holds_alternative<std::string>(resolve_plain(to_lower(text)));
 }
 
 bool needs_escapes(std::string_view text) {

@@ -166,23 +166,9 @@ json::value number_value(double number, std::size_t offset) {
 std::string valid_utf8(const std::string& text) {
     std::string out;
     for (std::size_t i = 0; i < text.size();) {
-        const auto lead = static_cast<unsigned char>(text[i]);
-        const std::size_t length = lead < 0x80   ? 1
-                                   : lead < 0xc2 ? 0
-                                   : lead < 0xe0 ? 2
-                                   : lead < 0xf0 ? 3
-                                   : lead < 0xf5 ? 4
-                                                 : 0;
-        bool valid = length > 0 && i + length <= text.size();
-        for (std::size_t k = 1; valid && k < length; ++k)
-            valid = (static_cast<unsigned char>(text[i + k]) & 0xc0) == 0x80;
-        if (valid && length > 2) {
-            const auto next = static_cast<unsigned char>(text[i + 1]);
-            valid = !(lead == 0xe0 && next < 0xa0) && !(lead == 0xed && next >= 0xa0) &&
-                    !(lead == 0xf0 && next < 0x90) && !(lead == 0xf4 && next >= 0x90);
-        }
-        out += valid ? text.substr(i, length) : "\xef\xbf\xbd";
-        i += valid ? length : 1;
+        const std::size_t length = sequence_length(std::string_view(text).substr(i));
+        out += length > 0 ? std::string_view(text).substr(i, length) : "\xef\xbf\xbd";
+        i += std::max<std::size_t>(length, 1);
     }
     return out;
 }

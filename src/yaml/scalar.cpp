@@ -2,6 +2,8 @@
 // (convertToJSONableObject).
 #include "syntax.hpp"
 
+#include <keyshepherd/core/base64.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -144,34 +146,6 @@ bool looks_like_timestamp(std::string_view text) {
     return literal("+-") && digits(2, 2) && literal(":") && digits(2, 2) && i == text.size();
 }
 
-std::string decode_base64(const Node& node) {
-    constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const Fault invalid{Errc::invalid, node.start, "!!binary is not base64"};
-    std::string out;
-    std::uint32_t bits = 0;
-    int have = 0;
-    int padding = 0;
-    for (const char c : node.text) {
-        if (c == '\n' || c == '\r') continue;
-        if (c == '=') {
-            ++padding;
-            continue;
-        }
-        const std::size_t at = alphabet.find(c);
-        if (at == nowhere || padding > 0) throw invalid;
-        bits = bits << 6 | static_cast<std::uint32_t>(at);
-        if (++have == 4) {
-            for (const int shift : {16, 8, 0}) out += static_cast<char>(bits >> shift & 0xff);
-            bits = 0;
-            have = 0;
-        }
-    }
-    if (have == 1 || padding != (have == 0 ? 0 : 4 - have)) throw invalid;
-    if (have == 2) out += static_cast<char>(bits >> 4 & 0xff);
-    if (have == 3) out += {static_cast<char>(bits >> 10 & 0xff), static_cast<char>(bits >> 2 & 0xff)};
-    return out;
-}
-
 }  // namespace
 
 Scalar resolve_plain(std::string_view text) {
@@ -214,7 +188,11 @@ Scalar resolve(const Node& node) {
     if (node.tag.empty()) return resolve_plain(node.text);
     if (!node.tag.starts_with(standard)) return node.text;
     const std::string_view tag = std::string_view(node.tag).substr(standard.size());
-    if (tag == "binary") return decode_base64(node);
+    if (tag == "binary") {
+        auto bytes = decode_base64(node.text);
+        if (!bytes) throw Fault{Errc::invalid, node.start, "!!binary is not base64"};
+        return *std::move(bytes);
+    }
     constexpr auto known = std::to_array<std::string_view>({"bool", "int", "float", "null", "timestamp"});
     if (std::ranges::find(known, tag) == known.end()) return node.text;  // !!str too
 

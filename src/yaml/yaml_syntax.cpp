@@ -6,6 +6,9 @@
 // notes where it ends. Where the two disagree, the document is refused.
 #include "syntax.hpp"
 
+#include <keyshepherd/core/ascii.hpp>
+#include <keyshepherd/core/text.hpp>
+
 #include <fmt/format.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
@@ -157,8 +160,7 @@ private:
     std::size_t over_name(std::size_t at, const char* what) const;
     void check_tag(std::size_t at, std::size_t end) const {
         const auto of_tag = [](char c) {
-            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                   std::string_view("-_;/?:@&=+$,.!~*'()[]<>").contains(c);
+            return is_alphanumeric(c) || std::string_view("-_;/?:@&=+$,.!~*'()[]<>").contains(c);
         };
         const std::string_view tag = source_.substr(at, end - at);
         if (!std::ranges::all_of(tag, of_tag)) fault(at, "unknown character in a tag");
@@ -290,10 +292,7 @@ std::size_t Builder::properties(Node& node, int most) {
 // The names of anchors that libyaml takes; yaml-cpp takes more.
 std::size_t Builder::over_name(std::size_t at, const char* what) const {
     std::size_t end = at;
-    const auto of_name = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-               c == '_';
-    };
+    const auto of_name = [](char c) { return is_alphanumeric(c) || c == '-' || c == '_'; };
     while (end < source_.size() && of_name(source_[end])) ++end;
     if (end == at || (!ends_token(end) && !std::string_view("?:,]}%@`").contains(look(end)))) fault(at, what);
     return end;
@@ -628,26 +627,11 @@ void Builder::read_block_scalar(Node& node) {
 // What libyaml's reader lets through, and line breaks that yaml-cpp does not know.
 void check_characters(std::string_view source) {
     for (std::size_t i = 0; i < source.size();) {
-        const auto byte = [&](std::size_t k) {
-            return i + k < source.size() ? static_cast<unsigned char>(source[i + k])
-                                         : static_cast<unsigned char>(0);
-        };
-        const unsigned char lead = byte(0);
-        const std::size_t length = lead < 0x80                   ? 1
-                                   : lead >= 0xc2 && lead < 0xe0 ? 2
-                                   : (lead & 0xf0) == 0xe0       ? 3
-                                   : lead >= 0xf0 && lead < 0xf5 ? 4
-                                                                 : 0;
-        std::uint32_t code = length == 1 ? lead : lead & (0x7fU >> length);
-        bool valid = length > 0;
-        for (std::size_t k = 1; k < length; ++k) {
-            valid = valid && (byte(k) & 0xc0) == 0x80;
-            code = code << 6 | (byte(k) & 0x3fU);
-        }
-        if (!valid || (length == 3 && code < 0x800) || (length == 4 && code < 0x10000) || code > 0x10ffff ||
-            (code >= 0xd800 && code < 0xe000))
-            throw Fault{Errc::invalid, i, "not UTF-8"};
-        if (code == '\r' && byte(1) != '\n')
+        const auto lead = static_cast<unsigned char>(source[i]);
+        const std::size_t length = lead < 0x80 ? 1 : sequence_length(source.substr(i));
+        if (length == 0) throw Fault{Errc::invalid, i, "not UTF-8"};
+        const std::uint32_t code = lead < 0x80 ? lead : character_of(source.substr(i, length));
+        if (code == '\r' && !source.substr(i + 1).starts_with('\n'))
             throw Fault{Errc::invalid, i, "a carriage return without a line feed"};
         if (code == 0x85 || code == 0x2028 || code == 0x2029)
             throw Fault{Errc::invalid, i,

@@ -39,8 +39,6 @@ struct ObjectRef {
 std::string path(const Resource& resource, std::string_view ns);
 // "/api/v1/namespaces/default/serviceaccounts/app/token". Every name is percent-encoded.
 std::string path(const ObjectRef& ref);
-// RFC 3986: everything but unreserved characters.
-std::string percent_encode(std::string_view text);
 
 struct Metadata {
     std::string name;

@@ -12,7 +12,5 @@ inline const Resource secrets{"", "v1", "secrets", true};
 
 // A value of `data`, decoded; "" when it is absent or no base64. The caller wipes it.
 std::string secret_value(const Json& secret, std::string_view key);
-// As `data` wants it.
-std::string base64(std::string_view bytes);
 
 }  // namespace keyshepherd::kube

@@ -180,26 +180,6 @@ TEST_F(LoadTest, PrefersWhatIsGivenToTheEnvironment) {
     unsetenv("KUBECONFIG");
 }
 
-TEST(Base64, IsReadWithWhiteSpaceAndWrittenWithout) {
-    EXPECT_EQ(decode_base64("Zm9v\nYg==\n"), "foob");
-    EXPECT_EQ(decode_base64(""), "");
-    EXPECT_EQ(decode_base64("Zm9"), std::nullopt);
-    EXPECT_EQ(decode_base64("Zm!v"), std::nullopt);
-    for (const std::string text : {"", "a", "ab", "abc", "abcd"})
-        EXPECT_EQ(decode_base64(encode_base64(text)), text);
-}
-
-TEST(Time, IsReadAsTheApiWritesIt) {
-    const std::chrono::sys_seconds time{std::chrono::seconds(1'000'000'000)};
-    EXPECT_EQ(parse_time("2001-09-09T01:46:40Z"), time);
-    EXPECT_EQ(parse_time("2001-09-09T01:46:40.999Z"), time);
-    EXPECT_EQ(parse_time("2001-09-09T03:46:40+02:00"), time);
-    EXPECT_EQ(parse_time("2001-09-08T23:46:40-02:00"), time);
-    for (const char* odd :
-         {"", "2001-09-09", "2001-09-09T01:46:40", "2001-09-09T01:46:40Zx", "2001-09-09T01:46:40+2"})
-        EXPECT_EQ(parse_time(odd), std::nullopt) << odd;
-}
-
 TEST(ExecCredential, IsATokenOrACertificate) {
     const ExecPlugin plugin{"p"};
     const std::string head =

@@ -1,3 +1,4 @@
+#include <keyshepherd/core/ascii.hpp>
 #include <keyshepherd/kube/event.hpp>
 #include <keyshepherd/kube/finalizer.hpp>
 #include <keyshepherd/kube/object.hpp>

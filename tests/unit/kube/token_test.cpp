@@ -1,5 +1,6 @@
 #include "credentials.hpp"
 
+#include <keyshepherd/core/base64.hpp>
 #include <keyshepherd/kube/token.hpp>
 
 #include <gtest/gtest.h>

@@ -1,10 +1,10 @@
-#include "base64.hpp"
+#include <keyshepherd/core/base64.hpp>
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace keyshepherd::admission {
+namespace keyshepherd {
 namespace {
 
 std::string encoded(std::string_view bytes) {
@@ -60,5 +60,17 @@ TEST(Base64, EveryLengthAndEveryByte) {
     }
 }
 
+TEST(Base64, IsReadAsGoReadsIt) {
+    EXPECT_EQ(decode_base64("Zm9v\nYg==\r\n"), "foob");
+    EXPECT_EQ(decode_base64(""), "");
+    for (const char* wrong : {"Zm9", "Zm!v", "Zg=", "Zg===", "Z===", "=", "Zg==Zg==", "Zm9v Yg==", "Zg"})
+        EXPECT_EQ(decode_base64(wrong), std::nullopt) << wrong;
+    std::string bytes;
+    for (int i = 0; i < 600; ++i) {
+        EXPECT_EQ(decode_base64(encode_base64(bytes)), bytes);
+        bytes += static_cast<char>(i * 7);
+    }
+}
+
 }  // namespace
-}  // namespace keyshepherd::admission
+}  // namespace keyshepherd

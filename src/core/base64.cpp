@@ -1,4 +1,4 @@
-#include "base64.hpp"
+#include <keyshepherd/core/base64.hpp>
 
 #include <array>
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include <immintrin.h>
 #endif
 
-namespace keyshepherd::admission {
+namespace keyshepherd {
 
 namespace {
 
@@ -78,6 +78,15 @@ void encode(char* to, std::string_view bytes) {
     to[3] = '=';
 }
 
+constexpr std::uint8_t no_digit = 0xff;
+constexpr auto digits_by_character = [] {
+    std::array<std::uint8_t, 256> table{};
+    table.fill(no_digit);
+    for (std::size_t i = 0; i < alphabet.size(); ++i)
+        table[static_cast<unsigned char>(alphabet[i])] = static_cast<std::uint8_t>(i);
+    return table;
+}();
+
 }  // namespace
 
 void append_base64(std::string& out, std::string_view bytes) {
@@ -89,4 +98,37 @@ void append_base64(std::string& out, std::string_view bytes) {
     });
 }
 
-}  // namespace keyshepherd::admission
+std::string encode_base64(std::string_view bytes) {
+    std::string text;
+    append_base64(text, bytes);
+    return text;
+}
+
+std::optional<std::string> decode_base64(std::string_view text) {
+    std::string bytes;
+    bytes.reserve(text.size() / 4 * 3 + 3);
+    std::uint32_t group = 0;
+    std::size_t digits = 0;   // in this group of four
+    std::size_t padding = 0;  // in the last group
+    for (const char c : text) {
+        if (c == '\r' || c == '\n') continue;
+        if (c == '=') {
+            if (digits + padding < 2 || ++padding + digits > 4) return std::nullopt;
+            continue;
+        }
+        const std::uint8_t digit = digits_by_character[static_cast<unsigned char>(c)];
+        if (digit == no_digit || padding > 0) return std::nullopt;
+        group = group << 6 | digit;
+        if (++digits < 4) continue;
+        for (const int shift : {16, 8, 0}) bytes += static_cast<char>(group >> shift & 0xff);
+        group = 0;
+        digits = 0;
+    }
+    if (digits == 0 && padding == 0) return bytes;
+    if (digits + padding != 4) return std::nullopt;
+    group <<= 6 * padding;
+    for (std::size_t k = 0; k + 1 < digits; ++k) bytes += static_cast<char>(group >> (16 - 8 * k) & 0xff);
+    return bytes;
+}
+
+}  // namespace keyshepherd
