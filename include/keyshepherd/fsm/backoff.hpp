@@ -1,4 +1,4 @@
-// Waiting times between attempts. Randomness is a parameter: `unit` is uniform in [0, 1).
+// Delays between attempts. The caller passes the random number `unit`, uniform in [0, 1).
 #pragma once
 
 #include <chrono>
@@ -6,7 +6,7 @@
 namespace keyshepherd::fsm {
 
 using Duration = std::chrono::nanoseconds;
-// Of a clock that never jumps. Who holds a machine asks the clock; a machine is only told.
+// A time of the steady clock. State machines receive it as a parameter and never read the clock.
 using Instant = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
 struct Backoff {
@@ -18,7 +18,7 @@ struct Backoff {
 // itself.
 Duration full_jitter(Backoff backoff, unsigned attempt, double unit);
 
-// Doubling with as much again at random: at least floor * 2^attempt, and never more than the cap.
+// Doubles, and adds up to the same amount at random: at least floor * 2^attempt, and never more than the cap.
 Duration doubled(Backoff backoff, unsigned attempt, double unit);
 
 }  // namespace keyshepherd::fsm

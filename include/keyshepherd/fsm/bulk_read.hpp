@@ -1,18 +1,18 @@
-// Whether one question about all objects of a sort takes the place of many, one for each. Pure: the caller
-// tells the time, and sends what there is to send.
+// Decides whether one request for all objects of a kind replaces single reads. Pure: the caller passes the
+// time and sends the requests.
 //
 //     switch (bulk.look(now, oldest)) {
-//         case Look::kept:   // the last answer does; it is bulk.age(now) old
+//         case Look::kept:   // use the last answer, which is bulk.age(now) old
 //         case Look::ask:    bulk.asked(now); …; bulk.answered(now, objects) or bulk.failed(now, pause)
-//         case Look::wait:   // another look asks already; look again when it has its answer
-//         case Look::singly: // ask about the one object
+//         case Look::wait:   // a request is pending; look again when it has its answer
+//         case Look::singly: // read the one object
 //     }
-//     bulk.expect(now + wait);   // the next look
+//     bulk.expect(now + wait);   // announces the next look
 //
-// To list costs the server nearly a third of a read for each object that there is, ours or not (measured on
-// OpenBao 2.7: 0.12 ms of processor time against 0.38). So it is done only when as many looks as half of the
-// objects are about to come: those of resources that were looked at together, as after a start, stay
-// together. Never for a few.
+// For each object, managed or not, a list costs the server about a third of a read (OpenBao 2.7: 0.12 ms of
+// processor time instead of 0.38). A list is therefore requested only if the expected looks are at least half
+// of the objects. Resources that were compared together, for example after a start, stay together. A list is
+// never requested for a few looks.
 #pragma once
 
 #include <keyshepherd/fsm/backoff.hpp>
@@ -27,21 +27,21 @@ enum class Look { kept, ask, wait, singly };
 
 class BulkRead {
 public:
-    // `fewest`: looks that one question has to take the place of. 1: it costs no more than a single one,
-    // however many objects there are, and looks need not be expected.
+    // `fewest`: the minimum number of looks that a list must replace. 1 means that a list costs no more than
+    // one read, for any number of objects, and that looks need not be announced.
     explicit BulkRead(std::size_t fewest) : fewest_(fewest) {}
 
-    // A look that takes an answer that was asked for no longer than `oldest` ago.
+    // A look that accepts an answer that was requested at most `oldest` ago.
     Look look(Instant now, Duration oldest);
     void expect(Instant at);
 
     void asked(Instant now);
     void answered(Instant now, std::size_t objects);
-    // Of no use, and not asked again for `pause`.
+    // The list cannot be used. It is not requested again for `pause`.
     void failed(Instant now, Duration pause);
 
     bool asking() const { return asking_.has_value(); }
-    // Since the answer that there is was asked for: nothing in it is older. nullopt: there is none.
+    // The time since the last answer was requested. nullopt if there is no answer.
     std::optional<Duration> age(Instant now) const;
 
 private:

@@ -1,11 +1,11 @@
-// Leader election with a coordination.k8s.io Lease, after client-go: who holds it, and until when that is
-// safe. Pure: the caller tells the time, reads and writes the Lease.
+// Leader election with a coordination.k8s.io Lease, as in client-go: who holds the Lease, and until when.
+// Pure: the caller passes the time, and reads and writes the Lease.
 //
-// Guarantees: 1. Only times of our own clock decide: a rival's Lease has expired when we saw it unchanged for
-// its whole duration, and not when its renewTime says so. 2. Our own is safe until the moment a write that
-// succeeded was SENT, plus `renew`; a rival can acquire no earlier than the moment it arrived, plus
-// `duration`, which is later. 3. Every write names the resourceVersion it was decided on, so that of two
-// candidates one loses. 4. A write whose fate is unknown counts as not done.
+// Guarantees: 1. Only the local clock decides. The Lease of another holder has expired if it stayed unchanged
+// for its whole duration; its renewTime does not matter. 2. The own Lease is safe until `renew` after the
+// last successful write was SENT. Another candidate can acquire it at the earliest `duration` after that
+// write arrived, which is later. 3. Every write contains the resourceVersion that was read, so one of two
+// candidates loses. 4. A write without an answer counts as failed.
 #pragma once
 
 #include <keyshepherd/core/result.hpp>
@@ -21,10 +21,10 @@
 namespace keyshepherd::fsm {
 
 struct LeaseTimes {
-    std::chrono::seconds duration{15};          // a rival waits as long after the last renewal it saw
-    Duration renew = std::chrono::seconds(10);  // without a renewal for so long, the work must have ended
+    std::chrono::seconds duration{15};  // how long other candidates wait after the last renewal that they saw
+    Duration renew = std::chrono::seconds(10);  // without a renewal, the work must end within this time
     Duration retry = std::chrono::seconds(2);   // between attempts
-    Duration stop = std::chrono::seconds(2);    // how long before the end of `renew` the work is told to stop
+    Duration stop = std::chrono::seconds(2);  // the work is told to stop this long before the end of `renew`
 
     // Errc::invalid unless duration > renew > stop + 1.2 * retry, and all are positive.
     result<void> check() const;
@@ -42,23 +42,23 @@ public:
     struct Update {
         nlohmann::json merge_patch;  // carries metadata.resourceVersion
     };
-    struct Stop {};  // lost, or not renewed in time: the work must stop now, and the machine is done
+    struct Stop {};  // lost or not renewed in time: the work must stop now; the machine has ended
     using Action = std::variant<Wait, Read, Create, Update, Stop>;
 
     LeaseMachine(std::string name, std::string identity, LeaseTimes times);
 
-    // What to do at `now`. `wall` is the time to write, as RFC 3339 with microseconds.
+    // The next action. `wall` is the time for the Lease, in RFC 3339 with microseconds.
     Action next(Instant now, const std::string& wall) const;
 
-    // The Lease as it was read or written back; `sent` is when that request was sent. A write of ours that
-    // succeeded makes us the holder.
+    // The Lease that was read or returned by a write; `sent` is when the request was sent. A successful write
+    // makes this process the holder.
     void observed(const nlohmann::json& lease, Instant now);
     void absent(Instant now);
     void written(const nlohmann::json& lease, Instant sent, Instant now);
-    // A read or a write failed, or its fate is unknown.
+    // A read or write failed or got no answer.
     void failed(Instant now);
 
-    // The patch that gives a held Lease back; nullopt when it is not held.
+    // The patch that releases a held Lease; nullopt if it is not held.
     std::optional<nlohmann::json> release(const std::string& wall) const;
 
     bool held(Instant now) const;  // the work may run

@@ -1,5 +1,5 @@
-// The smallest Vault policy under which the operator can do all that resources ask of it. Pure: it follows
-// from what the planner would read and send, so that it cannot fall behind the planner.
+// Generates the smallest Vault policy that the operator needs for a set of resources. It uses the requests of
+// the planner, so it always matches the planner. Pure.
 #pragma once
 
 #include <keyshepherd/resources/resource.hpp>
@@ -12,13 +12,12 @@ namespace keyshepherd::planner {
 
 using resources::Resource;
 
-// The policy's text, as policy_text() spells one, for a login that manages `resources`: every path that is
-// read, written or, where deletionPolicy is Delete, removed for one of them, and what a login asks about its
-// own token. Each path once, in the order of the alphabet. A VaultSecretID counts where its VaultAppRole is
-// among them; a provider for what is read of its key. Which connection a resource refers to, and what the
-// grants of that make of it, is not looked at here.
-// `probe_hosts`: the operator's --probe-host. Without one that a provider's keyProbe may use, the operator
-// does not read the key to try it.
+// The policy for a login that manages `resources`, in the form of policy_text(). It contains every path that
+// is read, written or, if deletionPolicy is Delete, deleted for a resource, and the paths for the login's own
+// token. Each path occurs once, in alphabetical order. A VaultSecretID needs its VaultAppRole among
+// `resources`. For a provider, the policy contains the paths of its key. Connections and their grants are not
+// considered. `probe_hosts`: the operator's --probe-host. The policy allows reading a key for a test only if
+// these allow its host.
 std::string operator_policy(std::span<const Resource> resources,
                             const std::vector<std::string>& probe_hosts = {});
 

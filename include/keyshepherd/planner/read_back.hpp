@@ -1,5 +1,4 @@
-// What can be told of a secret-id's past when nobody has kept its record: out of the metadata that Vault
-// keeps of what was issued. Pure.
+// Recovers the record of a secret-id from the metadata in Vault if the record was lost. Pure.
 #pragma once
 
 #include <keyshepherd/planner/secret_id.hpp>
@@ -9,9 +8,9 @@
 
 namespace keyshepherd::planner {
 
-// `all` as they are in the role now; `published`: accessor of the one that is handed out, "" when that is
-// gone: then the newest of `owner` is taken for it. The one before it is the one in overlap. That an
-// annotation rotate-now was not obeyed yet cannot be told, so it counts as obeyed.
+// `all`: the secret-ids of the role. `published`: the accessor of the published one; if it is "", the newest
+// one of `owner` counts as published. The one before it is in overlap. Vault does not show whether the
+// annotation rotate-now was handled, so it counts as handled.
 SecretIdRecord read_back(const Resource& resource, std::string_view owner, std::string_view published,
                          std::span<const SecretIdFacts> all);
 

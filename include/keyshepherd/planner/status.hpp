@@ -1,4 +1,4 @@
-// What a reconcile came to, as the status of its resource. Pure.
+// Converts the result of a reconcile to the status of its resource. Pure.
 #pragma once
 
 #include <keyshepherd/core/result.hpp>
@@ -18,7 +18,7 @@ using resources::Json;
 
 enum class Truth { yes, no, unknown };
 
-// Beside Ready, Synced and Drifted.
+// A condition other than Ready, Synced and Drifted.
 struct Condition {
     std::string type;  // KeyValid
     Truth truth = Truth::unknown;
@@ -31,40 +31,40 @@ struct Finding {
     // CamelCase, stable: Reconciled, Conflict, PermissionDenied, AddressNotAllowed, VaultUnavailable, …
     std::string reason;
     std::string message = {};
-    std::optional<bool> synced = {};                // nothing: Vault was not looked at, what was known stays
-    std::optional<bool> drifted = {};               // differs, and is only reported
-    bool changed = false;                           // something was written to Vault
-    std::map<std::string, std::string> facts = {};  // claim, roleID, vaultVersion, vaultClusterID, …
+    std::optional<bool> synced = {};                  // nullopt: Vault was not read, the condition stays
+    std::optional<bool> drifted = {};                 // Vault differs, and driftPolicy is Report
+    bool changed = false;                             // Vault was changed
+    std::map<std::string, std::string> facts = {};    // claim, roleID, vaultVersion, vaultClusterID, …
     std::map<std::string, std::int64_t> counts = {};  // keyVersion, users, …
-    std::vector<Condition> others = {};               // what is known of one that is not here stays
-    std::set<std::string> gone = {};  // facts, counts and other conditions that hold no longer
+    std::vector<Condition> others = {};               // conditions that are not listed stay
+    std::set<std::string> gone = {};                  // facts, counts and conditions to remove
 };
 
-// The status that follows on `before`. Equal to `before` when there is nothing new: then it is not written.
-// A condition's lastTransitionTime moves only with its status
+// The new status. If it equals `before`, it need not be written. The lastTransitionTime of a condition
+// changes only with its status
 // (https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md).
 // `now` is RFC 3339 in UTC.
 Json status_after(const Json& before, const Finding& finding, std::int64_t generation, std::string_view now);
 
 inline constexpr std::string_view status_trusted = "StatusTrusted";
 
-// The facts of a status that resources::seal_field covers, by name; those that are absent or empty are left
-// out. Empty for a kind that has no seal.
+// The facts of a status that resources::seal_field covers, by name, without absent and empty ones. Empty for
+// a kind without a seal.
 Json sealed_facts(const resources::Kind& kind, const Json& status);
-// The status without them and without the seal: what is left when the seal is not the operator's.
+// The status without these facts and the seal, for a status whose seal is not valid.
 Json without_facts(const resources::Kind& kind, Json status);
-// The condition StatusTrusted of a status with facts that the operator did not write.
+// The condition StatusTrusted for a status with facts that the operator did not write.
 Condition status_not_trusted(const resources::Kind& kind, const Json& status);
 
-// "Reconciled" of the condition Ready, or "".
+// The reason of the condition Ready, such as "Reconciled", or "".
 std::string ready_reason(const Json& status);
 
-// What an error of Vault's means for the resource that met it.
+// The finding for an error of Vault.
 Finding finding_of(const Error& error);
-// What comes behind the message of a refused login by a VaultConnection: when the next one is tried.
+// The end of the message about a refused login of a VaultConnection: when the operator logs in again.
 std::string next_login(const resources::Resource& connection);
-// Whether it concerns the connection as a whole (Vault is away, or the login is not possible) and not what
-// was asked for.
+// Whether the error concerns the whole connection (Vault is unavailable, or the login fails) and not one
+// request.
 bool concerns_connection(const Error& error);
 
 }  // namespace keyshepherd::planner

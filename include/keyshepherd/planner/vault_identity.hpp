@@ -1,5 +1,4 @@
-// Whether the Vault that answers at a connection's address is the one that the connection was made with.
-// Pure.
+// Checks that the Vault at a connection's address is the one that the connection was made with. Pure.
 #pragma once
 
 #include <keyshepherd/resources/resource.hpp>
@@ -10,13 +9,13 @@
 namespace keyshepherd::planner {
 
 // Facts of a VaultConnection's status: the cluster_id of sys/health, and the Vault (reconcile::vault_name())
-// at which it was read. Where spec.address leads elsewhere since, another cluster is what the user asked for.
+// from which it was read. If spec.address has changed since then, another cluster is expected.
 inline constexpr const char* cluster_id_fact = "vaultClusterID";
 inline constexpr const char* cluster_of_fact = "vaultClusterOf";
 
-// Why nothing may be written to the Vault at `vault` whose sys/health gives `cluster_id`: it is not the one
-// of the status, and no annotation acknowledges it. "" when it may be used; also of a server that gives no
-// ID.
+// Why the operator must not use the Vault at `vault` with this `cluster_id` (sys/health): the status has
+// another one, and no annotation acknowledges the new one. "" if the operator may use it, or if the server
+// returns no cluster_id.
 std::string replaced_vault(const resources::Resource& connection, const resources::Json& status,
                            std::string_view vault, std::string_view cluster_id);
 

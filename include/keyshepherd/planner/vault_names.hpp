@@ -1,7 +1,7 @@
-// How Vault and OpenBao spell the names that they store. They fold names of policies and roles to lower case
+// How Vault and OpenBao spell names that they store. They convert names of policies and roles to lower case
 // (https://openbao.org/docs/concepts/policies/; builtin/credential/approle and the Kubernetes auth method do
-// the same with a role's name). They never fold a path: mounts, namespaces and KV paths that differ in case
-// are different objects. Pure.
+// the same with a role's name). They never convert a path: mounts, namespaces and KV paths that differ in
+// case are different objects. Pure.
 #pragma once
 
 #include <string>

@@ -1,6 +1,5 @@
-// What Vault is known to refuse, whatever its policies allow: found before it is asked, so that a plan
-// promises no change that cannot be made. Tried on OpenBao 2.7; the words of its answers stand beside the
-// rules. Pure.
+// Finds values that Vault is known to refuse, so that a plan promises no change that Vault would reject.
+// Tested with OpenBao 2.7; the implementation quotes its answers. Pure.
 #pragma once
 
 #include <keyshepherd/planner/plan.hpp>
@@ -10,13 +9,13 @@
 
 namespace keyshepherd::planner {
 
-// The fields to which the spec gives another value than their default, and which some servers lack.
+// The fields that some servers do not support and that the spec sets to a value other than the default.
 std::vector<const resources::Field*> wanted_not_everywhere(const Resource& resource);
 
-// Each fault of a mount, a policy or a role by its field, with the way out. `observed` as of plan().
+// The faults of a mount, policy or role, by field, each with the way out. `observed`: as for plan().
 std::vector<resources::Fault> vault_faults(const Resource& resource, const Observation& observed);
 
-// Each fault of a VaultSecretID that asks for more than its VaultAppRole allows.
+// The fields in which a VaultSecretID asks for more than its VaultAppRole allows.
 std::vector<resources::Fault> secret_id_faults(const Resource& secret_id, const Resource& role);
 
 // "spec.a: must be x; spec.b: must be y"

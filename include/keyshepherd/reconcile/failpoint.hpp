@@ -1,6 +1,6 @@
-// Places between two effects where a process can die. Built in only with KEYSHEPHERD_FAILPOINTS; there the
-// environment variable KEYSHEPHERD_FAILPOINT=<name>[:<n>] kills the process when it comes by for the n-th
-// time.
+// Failpoints: places between two effects where tests kill the process. Only builds with
+// KEYSHEPHERD_FAILPOINTS contain them. The environment variable KEYSHEPHERD_FAILPOINT=<name>[:<n>] kills the
+// process at the n-th pass.
 #pragma once
 
 #include <string_view>

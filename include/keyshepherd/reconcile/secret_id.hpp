@@ -1,6 +1,6 @@
-// Secret-ids of one AppRole role: the calls (https://openbao.org/api-docs/auth/approle/). `role` is the
-// role's API path, "auth/approle/role/app". Errc::not_found throughout: the role, or its mount, does not
-// exist.
+// Requests for the secret-ids of one AppRole (https://openbao.org/api-docs/auth/approle/). `role` is the
+// role's API path, such as "auth/approle/role/app". Errc::not_found always means that the role or its mount
+// does not exist.
 #pragma once
 
 #include <keyshepherd/net/signal.hpp>
@@ -19,44 +19,44 @@ namespace keyshepherd::reconcile {
 using net::Deadline;
 using net::Task;
 
-// Random digits of so many bytes; the caller wipes them. Errc::internal when there is no randomness.
+// `bytes` random bytes as hexadecimal digits. The caller must wipe them. Errc::internal if no randomness is
+// available.
 result<std::string> draw(std::size_t bytes);
 inline constexpr std::size_t secret_id_bytes = 20;
 inline constexpr std::size_t issue_bytes = 6;
 
-// nullopt: the role exists and does not know the value.
+// nullopt if the role does not know the value.
 Task<result<std::optional<planner::SecretIdFacts>>> find_secret_id(vault::Client& vault, std::string role,
                                                                    std::string value, Deadline deadline);
-// Registers `value` with what secret_id_request() says. Where it turns out to be registered already, by an
-// attempt whose answer was lost, its facts are looked up.
+// Registers `value` with the body of secret_id_request(). If an earlier attempt, whose answer was lost, has
+// already registered it, looks up its facts.
 Task<result<planner::SecretIdFacts>> enroll_secret_id(vault::Client& vault, std::string role,
                                                       planner::Json request, std::string value,
                                                       Deadline deadline);
-// Accessors of every one of the role, also of others.
+// The accessors of all secret-ids of the role, of any owner.
 Task<result<std::vector<std::string>>> list_accessors(vault::Client& vault, std::string role,
                                                       Deadline deadline);
-// nullopt: gone.
+// nullopt if the secret-id does not exist.
 Task<result<std::optional<planner::SecretIdFacts>>> find_accessor(vault::Client& vault, std::string role,
                                                                   std::string accessor, Deadline deadline);
-// Success also when it is gone already, or the role is.
+// Also succeeds if the secret-id or the role does not exist.
 Task<result<void>> destroy_secret_id(vault::Client& vault, std::string role, std::string accessor,
                                      Deadline deadline);
 
-// Which secret-ids of a role are of ours, by whose they are. Vault lists accessors, and what it tells of one
-// never changes: each is asked for once, so that a role may have thousands. For one thread.
+// An index of a role's secret-ids by owner. Vault lists only accessors, and the data of an accessor never
+// changes, so each one is looked up once. A role may therefore have thousands. Not thread-safe.
 class SecretIdIndex {
 public:
-    explicit SecretIdIndex(net::Executor executor) : ended_(std::move(executor)) {}
+    explicit SecretIdIndex(const net::Executor& executor) : ended_(executor) {}
 
-    // Those that carry the owner's mark, out of a list that was asked for at `not_before` or later. Whoever
-    // asks while another's list is under way shares the next one. What was looked up before an error stays
-    // known.
+    // The secret-ids of `owner`, from a list that was requested at `not_before` or later. Calls during a
+    // request share the next one. After an error, the accessors that were already looked up stay known.
     Task<result<std::vector<planner::SecretIdFacts>>> of(vault::Client& vault, std::string role,
                                                          std::string owner, Deadline not_before,
                                                          Deadline deadline);
-    // It was destroyed.
+    // Removes a destroyed secret-id.
     void forget(const std::string& role, const std::string& accessor);
-    // How many roles something is remembered of: a role without secret-ids is forgotten.
+    // The number of roles in the index. Roles without secret-ids are removed.
     std::size_t remembered() const { return roles_.size(); }
 
 private:
@@ -65,7 +65,7 @@ private:
         std::unordered_set<std::uint64_t> others;            // hashes
         Deadline listed{};
         bool listing = false;
-        std::size_t callers = 0;  // of of(), which refer to it
+        std::size_t callers = 0;  // calls of of() that refer to it
     };
     Task<result<void>> refresh(vault::Client& vault, std::string role, Deadline deadline);
 

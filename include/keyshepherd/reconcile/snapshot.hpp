@@ -1,8 +1,9 @@
-// What one Vault said about all policies, or all mounts, at once; kept for a while, and only to confirm.
+// Answers of one Vault about all policies or all mounts. They are kept for a short time, and only confirm
+// that an object is in sync.
 //
-// A snapshot that does not show an object as it should be proves nothing: it may be older than a write of
-// ours. Whoever gets no answer here, or one that is not in sync, asks with observe() before anything is
-// decided.
+// A snapshot that does not match an object proves nothing, because it may be older than the last write. If
+// there is no snapshot, or if it does not match, callers read the object with observe() before they decide
+// anything.
 #pragma once
 
 #include <keyshepherd/fsm/bulk_read.hpp>
@@ -22,13 +23,13 @@ namespace keyshepherd::reconcile {
 using net::Deadline;
 using net::Task;
 
-// Which policies have which text: their digests, not the texts.
+// The digests of all policies and their texts.
 class PolicySnapshot {
 public:
-    // `path` as in planner::claim().
+    // `path` is a planner::claim().
     void add(std::string_view path, std::string_view text);
-    void seal();  // after the last add()
-    // Whether the policy had exactly this text, byte for byte.
+    void seal();  // call after the last add()
+    // Whether the policy had exactly this text.
     bool holds(std::string_view path, std::string_view text) const;
     std::size_t size() const { return digests_.size(); }
 
@@ -39,22 +40,22 @@ private:
     std::vector<Digest> digests_;
 };
 
-// For one thread, that of `executor`; outlives every call. A server that has no such list, or does not let us
-// see it, is asked again after an hour.
+// Not thread-safe: used only on the thread of `executor`. Must outlive every call. If a server has no such
+// list, or refuses it, the list is requested again after an hour.
 class Snapshots {
 public:
     Snapshots(const net::Executor& executor, vault::Client& vault);
 
     struct Seen {
         planner::Observation observed;
-        fsm::Duration age;  // since it was asked for
+        fsm::Duration age;  // since it was requested
     };
-    // The resource's object, from an answer that was asked for no longer than `oldest` ago. Asks for one when
-    // that pays; callers meanwhile wait for its answer. nullopt: ask about the object itself. Has no errors:
-    // the question about the object will have them.
+    // The resource's object, from an answer that was requested at most `oldest` ago. Requests a list if that
+    // is cheaper; other callers wait for its answer. nullopt if the caller must read the object itself.
+    // Returns no errors, because that read reports them.
     Task<std::optional<Seen>> observe(const planner::Resource& resource, fsm::Duration oldest,
                                       Deadline deadline);
-    // That observe() will be called then, for this resource or another of its kind.
+    // Announces a call of observe() at that time, for this resource or another one of its kind.
     void expect(const planner::Resource& resource, Deadline at);
 
 private:
@@ -64,10 +65,9 @@ private:
 
         std::string path;
         fsm::BulkRead bulk;
-        net::Signal changed;  // it no longer asks
+        net::Signal changed;  // a request has ended
         PolicySnapshot policies;
-        std::map<std::string, std::string, std::less<>>
-            mounts;  // by path with its slash: what is there, as JSON
+        std::map<std::string, std::string, std::less<>> mounts;  // by path with its slash: the mount as JSON
     };
 
     Sort* sort_of(const planner::Resource& resource);

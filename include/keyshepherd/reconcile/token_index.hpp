@@ -1,6 +1,6 @@
-// Which tokens AppRole logins have out. Vault cannot be asked for them: it lists accessors, and tells of each
-// what made it (https://openbao.org/api-docs/auth/token/). That never changes, so each is asked for once. The
-// list needs sudo on auth/token/accessors.
+// An index of the tokens that AppRole logins created. Vault has no query for this: it lists accessors, and
+// returns the origin of each (https://openbao.org/api-docs/auth/token/). The origin never changes, so each
+// accessor is looked up once. The list needs sudo on auth/token/accessors.
 #pragma once
 
 #include <keyshepherd/net/signal.hpp>
@@ -22,32 +22,32 @@ using net::Deadline;
 using net::Task;
 
 struct TokenOrigin {
-    std::string role;        // as planner::role_path() gives it: "auth/AppRole-Prod/role/app"
-    std::string owner;       // out of the secret-id's metadata; "" of a secret-id that is not of ours
-    std::string issue;       // likewise: tells the secret-ids of one owner apart
-    std::uint64_t seen = 0;  // the latest list that was asked for when it was looked up
+    std::string role;        // planner::role_path(), such as "auth/AppRole-Prod/role/app"
+    std::string owner;       // from the secret-id's metadata; "" if keyshepherd did not issue it
+    std::string issue;       // from the metadata: unique among the secret-ids of one owner
+    std::uint64_t seen = 0;  // number of the last list that was requested when it was looked up
 };
-// Of the data of auth/token/lookup-accessor. An empty role: not of an AppRole.
+// `data` is that of auth/token/lookup-accessor. The role is empty if the token is not from an AppRole login.
 TokenOrigin token_origin(const nlohmann::json& data);
 
-// The accessors in the data of LIST auth/token/accessors; nullopt: Vault answers 404 without an error, which
-// means that the namespace has no token. Errc::protocol when the answer may lack an accessor: an answer that
-// cannot be read must never count as "no tokens".
+// The accessors in the data of LIST auth/token/accessors. `data` is nullopt if Vault answers 404 without an
+// error, which means that the namespace has no tokens. Errc::protocol if the answer may be incomplete: an
+// unreadable answer must never count as "no tokens".
 result<std::vector<std::string>> listed_accessors(const std::optional<nlohmann::json>& data);
 
-// For one thread.
+// Not thread-safe.
 class TokenIndex {
 public:
-    // Lists all accessors and looks up those that are new. What was looked up before an error stays known.
-    // Succeeds only when the list was complete and each of its tokens was looked up, or was gone meanwhile.
+    // Lists all accessors and looks up new ones. After an error, those that were already looked up stay
+    // known. Succeeds only if the list was complete and each token was looked up or no longer exists.
     Task<result<void>> refresh(vault::Client& vault, Deadline deadline);
-    // Accessors of tokens that `role` issued; `owner` and `issue` "": whoever's.
+    // The accessors of the tokens of `role`. If `owner` and `issue` are "", those of all owners.
     std::vector<std::string> of(std::string_view role, std::string_view owner, std::string_view issue) const;
-    // Revokes those that are known, then those that a fresh list shows, until there is none. Call it when no
-    // login can succeed any more. Gives how many were revoked.
+    // Revokes the known tokens and then those of new lists, until none is left. Call it only when no login
+    // can succeed any more. Returns the number of revoked tokens.
     Task<result<std::size_t>> revoke(vault::Client& vault, std::string role, std::string owner,
                                      std::string issue, Deadline deadline);
-    // Likewise, once: those of the owner whose `issue` is none of `living`.
+    // Revokes, once, the tokens of the owner whose `issue` is not in `living`. Returns their number.
     Task<result<std::size_t>> revoke_all_but(vault::Client& vault, std::string role, std::string owner,
                                              std::set<std::string> living, Deadline deadline);
     std::size_t size() const { return others_.size() + ours_.size(); }
@@ -58,9 +58,9 @@ private:
     Task<result<std::size_t>> revoke_known(vault::Client& vault, std::string role, std::string owner,
                                            std::string issue, Deadline deadline);
 
-    std::unordered_set<std::uint64_t> others_;  // of no AppRole: hashes
+    std::unordered_set<std::uint64_t> others_;  // hashes of accessors that are not from an AppRole
     std::map<std::string, TokenOrigin> ours_;   // by accessor
-    std::uint64_t lists_ = 0;                   // asked for so far
+    std::uint64_t lists_ = 0;                   // number of requested lists
     std::chrono::steady_clock::time_point refreshed_at_{};
 };
 
