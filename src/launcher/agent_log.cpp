@@ -6,7 +6,11 @@ namespace keyshepherd::launcher {
 
 namespace {
 
+// HashiCorp's agent writes this warning below each error of a template. The error says why.
+constexpr std::string_view retry_notice = "template server restart: retry attempt after";
+
 bool is_complaint(std::string_view line) {
+    if (line.find(retry_notice) != std::string_view::npos) return false;
     for (const std::string_view mark : {"[ERR", "[WARN", "\"@level\":\"error\"", "\"@level\":\"warn\""})
         if (line.find(mark) != std::string_view::npos) return true;
     return false;

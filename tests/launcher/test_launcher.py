@@ -569,6 +569,11 @@ def test_probe_shows_vaults_own_words(tmp_path):
 @pytest.mark.parametrize("log, want", [
     ("1 [ERROR] a\n2 [WARN] b\n3 [INFO] c\n", "2 [WARN] b"),
     ("1 [WARN]  b\n2 [ERROR] a\n3 [INFO] c\n", "2 [ERROR] a"),
+    ("1 [ERROR] agent.template.server: template server error: error=\"why\"\n2 [INFO]  agent: (runner) stopping\n"
+     "3 [WARN]  agent.template.server: template server restart: retry attempt after 832.842089ms\n4 [INFO]  d\n",
+     "1 [ERROR] agent.template.server: template server error: error=\"why\""),
+    ("1 [WARN]  agent: (view) vault.read(a): permission denied (retry attempt 1 after \"250ms\")\n2 [INFO] c\n",
+     "1 [WARN]  agent: (view) vault.read(a): permission denied (retry attempt 1 after \"250ms\")"),
     ("1 [ERR] (runner) a\n2 [INFO] c\n", "1 [ERR] (runner) a"),
     ('{"@level":"warn","@message":"w"}\n{"@level":"info"}\n', '{"@level":"warn","@message":"w"}'),
     ("1 [INFO] a\n2 [INFO] b\n\n   \n", "2 [INFO] b"),
