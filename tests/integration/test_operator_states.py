@@ -314,3 +314,20 @@ def test_what_a_namespace_leaves_is_told_until_a_login_can_remove_it(installed, 
     wait_until(lambda: left() == [], 75, "removed, now that it is granted")
     wait_until(lambda: operator.metric("keyshepherd_left_in_vault") <= before and not any(name in told() for name in named), 75)
     installed.kubectl("delete", "namespace", platform.ns, "--wait=false")
+
+
+# ---- a server without namespaces
+
+
+def test_a_connection_with_a_namespace_that_the_server_does_not_have_writes_nothing(team, bao):
+    """HashiCorp Vault without an Enterprise license ignores X-Vault-Namespace, and OpenBao refuses the login to an unknown namespace."""
+    connection = {k: v for k, v in team.stored("VaultConnection", "main").items() if k in ("apiVersion", "kind", "spec")}
+    connection |= {"metadata": {"name": "apart", "namespace": team.ns}, "spec": connection["spec"] | {"vaultNamespace": "apart"}}
+    since = len(bao.audit())
+    team.apply(connection, team.policy(connectionRef={"name": "apart"}))
+    told = team.wait_reason("VaultConnection", "apart", "AuthFailed" if bao.is_openbao else "InvalidSpec")
+    assert ("namespace not found" if bao.is_openbao else "has no namespaces and would ignore apart") in told["message"], told
+    wait_until(lambda: team.condition("VaultPolicy", "p").get("status") in ("False", "Unknown"), 10)
+    assert team.vault_policy() is None and not [r for r in requests(bao, since) if team.ns in r[1]]
+    team.delete("VaultPolicy", "p")
+    wait_until(lambda: team.stored("VaultPolicy", "p") is None, 15, "what was never made is deleted at once")
