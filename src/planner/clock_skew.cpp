@@ -26,14 +26,14 @@ std::string skew_text(const ClockLeads& leads) {
 std::optional<Condition> clock_condition(const ClockLeads& leads) {
     const std::string text = skew_text(leads);
     if (text.empty()) return std::nullopt;
-    return Condition{.type = std::string(clock_skewed),
-                     .truth = Truth::yes,
-                     .reason = "ClocksDiffer",
-                     .message = fmt::format("the operator's clock is {}. Set the clock that is wrong: "
-                                            "secret-ids expire and rotate by Vault's clock, but the operator "
-                                            "checks certificates by its own. The metric "
-                                            "keyshepherd_clock_skew_seconds tells by how much they differ",
-                                            text)};
+    return Condition{
+        .type = std::string(clock_skewed),
+        .truth = Truth::yes,
+        .reason = "ClocksDiffer",
+        .message = fmt::format("the operator's clock is {}. Correct the wrong clock. Secret-ids expire and "
+                               "rotate by Vault's clock, but the operator checks certificates by its own "
+                               "clock. See the metric keyshepherd_clock_skew_seconds for the exact skew",
+                               text)};
 }
 
 }  // namespace keyshepherd::planner

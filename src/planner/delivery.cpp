@@ -190,20 +190,19 @@ Condition delivery_condition(const Resource& provider, const std::map<std::strin
                              std::size_t not_selected) {
     Condition condition{.type = "SecretPublished", .truth = Truth::yes, .reason = "Published"};
     const std::string left_out =
-        not_selected == 0 ? ""
-                          : fmt::format(
-                                "; workloads in {} namespace{} read it that the namespaceSelector does "
-                                "not select",
-                                not_selected, not_selected == 1 ? "" : "s");
+        not_selected == 0
+            ? ""
+            : fmt::format("; the namespaceSelector does not select {} namespace{} with workloads that use it",
+                          not_selected, not_selected == 1 ? "" : "s");
     const std::string secret = fmt::format("Secret {}", delivered_secret(provider));
     const auto all = namespaces.size();
     const auto there = static_cast<std::size_t>(
         std::ranges::count_if(namespaces, [](const auto& each) { return each.second.reason.empty(); }));
     if (there == all) {
-        condition.message =
-            provider.kind->namespaced ? secret + " has the key"
-            : all == 0                ? secret + " is in no namespace: no workload reads it"
-                       : fmt::format("{} has the key in {} namespace{}", secret, all, all == 1 ? "" : "s");
+        condition.message = provider.kind->namespaced ? secret + " contains the current key"
+                            : all == 0 ? secret + " is not published, because no workload uses it"
+                                       : fmt::format("{} contains the current key in {} namespace{}", secret,
+                                                     all, all == 1 ? "" : "s");
         std::set<std::string> warnings;
         for (const auto& [ns, delivered] : namespaces)
             if (!delivered.warning.empty() && warnings.insert(delivered.warning).second)
@@ -213,9 +212,10 @@ Condition delivery_condition(const Resource& provider, const std::map<std::strin
     }
     condition.truth = Truth::no;
     condition.reason.clear();
-    condition.message = provider.kind->namespaced
-                            ? secret
-                            : fmt::format("{} has the newest key in {} of {} namespaces", secret, there, all);
+    condition.message =
+        provider.kind->namespaced
+            ? secret
+            : fmt::format("{} contains the current key in {} of {} namespaces", secret, there, all);
     std::size_t told = 0;
     for (const auto& [ns, delivered] : namespaces) {
         if (delivered.reason.empty()) continue;
@@ -223,7 +223,7 @@ Condition delivery_condition(const Resource& provider, const std::map<std::strin
         if (condition.reason.empty() || delivered.reason == "Conflict") condition.reason = delivered.reason;
         if (told++ == most_namespaces) condition.message += "; …";
         if (told > most_namespaces) continue;
-        condition.message += provider.kind->namespaced ? fmt::format(" {}", delivered.message)
+        condition.message += provider.kind->namespaced ? fmt::format(": {}", delivered.message)
                                                        : fmt::format("; {}: {}", ns, delivered.message);
     }
     condition.message += left_out;

@@ -146,8 +146,9 @@ public:
         if (kind == "VaultAppRole" && resource_.spec.value("revokeTokens", false) &&
             !grant_.rights.revoke_tokens)
             fault("spec.revokeTokens",
-                  fmt::format("{} grants namespace {} no right revokeTokens; add it to grants[].rights",
-                              connection_.text(), ns_));
+                  fmt::format(
+                      "{} does not grant namespace {} the right revokeTokens; add it to grants[].rights",
+                      connection_.text(), ns_));
         return std::move(judgement_);
     }
 
@@ -159,10 +160,10 @@ private:
     void not_granted(std::string field, const std::string& what, const std::vector<std::string>& allowed) {
         const auto shown = std::span(allowed).first(std::min(allowed.size(), most_shown));
         fault(std::move(field),
-              fmt::format("{} is not granted to namespace {} by {}; it may be {}{}", what, ns_,
-                          connection_.text(),
-                          allowed.empty() ? "nothing" : fmt::format("{}", fmt::join(shown, ", ")),
-                          allowed.size() > most_shown ? fmt::format(", … ({} in all)", allowed.size()) : ""));
+              fmt::format(
+                  "{} is not granted to namespace {} by {}; allowed: {}{}", what, ns_, connection_.text(),
+                  allowed.empty() ? "none" : fmt::format("{}", fmt::join(shown, ", ")),
+                  allowed.size() > most_shown ? fmt::format(", … ({} in total)", allowed.size()) : ""));
     }
     void name() {
         const auto name = resource_.spec.at("name").get<std::string>();
@@ -182,8 +183,9 @@ private:
         name();
         if (resource_.spec.contains("hcl")) {
             if (!grant_.rights.hcl)
-                fault("spec.hcl", fmt::format("{} grants namespace {} no right hcl; give rules instead",
-                                              connection_.text(), ns_));
+                fault("spec.hcl",
+                      fmt::format("{} does not grant namespace {} the right hcl; use rules instead",
+                                  connection_.text(), ns_));
             return;
         }
         const Json& rules = resource_.spec.at("rules");
@@ -193,10 +195,10 @@ private:
 
     void rule(const Json& rule, const std::string& place) {
         const auto path = rule.at("path").get<std::string>();
-        if (path.contains("+*")) return fault(place + ".path", "holds +*, which Vault refuses");
+        if (path.contains("+*")) return fault(place + ".path", "must not contain +*, which Vault rejects");
         const auto allowed = texts(rule, "capabilities");
         if (std::ranges::find(allowed, "sudo") != allowed.end() && !grant_.rights.hcl)
-            fault(place + ".capabilities", "sudo is not granted; it needs the right hcl");
+            fault(place + ".capabilities", "sudo requires the right hcl, which is not granted");
         if (allowed == std::vector<std::string>{"deny"}) return;  // takes away, wherever it is
         reach(path, place + ".path");
     }
@@ -214,12 +216,12 @@ private:
     // Why a path that may reach sys/, auth/ or identity/ is refused, with the way out.
     std::string power_text(const std::string& path, const PowerfulSegment& powerful) const {
         if (powerful.index == 0)
-            return fmt::format("{} reaches {}/, which no path of the grants names", path, powerful.word);
+            return fmt::format("{} matches {}/, which no path in the grants allows", path, powerful.word);
         return fmt::format(
-            "{} {} {}/ of a child namespace, which no path of the grants names: no secrets engine is known "
-            "to "
-            "be mounted where the path begins{}; create the mount first, or give a path that begins with one",
-            path, powerful.by_letter ? "reaches" : "may reach", powerful.word,
+            "{} {} {}/ in a child namespace, which no path in the grants allows, because no known secrets "
+            "engine is mounted at the start of the path{}; create the mount first, or use a path that starts "
+            "with a mount",
+            path, powerful.by_letter ? "matches" : "may match", powerful.word,
             mounts_.unknown.empty() ? "" : fmt::format(" (sys/mounts: {})", mounts_.unknown));
     }
 
@@ -245,7 +247,7 @@ private:
 
     void not_the_login() {
         if (is_the_connections_login())
-            fault("spec.name", fmt::format("{} is never written: {} itself logs in by it; give another name",
+            fault("spec.name", fmt::format("{} is reserved: {} logs in with this role; set another name",
                                            claim(resource_), connection_.text()));
     }
 
@@ -359,7 +361,7 @@ bool needs_mounts(const Resource& resource) {
 }
 
 Mounts assumed_mounts(const Resource& resource) {
-    Mounts assumed{.unknown = "no Vault was asked"};
+    Mounts assumed{.unknown = "not read, because this command does not contact Vault"};
     for (const std::string_view path : bounded_paths(resource)) {
         const Path parsed = parse(path);
         const bool holds_word = std::ranges::any_of(parsed.segments, [](std::string_view segment) {
@@ -384,22 +386,22 @@ std::vector<resources::Fault> reserved_objects(const Resource& resource,
         const auto mount = resource.spec.at(field).get<std::string>();
         if (is_vaults_own_mount(mount, is_role || resource.spec.value("engine", "") == "Auth"))
             faults.push_back({fmt::format("spec.{}", field),
-                              fmt::format("{} is a mount of Vault itself; give another path", mount)});
+                              fmt::format("{} is a built-in mount of Vault; set another path", mount)});
     }
     if (kind == "VaultPolicy") {
         const std::string name = stored_name(resource.spec.at("name").get<std::string>());
         if (name == "default" || carries_power(name, reserved))
-            faults.push_back(
-                {"spec.name", fmt::format("{} is reserved: it is a policy of Vault itself, or of "
-                                          "the login that would write it; give another name",
-                                          name)});
+            faults.push_back({"spec.name", fmt::format("{} is reserved: it is a built-in policy, or a policy "
+                                                       "of the login that writes it; set another name",
+                                                       name)});
     }
     return faults;
 }
 
 Judgement nothing_granted(const std::string& ns, const Resource& connection) {
     return {.faults = {{"spec.connectionRef",
-                        fmt::format("{} grants namespace {} nothing", connection.text(), ns)}},
+                        fmt::format("{} has no grant for namespace {}; add one to spec.grants",
+                                    connection.text(), ns)}},
             .rights = {}};
 }
 
@@ -414,11 +416,10 @@ std::vector<resources::Fault> reserved_faults(const Resource& resource,
         for (std::size_t i = 0; i < policies.size(); ++i)
             if (const auto& policy = policies[i].get_ref<const std::string&>();
                 carries_power(stored_name(policy), reserved))
-                faults.push_back(
-                    {fmt::format("spec.tokenPolicies[{}]", i),
-                     fmt::format("{} is reserved: it is a policy of Vault itself, or of the login "
-                                 "that would write the role; leave it out",
-                                 policy)});
+                faults.push_back({fmt::format("spec.tokenPolicies[{}]", i),
+                                  fmt::format("{} is reserved: it is a built-in policy, or a policy of the "
+                                              "login that writes the role; remove it",
+                                              policy)});
     }
     return faults;
 }

@@ -47,7 +47,8 @@ bool is_probe_host(std::string_view text) {
 std::expected<ProbeTarget, Condition> probe_target(std::string_view base_url,
                                                    const std::vector<std::string>& hosts) {
     const auto no_address = [] {
-        return std::unexpected(not_probed("NoAddress", "the base URL is not https://HOST[:PORT][/PATH]"));
+        return std::unexpected(
+            not_probed("NoAddress", "the base URL must have the form https://HOST[:PORT][/PATH]"));
     };
     if (!base_url.starts_with(scheme) || base_url.size() > longest_url) return no_address();
     const std::size_t slash = std::min(base_url.find('/', scheme.size()), base_url.size());
@@ -58,8 +59,8 @@ std::expected<ProbeTarget, Condition> probe_target(std::string_view base_url,
     if (std::ranges::none_of(hosts, [&](const std::string& host) {
             return matches_address(fmt::format("{}{}", scheme, host), server);
         }))
-        return std::unexpected(
-            not_probed("HostNotAllowed", "the operator's --probe-host does not allow the base URL's host"));
+        return std::unexpected(not_probed(
+            "HostNotAllowed", "the operator's --probe-host does not allow the host of the base URL"));
     return ProbeTarget{.origin = std::string(server), .path = fmt::format("{}/models", path)};
 }
 
@@ -67,7 +68,7 @@ std::expected<std::optional<ProbeTarget>, Condition> stated_probe_target(
     const Resource& provider, const std::vector<std::string>& hosts) {
     if (hosts.empty())
         return std::unexpected(
-            not_probed("HostNotAllowed", "the operator has no --probe-host, so it tries no key"));
+            not_probed("HostNotAllowed", "the operator has no --probe-host, so it does not test keys"));
     const Json& probe = provider.spec.at("keyProbe");
     if (!probe.contains("baseURL")) return std::nullopt;
     auto target = probe_target(probe.at("baseURL").get<std::string>(), hosts);
@@ -81,8 +82,8 @@ bool ends_with_newline(std::string_view value) {
 
 std::string line_break_text(std::string_view field) {
     return fmt::format(
-        "the field {} ends with a line break, so no request can carry it; write it without "
-        "one, for example with printf %s in place of echo",
+        "the field {} ends with a line break, which an HTTP header cannot contain; write it without one, for "
+        "example with printf %s instead of echo",
         field);
 }
 
@@ -93,14 +94,14 @@ std::optional<Condition> unsendable_key(std::string_view field, std::string_view
                          .reason = std::move(reason),
                          .message = std::move(message)};
     };
-    if (value.empty()) return no("KeyMissing", fmt::format("the field {} is missing or no text", field));
+    if (value.empty()) return no("KeyMissing", fmt::format("the field {} is missing or not a string", field));
     if (value.size() > longest_key)
         return no("KeyMalformed", fmt::format("the field {} has more than {} bytes", field, longest_key));
     if (ends_with_newline(value)) return no("KeyMalformed", line_break_text(field));
     if (!std::ranges::all_of(value, [](unsigned char c) { return c > 0x20 && c < 0x7f; }))
         return no("KeyMalformed",
-                  fmt::format("the field {} has a character that no request can carry: a space, a control "
-                              "character, or one outside of ASCII",
+                  fmt::format("the field {} contains a character that an HTTP header cannot contain: a "
+                              "space, a control character, or a non-ASCII character",
                               field));
     return std::nullopt;
 }
@@ -135,12 +136,12 @@ std::optional<KeyHold> hold(const KeyTrials& trials, const Resource& provider, c
     if (!blocks_rollouts(provider)) return std::nullopt;
     const KeyTrial* trial = find_trial(trials, provider, place, key);
     if (trial == nullptr)
-        return KeyHold{"KeyUntried", fmt::format("{}: {} was not tried yet", place.path, version_text(key))};
+        return KeyHold{"KeyUntried",
+                       fmt::format("{}: {} has not been tested yet", place.path, version_text(key))};
     if (!trial->refused) return std::nullopt;
-    return KeyHold{"KeyRefused",
-                   fmt::format("{}: {} was refused by the provider; write a key that it accepts, "
-                               "or set spec.keyProbe.blockRollouts to false",
-                               place.path, version_text(key))};
+    return KeyHold{"KeyRefused", fmt::format("{0}: the provider rejected {1}; write a valid key to Vault, or "
+                                             "set spec.keyProbe.blockRollouts to false",
+                                             place.path, version_text(key))};
 }
 
 Condition key_validity(const Resource& provider, const std::vector<KeyPlace>& places,
@@ -151,11 +152,11 @@ Condition key_validity(const Resource& provider, const std::vector<KeyPlace>& pl
     bool held = false;
     for (const KeyPlace& place : places) {
         if (place.elsewhere || !seen.insert(trial_name(place)).second) continue;
-        Condition one = not_probed("NoKey", "it has no version that could be tried");
+        Condition one = not_probed("NoKey", "it has no version to test");
         std::string text = place.path;
         if (const auto& version = views.at(place.path).version) {
             const KeyTrial* trial = find_trial(trials, provider, place, *version);
-            one = trial != nullptr ? trial->condition : not_probed("KeyUntried", "it was not tried yet");
+            one = trial != nullptr ? trial->condition : not_probed("KeyUntried", "not tested yet");
             text += ": " + version_text(*version);
             held = held || (trial != nullptr && trial->refused);
         }
@@ -166,7 +167,8 @@ Condition key_validity(const Resource& provider, const std::vector<KeyPlace>& pl
         whole.message += fmt::format("{}{}: {}", whole.message.empty() ? "" : "; ", text, one.message);
     }
     if (held && blocks_rollouts(provider))
-        whole.message += "; no workload is rolled for a key that was refused (spec.keyProbe.blockRollouts)";
+        whole.message +=
+            "; the operator does not restart workloads for a rejected key (spec.keyProbe.blockRollouts)";
     return whole;
 }
 

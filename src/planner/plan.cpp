@@ -89,20 +89,20 @@ void compare_unset(const resources::Kind& kind, const Json& held, std::vector<Fi
 // What is there already belongs to nobody we know of.
 Plan refuse_foreign(const Resource& resource, const Standing& standing, std::vector<FieldChange> changes) {
     const std::string policy = text_of(resource.spec, "adoptionPolicy");
-    const std::string there = fmt::format("{} is already in Vault", claim(resource));
+    const std::string there = fmt::format("{} already exists in Vault", claim(resource));
     // What it is like is not told to those who could not take it over.
     if (!standing.may_adopt)
         return {.verdict = Verdict::refused,
                 .reason = "AdoptionRefused",
                 .message =
-                    fmt::format("{}, and this resource did not create it; to take it over, add the right "
-                                "adopt to grants[].rights for namespace {} in the VaultConnection{}",
+                    fmt::format("{} and was not created by this resource; to adopt it, add the right adopt "
+                                "to grants[].rights for namespace {} in the VaultConnection{}",
                                 there, resource.ns,
-                                policy == "Fail" ? ", and set adoptionPolicy: IfEqual or Adopt here" : "")};
+                                policy == "Fail" ? ", and set spec.adoptionPolicy to IfEqual or Adopt" : "")};
     const char* way = changes.empty() ? "IfEqual" : "Adopt";
     std::string message =
-        fmt::format("{} and {}; to take it over, set adoptionPolicy: {}", there,
-                    changes.empty() ? "means the same" : "differs: " + summary(changes), way);
+        fmt::format("{} and {}; to adopt it, set adoptionPolicy: {}", there,
+                    changes.empty() ? "matches spec" : "differs from spec: " + summary(changes), way);
     return {.verdict = Verdict::refused,
             .changes = std::move(changes),
             .reason = "AdoptionRefused",
@@ -119,14 +119,14 @@ bool adoption_stands(const Resource& resource, const Standing& standing, bool eq
 // What Vault sets only when it creates the object, and has otherwise than the spec: nothing can be sent.
 std::optional<Plan> refuse_fixed(const Resource& resource, const FieldChange& change,
                                  std::string_view field) {
-    return Plan{.verdict = Verdict::refused,
-                .changes = {change},
-                .reason = "FixedInVault",
-                .message = fmt::format(
-                    "spec.{}: {} has {}: {}, which Vault sets only when it creates the object, and {} is "
-                    "wanted. It stays as it is. Set spec.{}: {}, or give the resource another name in Vault",
-                    field, claim(resource), change.field, change.before.dump(), change.after.dump(), field,
-                    change.before.dump())};
+    return Plan{
+        .verdict = Verdict::refused,
+        .changes = {change},
+        .reason = "FixedInVault",
+        .message = fmt::format(
+            "spec.{0}: {1} has {2}: {3}, but spec requires {4}. Vault accepts this setting only when the "
+            "object is created. The object was not changed. Set spec.{0}: {3}, or use another name in Vault",
+            field, claim(resource), change.field, change.before.dump(), change.after.dump())};
 }
 
 // `blocked`: the refusal of an object that is there and that no request makes equal.
@@ -217,23 +217,21 @@ std::optional<Plan> refuse_other_mount(const Resource& resource, const Json& spe
             .verdict = Verdict::refused,
             .changes = {{"type", type, member(spec, "type")}},
             .reason = "TypeMismatch",
-            .message = fmt::format(
-                "spec.type: {} is a mount of type {}, and {} is wanted. Vault does not change the type "
-                "of a mount, and the mount stays as it is. Give spec.type: {} or another spec.path in "
-                "a new VaultMount",
-                path, type.dump(), member(spec, "type").dump(), type.get<std::string>())};
+            .message = fmt::format("spec.type: {0} is a mount of type {1}, but spec requires {2}. Vault "
+                                   "cannot change the type of a mount. The mount was not changed. In a new "
+                                   "VaultMount, set spec.type: {3}, or another spec.path",
+                                   path, type.dump(), member(spec, "type").dump(), type.get<std::string>())};
     if (const Json local = member(held, "local"); !local.is_null() && local != member(spec, "local"))
         return refuse_fixed(resource, {"local", local, member(spec, "local")}, "local");
     if (member(spec, "type") == "kv" && member(member(spec, "options"), "version") == "1" &&
         member(member(held, "options"), "version") == "2")
-        return Plan{
-            .verdict = Verdict::refused,
-            .changes = {{"options.version", "2", "1"}},
-            .reason = "TypeMismatch",
-            .message = fmt::format(
-                "spec.options.version: {} is KV version 2, and Vault does not turn it back to version "
-                "1. The mount stays as it is. Give spec.options.version: \"2\" with spec.type: kv",
-                path)};
+        return Plan{.verdict = Verdict::refused,
+                    .changes = {{"options.version", "2", "1"}},
+                    .reason = "TypeMismatch",
+                    .message = fmt::format(
+                        "spec.options.version: {} is KV version 2, which Vault cannot downgrade to version "
+                        "1. The mount was not changed. Set spec.type: kv and spec.options.version: \"2\"",
+                        path)};
     return std::nullopt;
 }
 
@@ -440,11 +438,12 @@ Plan plan_removal(const Resource& resource, const Observation& observed, const S
         if (const Json held = held_mount(resource, observed);
             member(held, "type").is_string() &&
             member(held, "type") != stored_mount(resource.spec).at("type"))
-            return {.verdict = Verdict::refused,
-                    .reason = "TypeMismatch",
-                    .message = fmt::format("{} stays in Vault: it is a mount of type {} and not the one that "
-                                           "this resource made",
-                                           claim(resource), member(held, "type").dump())};
+            return {
+                .verdict = Verdict::refused,
+                .reason = "TypeMismatch",
+                .message = fmt::format(
+                    "{} was not removed: it is a mount of type {}, not the mount that this resource created",
+                    claim(resource), member(held, "type").dump())};
     return {.verdict = Verdict::remove, .changes = {}, .requests = {{"DELETE", claim(resource), nullptr}}};
 }
 

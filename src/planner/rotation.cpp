@@ -157,12 +157,12 @@ KeyView read_key(std::string_view path, const Json& metadata, std::int64_t now) 
     if (version < 1 || !state.is_object())
         return {.version = {},
                 .reason = "KeyNotFound",
-                .message = fmt::format("{}: no version of it is in Vault", path)};
+                .message = fmt::format("{}: the secret has no version in Vault", path)};
     const std::int64_t deleted = seconds_since_epoch(text(state, {"deletion_time"}));
     if (at(state, {"destroyed"}) == Json(true) || (deleted != 0 && deleted <= now))
         return {.version = {},
                 .reason = "KeyDeleted",
-                .message = fmt::format("{}: version {}, the newest, is deleted", path, version)};
+                .message = fmt::format("{}: the latest version, {}, is deleted", path, version)};
     return {.version = KeyVersion{version, seconds_since_epoch(text(state, {"created_time"}))}};
 }
 
@@ -179,7 +179,8 @@ std::string version_text(const KeyVersion& key) {
 std::string seen_text(std::string_view path, const KeyVersion& key) {
     if (key.digest.empty()) return fmt::format("{}: {}", path, version_text(key));
     return fmt::format(
-        "{}: KV version 1 has no versions: a new value rolls only workloads with wiring secret", path);
+        "{}: KV version 1 has no versions, so a new value restarts only workloads with the wiring secret",
+        path);
 }
 
 std::optional<KeyView> unreadable_mount(std::string_view path, const Json& mount) {
@@ -191,10 +192,11 @@ std::optional<KeyView> unreadable_mount(std::string_view path, const Json& mount
     return KeyView{
         .version = {},
         .reason = "NotVersioned",
-        .message = type == "kv"
-                       ? fmt::format("{}: the mount has KV version {}: write the path as <mount>/data/<name>",
-                                     path, version)
-                       : fmt::format("{}: only secrets of KV version 1 or 2 can be published", path)};
+        .message =
+            type == "kv"
+                ? fmt::format("{}: the mount has KV version {}; use a path of the form <mount>/data/<name>",
+                              path, version)
+                : fmt::format("{}: only KV secrets can be published", path)};
 }
 
 std::string rotation_record(std::string_view path, const KeyVersion& key) {

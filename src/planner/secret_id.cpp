@@ -126,10 +126,10 @@ SecretIdRecord with_published(const Resource& resource, SecretIdRecord record, c
 
 std::string why_replaced(const SecretIdRecord& record, const SecretIdView& view, std::string_view owner) {
     if (view.secret == SecretState::absent)
-        return record.accessor.empty() ? "the first one" : "the Secret was gone";
-    if (!view.published) return "Vault does not know the one in the Secret";
-    if (view.published->owner != owner) return "the one in the Secret was not issued for this resource";
-    return "the one in the Secret has expired";
+        return record.accessor.empty() ? "first secret-id" : "the Secret was missing";
+    if (!view.published) return "Vault does not know the secret-id in the Secret";
+    if (view.published->owner != owner) return "the secret-id in the Secret was not issued for this resource";
+    return "the secret-id in the Secret expired";
 }
 
 }  // namespace
@@ -137,7 +137,7 @@ std::string why_replaced(const SecretIdRecord& record, const SecretIdView& view,
 result<SecretIdFacts> secret_id_facts(const Json& data) {
     SecretIdFacts facts;
     facts.accessor = text_of(data, "secret_id_accessor");
-    if (facts.accessor.empty()) return fail(Errc::protocol, "Vault's answer names no secret_id_accessor");
+    if (facts.accessor.empty()) return fail(Errc::protocol, "Vault's response has no secret_id_accessor");
     facts.created = text_of(data, "creation_time");
     facts.expires = seconds_since_epoch(text_of(data, "expiration_time"));
     if (const auto metadata = data.find("metadata"); metadata != data.end()) {
@@ -208,7 +208,7 @@ SecretIdStep step_of(const Resource& resource, std::string_view owner, const Sec
         if (is_alive(view.pending_facts, owner, view.now) &&
             view.pending_facts->accessor != record.previous &&
             (!alive || view.pending_facts->terms == secret_id_terms(resource)))
-            return {.what = What::publish, .why = "it was issued and not yet published"};
+            return {.what = What::publish, .why = "it was issued but not yet published"};
         return {.what = What::discard};
     }
     if (view.pending && (recorded || !alive || view.published->accessor == record.previous))
@@ -224,7 +224,7 @@ SecretIdStep step_of(const Resource& resource, std::string_view owner, const Sec
         // Two beside each other at most.
         if (step.what == What::draw && !record.previous.empty())
             return {.what = What::destroy,
-                    .why = "it is replaced before its overlap ends: " + step.why,
+                    .why = "replaced before its overlap ended: " + step.why,
                     .record = without_previous(record),
                     .accessors = {record.previous}};
         return step;
@@ -234,18 +234,18 @@ SecretIdStep step_of(const Resource& resource, std::string_view owner, const Sec
     if (!recorded) {
         // An older one was put back by hand. The newer one has been handed out too: it gets the overlap.
         if (view.published->accessor == record.previous)
-            return draw_beside("the Secret held a replaced one again");
+            return draw_beside("the Secret contained a replaced secret-id");
         // Two have come since: the record has room for one.
-        if (!record.previous.empty()) return draw("another one is published");
+        if (!record.previous.empty()) return draw("another secret-id was published");
         return {.what = What::record, .record = with_published(resource, record, view)};
     }
     if (view.secret != SecretState::ours) return {.what = What::mend};
     if (SecretIdRecord due = with_published(resource, record, view); due != record)
         return {.what = What::record, .record = std::move(due)};
 
-    if (view.published->terms != secret_id_terms(resource)) return draw("the spec has changed");
+    if (view.published->terms != secret_id_terms(resource)) return draw("spec changed");
     if (resource.rotate_now != record.rotate_now) {
-        if (!resource.rotate_now.empty()) return draw("asked for by keyshepherd.dev/rotate-now");
+        if (!resource.rotate_now.empty()) return draw("requested by keyshepherd.dev/rotate-now");
         SecretIdRecord calm = record;
         calm.rotate_now.clear();
         return {.what = What::record, .record = std::move(calm)};
@@ -264,19 +264,19 @@ SecretIdStep step_of(const Resource& resource, std::string_view owner, const Sec
         const bool out = record.rollout.empty() || view.rolled_out;
         if ((view.now >= end && out) || view.now >= limit)
             return {.what = What::destroy,
-                    .why = out ? "its overlap has ended"
-                               : "maxOverlap has passed, though not all targets are out",
+                    .why = out ? "its overlap ended"
+                               : "maxOverlap passed before the rollouts of all targets were complete",
                     .record = without_previous(record),
                     .accessors = {record.previous}};
         // What was refused is asked for again, and told of, less often.
         look_at(view.now < end ? end : std::min(limit, view.now + (view.refused ? 60 : 2)));
         // However long the overlap: what is published must not come to its end before it is replaced.
         if (const std::int64_t last = last_rotation_of(record); last != 0) {
-            if (view.now >= last) return draw("its time has come");
+            if (view.now >= last) return draw("its rotation is due");
             look_at(last);
         }
     } else if (const std::int64_t due = seconds_since_epoch(record.next_rotation); due != 0) {
-        if (view.now >= due) return draw("its time has come");
+        if (view.now >= due) return draw("its rotation is due");
         look_at(due);
     }
     if (view.list_wanted && !view.all) {
@@ -296,7 +296,7 @@ SecretIdStep step_of(const Resource& resource, std::string_view owner, const Sec
         }
         if (!orphans.empty())
             return {.what = What::destroy,
-                    .why = "nothing refers to it",
+                    .why = "no resource refers to it",
                     .record = record,
                     .accessors = std::move(orphans)};
     }

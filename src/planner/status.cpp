@@ -105,13 +105,15 @@ Condition status_not_trusted(const resources::Kind& kind, const Json& status) {
     std::string names;
     for (const auto& [name, value] : sealed_facts(kind, status).items())
         names += (names.empty() ? "" : ", ") + name;
-    return {.type = std::string(status_trusted),
-            .truth = Truth::no,
-            .reason = "NotWrittenHere",
-            .message = "status." + names +
-                       ": this operator did not write that for this resource in this cluster: it was copied, "
-                       "restored or edited, and is ignored. An object that is already in Vault needs "
-                       "adoptionPolicy IfEqual or Adopt, and the right adopt in the connection's grants"};
+    return {
+        .type = std::string(status_trusted),
+        .truth = Truth::no,
+        .reason = "NotWrittenHere",
+        .message =
+            "status." + names +
+            ": this operator did not write these fields for this resource in this cluster and ignores them; "
+            "they were copied, restored or edited. To manage an object that already exists in Vault, set "
+            "adoptionPolicy to IfEqual or Adopt, and add the right adopt to the connection's grants"};
 }
 
 std::string ready_reason(const Json& status) {
@@ -130,11 +132,11 @@ Finding finding_of(const Error& error) {
             if (error.detail == Detail::unknown_ca || error.detail == Detail::other_name) {
                 finding.ready = Truth::no;
                 finding.reason = "CertificateNotTrusted";
-                finding.message += error.detail == Detail::unknown_ca
-                                       ? "; set spec.ca of the VaultConnection to the PEM certificate of the "
-                                         "CA that signed the certificate of Vault"
-                                       : "; set spec.tlsServerName of the VaultConnection to a name that the "
-                                         "certificate of Vault is for";
+                finding.message +=
+                    error.detail == Detail::unknown_ca
+                        ? "; set spec.ca of the VaultConnection to the CA that signed Vault's certificate, "
+                          "in PEM format"
+                        : "; set spec.tlsServerName of the VaultConnection to a name in Vault's certificate";
             }
             break;
         case Errc::throttled:
@@ -175,8 +177,8 @@ std::string next_login(const resources::Resource& connection) {
     const Json& auth = connection.spec.at("auth");
     const auto role = auth.find("appRole");
     if (role == auth.end()) return {};
-    return "; the operator logs in again when Secret " + connection.ns + "/" + role->value("secretName", "") +
-           " or the VaultConnection changes, and otherwise after 5 to 20 minutes";
+    return "; the operator retries the login when Secret " + connection.ns + "/" +
+           role->value("secretName", "") + " or the VaultConnection changes, or after 5 to 20 minutes";
 }
 
 bool concerns_connection(const Error& error) {

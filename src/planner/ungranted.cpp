@@ -11,17 +11,23 @@ namespace {
 
 // A deletion needs the grant, too. A mount goes with all that is in it: no message tells how.
 std::string way_out(const resources::Resource& resource) {
-    if (resource.kind->name == "VaultMount") return "To manage it again, grant it again";
+    if (resource.kind->name == "VaultMount") return "To manage it again, restore the grant";
     return fmt::format(
-        "To remove it, grant it again, {}delete {} and then take the grant away",
+        "To remove it, restore the grant, {}delete {}, and then remove the grant",
         resource.spec.value("deletionPolicy", "") == "Retain" ? "set spec.deletionPolicy: Delete, " : "",
         resource.text());
 }
 
 const char* what_it_allows(std::string_view kind) {
-    if (kind == "VaultPolicy") return "a token that has the policy may still do what it allows";
-    if (kind == "VaultMount") return "what is in the mount is still served";
-    return "a login to the role still gives tokens with its policies";
+    if (kind == "VaultPolicy") return "the policy is still in effect for tokens that have it";
+    if (kind == "VaultMount") return "Vault still serves the mount";
+    return "clients can still log in to the role and get its policies";
+}
+
+constexpr std::size_t most_named = 10;  // in one message
+
+std::string rest_text(std::size_t objects) {
+    return objects > most_named ? fmt::format(", … ({} in total)", objects) : "";
 }
 
 Condition condition(std::string message) {
@@ -34,39 +40,32 @@ Condition condition(std::string message) {
 }  // namespace
 
 Condition ungranted_object(const resources::Resource& resource, std::string_view path) {
-    return condition(fmt::format("{} is still in Vault as it was last written: {}. {}", path,
+    return condition(fmt::format("{} is still in Vault, unchanged: {}. {}", path,
                                  what_it_allows(resource.kind->name), way_out(resource)));
 }
 
 Condition ungranted_secret_id(const resources::Resource& resource, std::string_view accessor) {
     return condition(
-        fmt::format("the secret-id with accessor {} is still in Vault: it logs in until it expires, and is "
-                    "not replaced. {}",
+        fmt::format("the secret-id with accessor {} is still in Vault. It stays valid until it expires, and "
+                    "the operator does not replace it. {}",
                     accessor, way_out(resource)));
 }
 
 Condition ungranted_objects(std::span<const std::string> objects) {
-    constexpr std::size_t most_named = 10;
     const auto named = objects.first(std::min(objects.size(), most_named));
-    return condition(
-        fmt::format("no grant allows any more what {} made in Vault, and it is still there: {}{}",
-                    objects.size() == 1 ? "a resource" : fmt::format("{} resources", objects.size()),
-                    fmt::join(named, ", "), objects.size() > most_named ? ", …" : ""));
+    return condition(fmt::format("these resources still have objects in Vault that no grant allows: {}{}",
+                                 fmt::join(named, ", "), rest_text(objects.size())));
 }
 
 Condition left_objects(std::span<const std::string> objects) {
-    constexpr std::size_t most_named = 10;
     const auto named = objects.first(std::min(objects.size(), most_named));
-    return {
-        .type = std::string(left_in_vault),
-        .truth = Truth::yes,
-        .reason = "NotRemoved",
-        .message = fmt::format(
-            "{} of deleted resources {} still in Vault: {}{}. A connection to this Vault that grants their "
-            "namespace these names and mounts removes them",
-            objects.size() == 1 ? "an object" : fmt::format("{} objects", objects.size()),
-            objects.size() == 1 ? "is" : "are", fmt::join(named, ", "),
-            objects.size() > most_named ? ", …" : "")};
+    return {.type = std::string(left_in_vault),
+            .truth = Truth::yes,
+            .reason = "NotRemoved",
+            .message =
+                fmt::format("objects of deleted resources are still in Vault: {}{}. To remove them, grant "
+                            "their names and mounts to their namespaces in a VaultConnection for this Vault",
+                            fmt::join(named, ", "), rest_text(objects.size()))};
 }
 
 bool is_still_in_vault(const Json& status) {

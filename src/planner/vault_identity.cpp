@@ -13,9 +13,10 @@ std::string replaced_vault(const resources::Resource& connection, const resource
         connection.acknowledged_cluster == cluster_id)
         return {};
     return fmt::format(
-        "the Vault at {0} has the cluster_id {1}, and the one that this connection was made with has {2}: it "
-        "was replaced, or restored from another Vault. Nothing is written to it. To let the operator make "
-        "everything in it: kubectl annotate vaultconnection {3} -n {4} --overwrite {5}={1}",
+        "the Vault at {0} has cluster_id {1}, but this connection was set up with cluster_id {2}: Vault was "
+        "replaced, or restored from another Vault. The operator does not write to it. To let the operator "
+        "recreate everything in this Vault, run: kubectl annotate vaultconnection {3} -n {4} --overwrite "
+        "{5}={1}",
         vault, cluster_id, known, connection.name, connection.ns, resources::acknowledge_annotation);
 }
 

@@ -35,12 +35,12 @@ bool is_over(std::int64_t wanted, std::int64_t limit) {
 void check_token(const Json& spec, Faults& faults) {
     // "'token_ttl' cannot be greater than 'token_max_ttl'"
     if (is_over(seconds(spec, "tokenTTL"), seconds(spec, "tokenMaxTTL")))
-        faults.push_back({"spec.tokenTTL", "must not be longer than spec.tokenMaxTTL"});
+        faults.push_back({"spec.tokenTTL", "must not exceed spec.tokenMaxTTL"});
     const std::string type = text(spec, "tokenType");
     if (type != "batch" && type != "default-batch") return;
     // "'token_type' cannot be 'batch' or 'default_batch' when set to generate …"
     if (spec.value("tokenNumUses", std::int64_t{0}) != 0)
-        faults.push_back({"spec.tokenNumUses", "must be 0: batch tokens have no limited number of uses"});
+        faults.push_back({"spec.tokenNumUses", "must be 0: batch tokens do not support a use limit"});
     if (seconds(spec, "tokenPeriod") != 0)
         faults.push_back({"spec.tokenPeriod", "must be 0: batch tokens cannot be renewed"});
 }
@@ -49,7 +49,7 @@ void check_token(const Json& spec, Faults& faults) {
 void check_star(const Json& spec, const char* field, Faults& faults) {
     const auto at = spec.find(field);
     if (at != spec.end() && at->size() > 1 && std::ranges::find(*at, Json("*")) != at->end())
-        faults.push_back({fmt::format("spec.{}", field), "must have nothing beside *, which is every one"});
+        faults.push_back({fmt::format("spec.{}", field), "must not contain other names in addition to *"});
 }
 
 // Vault answers a write with success and leaves out what it does not know. Of an object that is there Vault
@@ -77,11 +77,11 @@ void check_policy(const Json& spec, Faults& faults) {
         // "max_wrapping_ttl cannot be less than min_wrapping_ttl"
         if (is_over(seconds(rules[i], "minWrappingTTL"), seconds(rules[i], "maxWrappingTTL")))
             faults.push_back(
-                {fmt::format("spec.rules[{}].minWrappingTTL", i), "must not be longer than maxWrappingTTL"});
+                {fmt::format("spec.rules[{}].minWrappingTTL", i), "must not exceed maxWrappingTTL"});
         // "invalid use of wildcards ('+*' is forbidden)"
         if (text(rules[i], "path").contains("+*"))
             faults.push_back({fmt::format("spec.rules[{}].path", i),
-                              "must not have +*; write + for one segment, or * for any ending"});
+                              "must not contain +*; use + for one segment, or a trailing * for any suffix"});
     }
 }
 
@@ -102,17 +102,19 @@ void check_mount(const Json& spec, const Observation& observed, Faults& faults) 
     const std::string first = path.substr(0, path.find('/'));
     // "cannot mount \"sys/\""
     if (is_secret && std::ranges::find(built_in, first) != built_in.end())
-        faults.push_back({"spec.path", fmt::format("must not begin with {}, which is Vault's own", first)});
+        faults.push_back(
+            {"spec.path", fmt::format("must not start with {}, which is a built-in mount of Vault", first)});
     if (const auto held = observed.find(is_secret ? "sys/mounts" : "sys/auth");
         held != observed.end() && held->second)
         if (const std::string other = mount_in_use(*held->second, path); !other.empty())
-            faults.push_back({"spec.path", fmt::format("must neither lie below another mount nor hold one: "
-                                                       "{} is a mount already",
-                                                       other)});
+            faults.push_back(
+                {"spec.path",
+                 fmt::format("conflicts with the mount {}; a mount must not be inside another mount",
+                             other)});
     const Json config = spec.value("config", Json::object());
     // "given default lease TTL greater than given max lease TTL"
     if (is_over(seconds(config, "defaultLeaseTTL"), seconds(config, "maxLeaseTTL")))
-        faults.push_back({"spec.config.defaultLeaseTTL", "must not be longer than spec.config.maxLeaseTTL"});
+        faults.push_back({"spec.config.defaultLeaseTTL", "must not exceed spec.config.maxLeaseTTL"});
     // "invalid version provided: 3"
     const std::string version = text(spec.value("options", Json::object()), "version");
     if (text(spec, "type") == "kv" && !version.empty() && version != "1" && version != "2")
@@ -157,7 +159,7 @@ void check_networks(const Json& wanted, const Json& allowed, const char* field, 
                                    return network && lies_in(*inner, *network);
                                });
         if (inner && !is_within)
-            faults.push_back({fmt::format("spec.{}", field), fmt::format("{} does not lie in the role's {}",
+            faults.push_back({fmt::format("spec.{}", field), fmt::format("{} is not within the role's {}",
                                                                          each.get<std::string>(), of_role)});
     }
 }
@@ -192,10 +194,10 @@ Faults secret_id_faults(const Resource& secret_id, const Resource& role) {
     const Json& spec = secret_id.spec;
     // "ttl cannot be longer than the role's secret_id_ttl"
     if (is_over(seconds(spec, "ttl"), seconds(role.spec, "secretIDTTL")))
-        faults.push_back({"spec.ttl", "must not be longer than the role's secretIDTTL"});
+        faults.push_back({"spec.ttl", "must not exceed the role's secretIDTTL"});
     // "num_uses cannot be higher than the role's secret_id_num_uses"
     if (is_over(spec.value("numUses", std::int64_t{0}), role.spec.value("secretIDNumUses", std::int64_t{0})))
-        faults.push_back({"spec.numUses", "must not be more than the role's secretIDNumUses"});
+        faults.push_back({"spec.numUses", "must not exceed the role's secretIDNumUses"});
     const auto networks = [](const Resource& of, const char* field) {
         return of.spec.value(field, Json::array());
     };

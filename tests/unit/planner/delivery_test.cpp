@@ -103,8 +103,9 @@ TEST(Delivery, IsOnlyInNamespacesThatTheSelectorSelects) {
     EXPECT_EQ(wanted.not_selected, (std::set<std::string>{"dev", "out"}));
     EXPECT_EQ(wanted.unsure, std::set<std::string>{"new"}) << "no label, no key: nothing is published there";
     EXPECT_THAT(delivery_condition(all, {{"in", {}}}, 2).message,
-                HasSubstr("has the key in 1 namespace; workloads in 2 namespaces read it that the "
-                          "namespaceSelector does not select"));
+                HasSubstr("contains the current key in 1 namespace; the namespaceSelector does not select 2 "
+                          "namespaces with "
+                          "workloads that use it"));
 }
 
 TEST(Delivery, OutlivesItsLastReader) {
@@ -257,17 +258,18 @@ TEST(Delivery, IsToldWithCountsAndReasons) {
     const auto of = [](const Resource& owner, const std::map<std::string, Delivered>& all) {
         return delivery_condition(owner, all);
     };
-    EXPECT_EQ(of(provider("AIProvider"), {{"shop", {}}}).message, "Secret keyshepherd-acme has the key");
-    EXPECT_THAT(of(provider(), {}).message, HasSubstr("in no namespace"));
+    EXPECT_EQ(of(provider("AIProvider"), {{"shop", {}}}).message,
+              "Secret keyshepherd-acme contains the current key");
+    EXPECT_THAT(of(provider(), {}).message, HasSubstr("is not published, because no workload uses it"));
     EXPECT_THAT(of(provider(), {{"a", {}}, {"b", {}}}).message, HasSubstr("in 2 namespaces"));
     const Condition mixed =
         of(provider(), {{"a", {"KeyMissing", "no key"}}, {"b", {}}, {"c", {"Conflict", "theirs"}}});
     EXPECT_EQ(mixed.type, "SecretPublished");
     EXPECT_EQ(mixed.truth, Truth::no);
     EXPECT_EQ(mixed.reason, "Conflict");
-    EXPECT_EQ(
-        mixed.message,
-        "Secret keyshepherd-acme.cluster has the newest key in 1 of 3 namespaces; a: no key; c: theirs");
+    EXPECT_EQ(mixed.message,
+              "Secret keyshepherd-acme.cluster contains the current key in 1 of 3 namespaces; a: no key; c: "
+              "theirs");
     std::map<std::string, Delivered> many;
     for (int i = 0; i < 500; ++i) many[std::to_string(i)] = {"Denied", std::string(50, 'x')};
     EXPECT_LT(of(provider(), many).message.size(), 500U);

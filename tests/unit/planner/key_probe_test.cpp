@@ -83,10 +83,11 @@ const KeyVersion first{1, 100};
 const KeyVersion second{2, 200};
 
 Condition accepted() {
-    return {.type = "KeyValid", .truth = Truth::yes, .reason = "KeyAccepted", .message = "a takes it"};
+    return {
+        .type = "KeyValid", .truth = Truth::yes, .reason = "KeyAccepted", .message = "a accepted the key"};
 }
 Condition refused() {
-    return {.type = "KeyValid", .truth = Truth::no, .reason = "KeyRefused", .message = "a answers 401"};
+    return {.type = "KeyValid", .truth = Truth::no, .reason = "KeyRefused", .message = "a rejected the key"};
 }
 
 class Trials : public testing::Test {
@@ -111,7 +112,7 @@ TEST_F(Trials, SayNothingOfAVersionThatWasNotTried) {
     EXPECT_EQ(validity(first).truth, Truth::unknown);
     note(first, accepted());
     EXPECT_EQ(validity(first).truth, Truth::yes);
-    EXPECT_EQ(validity(first).message, "ai-apis/data/a: version 1: a takes it");
+    EXPECT_EQ(validity(first).message, "ai-apis/data/a: version 1: a accepted the key");
     EXPECT_EQ(validity(second).truth, Truth::unknown);
     EXPECT_EQ(validity(second).reason, "KeyUntried");
     EXPECT_EQ(validity({1, 101}).truth, Truth::unknown) << "deleted and written anew";
@@ -164,10 +165,10 @@ TEST_F(Trials, OfSeveralPlacesTheWorstCounts) {
     trials[trial_name(other)] = next_trial(nullptr, second, trial_request(probing, other), accepted());
     EXPECT_EQ(whole().truth, Truth::yes);
     EXPECT_EQ(whole().message,
-              "ai-apis/data/b: version 2: a takes it; ai-apis/data/a: version 1: a takes it");
+              "ai-apis/data/b: version 2: a accepted the key; ai-apis/data/a: version 1: a accepted the key");
     trials[trial_name(other)] = next_trial(nullptr, second, trial_request(probing, other), refused());
     EXPECT_EQ(whole().truth, Truth::no);
-    EXPECT_THAT(whole().message, testing::HasSubstr("ai-apis/data/b: version 2: a answers 401"));
+    EXPECT_THAT(whole().message, testing::HasSubstr("ai-apis/data/b: version 2: a rejected the key"));
 }
 
 TEST(UnsendableKey, IsNamedByItsFieldAndNeverShown) {

@@ -517,9 +517,10 @@ private:
         const std::string held = world_.secret ? world_.secret->value : "";
         const auto end = world_.ends.find(held);
         const bool expired = end != world_.ends.end() && world_.now >= end->second;
-        if ((step.why == "its time has come" || expired) && world_.timely.insert(held).second)
+        if ((step.why == "its rotation is due" || expired) && world_.timely.insert(held).second)
             ++world_.causes;
-        if (step.why == "its time has come" && world_.now < seconds_since_epoch(world_.record.next_rotation))
+        if (step.why == "its rotation is due" &&
+            world_.now < seconds_since_epoch(world_.record.next_rotation))
             wrong("rotated before its time");
         world_.finalized = true;
         drawn_ = world_.fresh("value");
@@ -611,14 +612,14 @@ private:
                 if (at->facts.owner != us) wrong("somebody else's is destroyed");
                 if (world_.pending && world_.pending->value == at->value && !world_.touched_pending)
                     wrong("the pending one is destroyed");
-                if (accessor == world_.record.previous && step.why == "its overlap has ended" &&
+                if (accessor == world_.record.previous && step.why == "its overlap ended" &&
                     world_.now < seconds_since_epoch(world_.record.overlap_until))
                     wrong("destroyed in its overlap");
-                if (step.why == "nothing refers to it" &&
+                if (step.why == "no resource refers to it" &&
                     (accessor == world_.record.accessor || accessor == world_.record.previous))
                     wrong("what the status names is destroyed as an orphan");
                 if (accessor == world_.record.previous &&
-                    (step.why.contains("has ended") || step.why.contains("maxOverlap")) &&
+                    (step.why.contains("overlap ended") || step.why.contains("maxOverlap")) &&
                     !world_.targets_refuse && !world_.record.rollout.empty() &&
                     world_.targets_told != world_.record.rollout)
                     wrong("destroyed before the targets were restarted");

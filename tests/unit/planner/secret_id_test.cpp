@@ -182,7 +182,7 @@ TEST(SecretIdStep, TheFirstOneGoesThroughEveryStep) {
     view.now = t0;
     const auto next = [&] { return next_step(resource, us, record, view); };
     EXPECT_EQ(next().what, What::draw);
-    EXPECT_EQ(next().why, "the first one");
+    EXPECT_EQ(next().why, "first secret-id");
     view.pending = view.drawn = true;
     EXPECT_EQ(next().what, What::enroll);
     view.drawn = false;
@@ -252,15 +252,15 @@ TEST(SecretIdStep, ThePendingSecretGoesOnceTheStatusNamesItsValueOrItIsNoGood) {
 
 TEST(SecretIdStep, WhatIsNoGoodIsReplacedAndSaysWhy) {
     Fixture f(Json::object(), t0 + 1000);
-    EXPECT_EQ(f.step_at(t0 + 1000).why, "the one in the Secret has expired");
+    EXPECT_EQ(f.step_at(t0 + 1000).why, "the secret-id in the Secret expired");
     EXPECT_EQ(f.step().what, What::draw);
     f.view.now = t0;
     f.view.published->owner = "somebody else";
-    EXPECT_EQ(f.step().why, "the one in the Secret was not issued for this resource");
+    EXPECT_EQ(f.step().why, "the secret-id in the Secret was not issued for this resource");
     f.view.published.reset();
-    EXPECT_EQ(f.step().why, "Vault does not know the one in the Secret");
+    EXPECT_EQ(f.step().why, "Vault does not know the secret-id in the Secret");
     f.view.secret = SecretState::absent;
-    EXPECT_EQ(f.step().why, "the Secret was gone");
+    EXPECT_EQ(f.step().why, "the Secret was missing");
 }
 
 TEST(SecretIdStep, TheOneInOverlapGoesBeforeAThirdOneIsDrawn) {
@@ -270,7 +270,7 @@ TEST(SecretIdStep, TheOneInOverlapGoesBeforeAThirdOneIsDrawn) {
     const SecretIdStep step = f.step();
     EXPECT_EQ(step.what, What::destroy);
     EXPECT_THAT(step.accessors, ElementsAre("a"));
-    EXPECT_THAT(step.why, HasSubstr("before its overlap ends: the Secret was gone"));
+    EXPECT_THAT(step.why, HasSubstr("before its overlap ended: the Secret was missing"));
     EXPECT_EQ(step.record.previous, "");
     EXPECT_EQ(step.record.overlap_until, "");
     EXPECT_EQ(step.record.accessor, "b");
@@ -283,7 +283,7 @@ TEST(SecretIdStep, AnOlderOneThatWasPutBackIsReplaced) {
     f.rotate();
     f.view.published = facts(f.resource, "a");
     EXPECT_EQ(f.step().what, What::draw);
-    EXPECT_EQ(f.step().why, "the Secret held a replaced one again");
+    EXPECT_EQ(f.step().why, "the Secret contained a replaced secret-id");
     // The third one is published: the record has room for one that was replaced.
     f.view.published = facts(f.resource, "c");
     SecretIdStep step = f.step();
@@ -304,7 +304,7 @@ TEST(SecretIdStep, AChangedSpecReplacesAndWhatVaultDoesNotHearOfDoesNot) {
                               Json{{"tokenBoundCIDRs", {"10.0.0.0/8"}}}}) {
         f.resource = make(other);
         EXPECT_EQ(f.step().what, What::draw) << other;
-        EXPECT_EQ(f.step().why, "the spec has changed");
+        EXPECT_EQ(f.step().why, "spec changed");
     }
     EXPECT_EQ(secret_id_terms(make({{"ttl", "1h"}})), secret_id_terms(make({{"ttl", "3600"}})));
 }
@@ -334,7 +334,7 @@ TEST(SecretIdStep, ItRotatesByItsPeriodAndABitEarlierForSome) {
     EXPECT_EQ(f.step_at(due - 1).what, What::rest);
     EXPECT_EQ(f.step().at, due);
     EXPECT_EQ(f.step_at(due).what, What::draw);
-    EXPECT_EQ(f.step().why, "its time has come");
+    EXPECT_EQ(f.step().why, "its rotation is due");
     Fixture never;
     EXPECT_EQ(never.record.next_rotation, "");
     EXPECT_EQ(never.step_at(t0 + 1'000'000'000).what, What::rest);
@@ -365,7 +365,7 @@ TEST(SecretIdStep, ALongOverlapDoesNotLetThePublishedOneExpire) {
     Fixture lasting({{"rotationPeriod", "100s"}, {"overlap", "1h"}});
     lasting.rotate();
     EXPECT_EQ(lasting.step_at(t0 + 3000).what, What::rest);
-    EXPECT_EQ(lasting.step_at(t0 + 3700).why, "its overlap has ended");
+    EXPECT_EQ(lasting.step_at(t0 + 3700).why, "its overlap ended");
 }
 
 // ---- overlap and targets
@@ -379,7 +379,7 @@ TEST(SecretIdStep, TheOldOneIsDestroyedWhenItsOverlapHasEnded) {
     EXPECT_EQ(f.step().at, t0 + 150);
     const SecretIdStep step = f.step_at(t0 + 150);
     EXPECT_EQ(step.what, What::destroy);
-    EXPECT_EQ(step.why, "its overlap has ended");
+    EXPECT_EQ(step.why, "its overlap ended");
     EXPECT_THAT(step.accessors, ElementsAre("a"));
     EXPECT_EQ(step.record.previous + step.record.rotated_at + step.record.rollout, "");
 }
@@ -399,9 +399,9 @@ TEST(SecretIdStep, TargetsAreRestartedAndKeepTheOldOneUntilTheyAreOut) {
     f.view.refused = true;
     EXPECT_EQ(f.step().at, t0 + 210) << "who refuses is asked less often";
     EXPECT_EQ(f.step_at(t0 + 599).at, t0 + 600);
-    EXPECT_THAT(f.step_at(t0 + 600).why, HasSubstr("maxOverlap has passed"));
+    EXPECT_THAT(f.step_at(t0 + 600).why, HasSubstr("maxOverlap passed"));
     f.view.rolled_out = true;
-    EXPECT_EQ(f.step_at(t0 + 150).why, "its overlap has ended");
+    EXPECT_EQ(f.step_at(t0 + 150).why, "its overlap ended");
 }
 
 // ---- the Secret

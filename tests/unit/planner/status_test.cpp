@@ -15,12 +15,12 @@ Json condition(const Json& status, std::string_view type) {
 
 const Finding equal{.ready = Truth::yes,
                     .reason = "Reconciled",
-                    .message = "Vault is equal",
+                    .message = "Vault matches spec",
                     .synced = true,
                     .drifted = false};
 
 Error sealed_vault() {
-    Error error(Errc::unavailable, "GET sys/auth: Vault answers 503");
+    Error error(Errc::unavailable, "GET sys/auth: Vault returned 503");
     error.detail = Detail::sealed;
     return error;
 }
@@ -39,7 +39,7 @@ TEST(FindingOf, DecidesByCodeAndNeverByText) {
         EXPECT_TRUE(concerns_connection(error));
     }
     // The path of a request is in the message, and a tenant chooses it.
-    EXPECT_EQ(finding_of(Error(Errc::unavailable, "GET kv/data/sealed: Vault answers 502")).reason,
+    EXPECT_EQ(finding_of(Error(Errc::unavailable, "GET kv/data/sealed: Vault returned 502")).reason,
               "VaultUnavailable");
 }
 

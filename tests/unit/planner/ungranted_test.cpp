@@ -25,28 +25,26 @@ TEST(Ungranted, TellsWhatIsLeftAndHowToRemoveIt) {
     EXPECT_EQ(policy.reason, "NotGranted");
     EXPECT_EQ(
         policy.message,
-        "sys/policies/acl/t.x is still in Vault as it was last written: a token that has the policy may "
-        "still do what it allows. To remove it, grant it again, delete VaultPolicy t/x and then take the "
-        "grant away");
+        "sys/policies/acl/t.x is still in Vault, unchanged: the policy is still in effect for tokens that "
+        "have it. To remove it, restore the grant, delete VaultPolicy t/x, and then remove the "
+        "grant");
     // Deleting a mount loses what is in it.
-    EXPECT_EQ(
-        ungranted_object(make("VaultMount", {{"path", "kv"}, {"type", "kv"}}), "sys/mounts/kv").message,
-        "sys/mounts/kv is still in Vault as it was last written: what is in the mount is still served. To "
-        "manage it again, grant it again");
+    EXPECT_EQ(ungranted_object(make("VaultMount", {{"path", "kv"}, {"type", "kv"}}), "sys/mounts/kv").message,
+              "sys/mounts/kv is still in Vault, unchanged: Vault still serves the mount. To "
+              "manage it again, restore the grant");
     EXPECT_THAT(ungranted_object(make("VaultAppRole", {{"name", "r"}}), "auth/approle/role/r").message,
-                HasSubstr("a login to the role still gives tokens"));
+                HasSubstr("clients can still log in to the role"));
     EXPECT_THAT(ungranted_secret_id(make("VaultSecretID", Json::object()), "acc-1").message,
                 HasSubstr("the secret-id with accessor acc-1 is still in Vault"));
 }
 
 TEST(Ungranted, NamesTenOfAllObjects) {
     std::vector<std::string> objects = {"VaultPolicy t/x"};
-    EXPECT_EQ(
-        ungranted_objects(objects).message,
-        "no grant allows any more what a resource made in Vault, and it is still there: VaultPolicy t/x");
+    EXPECT_EQ(ungranted_objects(objects).message,
+              "these resources still have objects in Vault that no grant allows: VaultPolicy t/x");
     for (int i = 1; i < 12; ++i) objects.push_back("VaultPolicy t/" + std::to_string(i));
-    EXPECT_THAT(ungranted_objects(objects).message, HasSubstr("what 12 resources made in Vault"));
-    EXPECT_THAT(ungranted_objects(objects).message, testing::EndsWith("VaultPolicy t/9, …"));
+    EXPECT_THAT(ungranted_objects(objects).message, HasSubstr("VaultPolicy t/x, VaultPolicy t/1, "));
+    EXPECT_THAT(ungranted_objects(objects).message, testing::EndsWith("VaultPolicy t/9, … (12 in total)"));
 }
 
 TEST(Ungranted, IsReadBackFromTheStatus) {

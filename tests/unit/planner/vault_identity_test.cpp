@@ -26,7 +26,7 @@ TEST(ReplacedVault, IsOneWithAnotherClusterId) {
     const Json status = {{"vaultClusterID", "one"}, {"vaultClusterOf", vault}};
     EXPECT_EQ(replaced_vault(connection(), status, vault, "one"), "");
     EXPECT_THAT(replaced_vault(connection(), status, vault, "two"),
-                AllOf(HasSubstr("cluster_id two"), HasSubstr("has one"),
+                AllOf(HasSubstr("cluster_id two"), HasSubstr("cluster_id one"),
                       HasSubstr("kubectl annotate vaultconnection main -n platform --overwrite "
                                 "keyshepherd.dev/acknowledge-cluster-id=two")));
 }
