@@ -47,7 +47,7 @@ Task<result<void>> for_each_alone(std::vector<std::string> items, Call call) {
         ++batch->running;
         boost::asio::co_spawn(executor, work_off(batch, call), [batch, joined](const std::exception_ptr& e) {
             --batch->running;
-            if (e && !batch->error) batch->error = Error(Errc::internal, "a malfunction among requests");
+            if (e && !batch->error) batch->error = Error(Errc::internal, "internal error in a request");
             joined->notify_all();
         });
     }

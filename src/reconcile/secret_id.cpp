@@ -15,7 +15,7 @@ using planner::SecretIdFacts;
 result<std::string> draw(std::size_t count) {
     std::vector<unsigned char> bytes(count);
     if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1)
-        return fail(Errc::internal, "no randomness");
+        return fail(Errc::internal, "cannot generate random bytes");
     std::string value;
     value.reserve(2 * bytes.size());
     for (const unsigned char byte : bytes) value += fmt::format("{:02x}", byte);
@@ -59,7 +59,7 @@ Task<result<SecretIdFacts>> enroll_secret_id(vault::Client& vault, std::string r
     facts.terms = stamped.value("terms", "");
     facts.issue = stamped.value("issue", "");
     net::wipe(answer->data);
-    if (facts.accessor.empty()) co_return fail(Errc::protocol, "Vault's answer names no secret_id_accessor");
+    if (facts.accessor.empty()) co_return fail(Errc::protocol, "Vault's response has no secret_id_accessor");
     co_return facts;
 }
 
@@ -123,9 +123,9 @@ Task<result<std::vector<SecretIdFacts>>> SecretIdIndex::of(vault::Client& vault,
             continue;
         }
         if (co_await ended_.wait(deadline) == net::Wake::cancelled)
-            co_return fail(Errc::cancelled, "told to stop");
+            co_return fail(Errc::cancelled, "stopped");
         if (net::SteadyClock::now() >= deadline)
-            co_return fail(Errc::timeout, "no list of secret-ids in time");
+            co_return fail(Errc::timeout, "timed out waiting for the list of secret-ids");
     }
     std::vector<SecretIdFacts> found;
     for (const auto& [accessor, facts] : known.ours)

@@ -151,7 +151,7 @@ Task<result<std::size_t>> Snapshots::ask_policies(Sort& sort, Deadline deadline)
     auto answer = co_await vault_.list(sort.path, deadline, take);
     if (!answer) co_return std::unexpected(std::move(answer).error());
     // It always holds `root` and `default`: with none it is something else.
-    if (!*answer || found.size() == 0) co_return fail(Errc::protocol, "a list without policies");
+    if (!*answer || found.size() == 0) co_return fail(Errc::protocol, "the list of policies is empty");
     found.seal();
     const std::size_t objects = found.size();
     sort.policies = std::move(found);

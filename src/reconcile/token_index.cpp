@@ -40,17 +40,16 @@ TokenOrigin token_origin(const json& data) {
 
 result<std::vector<std::string>> listed_accessors(const std::optional<json>& data) {
     const auto incomplete = [](std::string_view why) {
-        return fail(Errc::protocol,
-                    fmt::format("LIST auth/token/accessors: {}, so that tokens may be missing in it", why));
+        return fail(Errc::protocol, fmt::format("LIST auth/token/accessors: {}; tokens may be missing", why));
     };
     if (!data) return std::vector<std::string>();
     const auto keys = data->is_object() ? data->find("keys") : data->end();
     if (!data->is_object() || keys == data->end() || !keys->is_array())
-        return incomplete("the answer holds no keys");
+        return incomplete("the response has no keys");
     std::vector<std::string> accessors;
     accessors.reserve(keys->size());
     for (const json& key : *keys) {
-        if (!key.is_string()) return incomplete("one of the keys is not a string");
+        if (!key.is_string()) return incomplete("a key in the response is not a string");
         accessors.push_back(key.get<std::string>());
     }
     return accessors;

@@ -107,10 +107,11 @@ std::string errors_of(const json& document) {
 }
 
 std::string_view explanation(int status, std::string_view text) {
-    if (status == 404 && text.starts_with("no handler for route")) return " (nothing is mounted there)";
-    if (status == 404 && text == "unsupported path") return " (what is mounted there has no such path)";
-    if (status == 307) return "it is a standby and names another server; give the address of the active one";
-    if (status == 405) return " (another version than expected?)";
+    if (status == 404 && text.starts_with("no handler for route")) return " (no mount at this path)";
+    if (status == 404 && text == "unsupported path") return " (the mount does not support this path)";
+    if (status == 307)
+        return "this server is a standby and redirects to another server; use the address of the active node";
+    if (status == 405) return " (the server may have an unsupported version)";
     return "";
 }
 
@@ -120,7 +121,7 @@ result<std::optional<json>> read_answer(Question question, int status, std::stri
                                         std::string_view retry_after, const json::parser_callback_t& keep) {
     const auto refuse = [&](Errc code, std::string_view text) {
         // The query may be long, and says little.
-        Error error(code, fmt::format("{} {}: Vault answers {}{}{}{}", question.method,
+        Error error(code, fmt::format("{} {}: Vault returned {}{}{}{}", question.method,
                                       question.path.substr(0, question.path.find('?')), status,
                                       text.empty() && explanation(status, text).empty() ? "" : ": ", text,
                                       explanation(status, text)));
@@ -134,11 +135,13 @@ result<std::optional<json>> read_answer(Question question, int status, std::stri
     if (status >= 200 && status < 300) {
         if (readable) return document;
         if (body.find_first_not_of(" \r\n\t") == std::string_view::npos) return json::object();
-        return refuse(Errc::protocol, "no JSON object");
+        return refuse(Errc::protocol, "not a JSON object");
     }
     if (!readable) {
         // Of a proxy: it says nothing about what was asked for.
-        if (status == 404) return refuse(Errc::protocol, "no JSON object; is this the address of a Vault?");
+        if (status == 404)
+            return refuse(Errc::protocol,
+                          "not a JSON object; check that this is the address of a Vault server");
         return refuse(code_of(status, ""), "");
     }
     if (status == 404) {
@@ -223,7 +226,9 @@ result<Health> read_health(int status, std::string_view body) {
     const auto sealed = document.is_object() ? flag("sealed") : std::nullopt;
     if (!initialized || !sealed)
         return fail(Errc::unavailable,
-                    fmt::format("GET sys/health: answered {} with no state of a Vault", status));
+                    fmt::format("GET sys/health: returned {} without the health of a Vault server; check "
+                                "that this is the address of a Vault server",
+                                status));
     Health health;
     health.initialized = *initialized;
     health.sealed = *sealed;

@@ -314,10 +314,11 @@ void Client::State::note(bool usable) {
 
 Error Client::State::no_turn(const std::string& what, Deadline::duration wait) const {
     if (!pace_.slowed())
-        return {Errc::timeout, fmt::format("{}: no turn within the deadline, at {} requests a second", what,
-                                           options_.requests_per_second)};
+        return {Errc::timeout,
+                fmt::format("{}: timed out, because requests to Vault are limited to {} per second", what,
+                            options_.requests_per_second)};
     Error error(Errc::throttled,
-                fmt::format("{}: no turn within the deadline, since Vault answers 429", what));
+                fmt::format("{}: timed out, because Vault limits the request rate (429)", what));
     error.retry_after = std::chrono::ceil<std::chrono::seconds>(wait);
     return error;
 }
@@ -337,7 +338,7 @@ Task<result<net::Answer>> Client::State::send_paced(std::string_view operation, 
             const net::Wake wake = co_await freed_.wait(deadline);
             if (wake == net::Wake::notified) continue;
             if (wake == net::Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
-            co_return fail(Errc::timeout, fmt::format("{} {}: {} requests were under way until the deadline",
+            co_return fail(Errc::timeout, fmt::format("{} {}: timed out waiting for {} other requests",
                                                       kept.call.method, path, options_.in_flight));
         }
         if (pace_.stands(turn)) break;
@@ -346,7 +347,7 @@ Task<result<net::Answer>> Client::State::send_paced(std::string_view operation, 
     // Of no account for the breaker, as it would be once sent.
     if (SteadyClock::now() >= deadline)
         co_return fail(Errc::timeout,
-                       fmt::format("{} {}: the deadline has passed already", kept.call.method, path));
+                       fmt::format("{} {}: timed out before the request was sent", kept.call.method, path));
     const Place place(*this);
     const Deadline sent = SteadyClock::now();
     auto answer = co_await send(operation, kept.call);
@@ -364,7 +365,7 @@ Task<result<net::Answer>> Client::State::send_paced(std::string_view operation, 
         const bool away = answer->status == 502 || answer->status == 503 || answer->status == 504;
         if (away) {
             const auto said = read_answer({kept.call.method, path}, answer->status, answer->body);
-            last_fault_ = Error(Errc::unavailable, fmt::format("it answered {}", answer->status));
+            last_fault_ = Error(Errc::unavailable, fmt::format("it returned {}", answer->status));
             if (!said) last_fault_.detail = said.error().detail;
         }
         note(!away);
@@ -396,9 +397,9 @@ Task<result<void>> Client::State::pass_breaker(Deadline deadline) {
     // A server whose certificate we do not accept is there.
     const bool is_there =
         last_fault_.detail == Detail::unknown_ca || last_fault_.detail == Detail::other_name;
-    Error error(Errc::unavailable,
-                is_there ? last_fault_.message
-                         : fmt::format("{}: Vault is away: {}", http_.origin().text(), last_fault_.message));
+    Error error(Errc::unavailable, is_there ? last_fault_.message
+                                            : fmt::format("{}: Vault is unavailable: {}",
+                                                          http_.origin().text(), last_fault_.message));
     error.detail = last_fault_.detail;
     error.retry_after =
         std::max(std::chrono::ceil<std::chrono::seconds>(breaker_.probe_at() - SteadyClock::now()),
@@ -409,7 +410,7 @@ Task<result<void>> Client::State::pass_breaker(Deadline deadline) {
 Task<result<Health>> Client::State::health(Deadline deadline) {
     co_await asio::this_coro::throw_if_cancelled(false);
     if (SteadyClock::now() >= deadline)
-        co_return fail(Errc::timeout, "GET sys/health: the deadline has passed already");
+        co_return fail(Errc::timeout, "GET sys/health: timed out before the request was sent");
     // Without the namespace: it is a matter of the server.
     net::Call question;
     question.method = "GET";
@@ -434,7 +435,8 @@ Task<result<std::optional<json>>> Client::State::ask(std::string_view operation,
                                                      json::parser_callback_t keep) {
     co_await asio::this_coro::throw_if_cancelled(false);
     const Secret kept(std::move(body));
-    if (!is_safe_path(path)) co_return fail(Errc::invalid, "a path in Vault cannot be sent as it is");
+    if (!is_safe_path(path))
+        co_return fail(Errc::invalid, "the path contains characters that are not allowed");
     if (auto passed = co_await pass_breaker(deadline); !passed)
         co_return std::unexpected(std::move(passed).error());
     for (bool again = false;;) {
@@ -459,7 +461,8 @@ Task<result<std::optional<json>>> Client::State::ask(std::string_view operation,
         if (dead && !std::exchange(again, true)) continue;
         if (dead || blind_) {
             read.error().code = Errc::unauthorized;
-            read.error().message += " (and refuses the token, or its policies forbid auth/token/lookup-self)";
+            read.error().message +=
+                " (the token is not valid, or its policies do not allow auth/token/lookup-self)";
         }
         co_return read;
     }
@@ -475,8 +478,7 @@ Task<result<bool>> Client::State::is_dead(unsigned generation, Deadline deadline
         if (!checking_) break;
         const net::Wake wake = co_await changed_.wait(deadline);
         if (wake == net::Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
-        if (wake == net::Wake::deadline)
-            co_return fail(Errc::timeout, "the token was not looked up within the deadline");
+        if (wake == net::Wake::deadline) co_return fail(Errc::timeout, "the lookup of the token timed out");
     }
     struct Checking {
         State& state;
@@ -514,7 +516,7 @@ Task<result<void>> Client::State::ensure_token(Deadline deadline) {
             const net::Wake wake = co_await changed_.wait(deadline);
             if (wake == net::Wake::notified) continue;
             if (wake == net::Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
-            co_return fail(Errc::timeout, "the login to Vault did not end within the deadline");
+            co_return fail(Errc::timeout, "the login to Vault timed out");
         }
         const Busy busy(*this);
         if (alive && renewable_) {
@@ -546,7 +548,7 @@ Task<result<void>> Client::State::log_in(Deadline deadline) {
         }
         if (backoff_.not_before() >= deadline)
             co_return fail(Errc::timeout,
-                           "the token died, and the next login is not due within the deadline");
+                           "the token is no longer valid, and the operator must wait before the next login");
         if (!co_await net::sleep_until(backoff_.not_before())) co_return fail(Errc::cancelled, "cancelled");
     }
     if (options_.before_login || !options_.vault_namespace.empty()) {
@@ -577,8 +579,8 @@ Task<result<void>> Client::State::log_in(Deadline deadline) {
         error.message = "login: " + error.message;
         if (error.detail == Detail::login_locked)
             error.message +=
-                ". So Vault answers while it has locked the role, for good secret-ids too: after 5 refused "
-                "logins, for 15 minutes, unless user_lockout_config of the auth method says otherwise";
+                ". Vault may have locked the role. After 5 failed logins it refuses all logins for 15 "
+                "minutes, unless user_lockout_config of the auth method has other values";
         if (error.detail == Detail::none)
             backoff_.failed(SteadyClock::now());
         else
@@ -672,7 +674,7 @@ result<Grant> Client::State::read_grant(net::Answer& answer, std::string_view pa
     net::wipe(answer.body);
     if (!read) return std::unexpected(std::move(read).error());
     const auto wrong = [&] {
-        return fail(Errc::protocol, fmt::format("POST {}: no token in the answer", path));
+        return fail(Errc::protocol, fmt::format("POST {}: the response has no token", path));
     };
     std::optional<json>& document = *read;
     if (!document) return wrong();
@@ -717,7 +719,7 @@ Task<result<void>> Client::State::renew(Deadline deadline) {
     // "past the max TTL, cannot renew" is no fault of the server's: a new token is due.
     if (!grant && answer->status == 500) grant.error().code = Errc::invalid;
     if (!grant) co_return std::unexpected(std::move(grant).error());
-    if (generation != generation_) co_return fail(Errc::cancelled, "the token was dropped meanwhile");
+    if (generation != generation_) co_return fail(Errc::cancelled, "the token was replaced in the meantime");
     // Close to its longest life a token is given less and less: the next time a new one is due.
     renewable_ = grant->renewable && grant->life * 2 > life_;
     live_for(grant->life);
@@ -793,14 +795,15 @@ Task<result<Written>> Client::write(std::string path, json body, Deadline deadli
         text = body.is_null() ? "{}" : body.dump();
         net::wipe(body);  // it may hold a secret
     } catch (const json::exception&) {
-        co_return fail(Errc::invalid, fmt::format("POST {}: a text in the body is no UTF-8", path));
+        co_return fail(Errc::invalid,
+                       fmt::format("POST {}: a string in the request is not valid UTF-8", path));
     }
     auto answer = co_await state->ask("write", "POST", path, std::move(text), deadline);
     if (!answer) co_return std::unexpected(std::move(answer).error());
     std::optional<json>& document = *answer;
     if (!document)
         co_return fail(Errc::not_found,
-                       fmt::format("POST {}: Vault answers 404: what it belongs to is absent", path));
+                       fmt::format("POST {}: Vault returned 404: the parent object does not exist", path));
     Written written;
     written.warnings = warnings(*document);
     written.data = take_data(*document);

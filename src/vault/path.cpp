@@ -36,10 +36,9 @@ result<std::string> path(std::initializer_list<std::string_view> segments) {
             return std::ranges::none_of(part, [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; });
         });
         if (!good)
-            return fail(
-                Errc::invalid,
-                "a name in Vault cannot be empty, '.' or '..', begin or end with '/', or hold control "
-                "characters");
+            return fail(Errc::invalid,
+                        "a name in Vault must not be empty, '.' or '..', start or end with '/', or contain "
+                        "control characters");
     }
     return all;
 }

@@ -25,7 +25,7 @@ struct Row {
 // Bodies as OpenBao 2.7 sends them, where no other server is named.
 const Row refused[] = {
     {"POST", "sys/auth/approle", 400, R"({"errors":["path is already in use at approle/"]})", Errc::conflict,
-     "POST sys/auth/approle: Vault answers 400: path is already in use at approle/"},
+     "POST sys/auth/approle: Vault returned 400: path is already in use at approle/"},
     {"LIST", "auth/approle/role/none/secret-id", 400, R"({"errors":["role \"none\" does not exist"]})",
      Errc::not_found, "400: role \"none\" does not exist"},
     {"POST", "auth/approle/role/none/secret-id", 404, R"({"errors":["role \"none\" does not exist"]})",
@@ -62,15 +62,15 @@ const Row refused[] = {
      "creation"},
     {"GET", "nomount/x?a=b", 404,
      R"({"errors":["no handler for route \"nomount/x\". route entry not found."]})", Errc::not_found,
-     "GET nomount/x: Vault answers 404: no handler for route \"nomount/x\". route entry not found. (nothing "
-     "is "
-     "mounted there)"},
+     "GET nomount/x: Vault returned 404: no handler for route \"nomount/x\". route entry not found. (no "
+     "mount "
+     "at this path)"},
     {"GET", "sys/nothing", 404, R"({"errors":["1 error occurred:\n\t* unsupported path\n\n"]})",
-     Errc::not_found, "404: unsupported path (what is mounted there has no such path)"},
+     Errc::not_found, "404: unsupported path (the mount does not support this path)"},
     {"GET", "secret/data/a", 404, R"({"errors":["namespace not found"]})", Errc::not_found,
      "namespace not found"},
     {"GET", "secret/data/a", 404, "<html>not found</html>", Errc::protocol,
-     "is this the address of a Vault?"},
+     "check that this is the address of a Vault server"},
     {"POST", "secret/a", 404,
      R"({"data":null,"warnings":["Invalid path for a versioned K/V secrets engine."]})", Errc::not_found,
      "404: Invalid path for a versioned K/V secrets engine."},
@@ -92,7 +92,7 @@ const Row refused[] = {
      Errc::invalid, "missing client token\""},
     {"DELETE", "auth/token/lookup-self", 405,
      R"({"errors":["1 error occurred:\n\t* unsupported operation\n\n"]})", Errc::invalid,
-     "405: unsupported operation (another version than expected?)"},
+     "405: unsupported operation (the server may have an unsupported version)"},
     {"PATCH", "auth/approle/role/a", 415, R"({"errors":["PATCH requires a type"]})", Errc::invalid, "type"},
     {"GET", "a", 412, R"({"errors":["required index state not present"]})", Errc::unavailable, "present"},
     {"GET", "a", 429, R"({"errors":["request path \"a\": rate limit quota exceeded"]})", Errc::throttled,
@@ -102,13 +102,13 @@ const Row refused[] = {
     {"POST", "identity/entity/id/none", 400, R"({"errors":["entity not found from id"]})", Errc::not_found,
      "400: entity not found from id"},
     {"GET", "a", 503, R"({"errors":["Vault is sealed"]})", Errc::unavailable, "503: Vault is sealed"},
-    {"GET", "a", 502, "<html>Bad Gateway</html>", Errc::unavailable, "Vault answers 502"},
-    {"GET", "a", 504, "", Errc::unavailable, "Vault answers 504"},
+    {"GET", "a", 502, "<html>Bad Gateway</html>", Errc::unavailable, "Vault returned 502"},
+    {"GET", "a", 504, "", Errc::unavailable, "Vault returned 504"},
     {"GET", "a", 307, "", Errc::unavailable,
-     "307: it is a standby and names another server; give the address of the active one"},
-    {"GET", "a", 302, "", Errc::protocol, "Vault answers 302"},
-    {"GET", "a", 200, "<html>log in</html>", Errc::protocol, "200: no JSON object"},
-    {"GET", "a", 200, "[1]", Errc::protocol, "200: no JSON object"},
+     "307: this server is a standby and redirects to another server; use the address of the active node"},
+    {"GET", "a", 302, "", Errc::protocol, "Vault returned 302"},
+    {"GET", "a", 200, "<html>log in</html>", Errc::protocol, "200: not a JSON object"},
+    {"GET", "a", 200, "[1]", Errc::protocol, "200: not a JSON object"},
 };
 
 TEST(Answer, TellsErrorsApart) {

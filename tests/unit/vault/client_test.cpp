@@ -289,7 +289,7 @@ TEST_F(VaultClient, SendsItsSecretAsJson) {
     const auto found = read_now();
     EXPECT_EQ(code(found), Errc::unauthorized);
     EXPECT_EQ(found.error().message,
-              "login: POST auth/kubernetes/cluster-a/login: Vault answers 400: invalid role name");
+              "login: POST auth/kubernetes/cluster-a/login: Vault returned 400: invalid role name");
     EXPECT_TRUE(fake_->last().ends_with(R"({"role":"operator","jwt":"a \"secret\""})")) << fake_->last();
 }
 
@@ -433,7 +433,7 @@ TEST_F(VaultClient, TellsARefusalFromADeadToken) {
     for (int i = 0; i < 5; ++i) {
         const auto found = read_now("forbidden");
         EXPECT_EQ(code(found), Errc::forbidden);
-        EXPECT_EQ(found.error().message, "GET forbidden: Vault answers 403: permission denied");
+        EXPECT_EQ(found.error().message, "GET forbidden: Vault returned 403: permission denied");
     }
     EXPECT_EQ(fake_->count("GET auth/token/lookup-self"), 1);
     EXPECT_EQ(fake_->count("POST auth/approle/login"), 1);
@@ -458,7 +458,7 @@ TEST_F(VaultClient, WaitsAfterALoginThatWasRefused) {
         const auto found = read_now();
         EXPECT_EQ(code(found), Errc::unauthorized);
         EXPECT_EQ(found.error().message,
-                  "login: POST auth/approle/login: Vault answers 400: invalid role or secret ID");
+                  "login: POST auth/approle/login: Vault returned 400: invalid role or secret ID");
     }
     EXPECT_EQ(fake_->count("POST auth/approle/login"), 1);
     EXPECT_GT(read_now().error().retry_after.count(), 0);
@@ -489,7 +489,7 @@ TEST_F(VaultClient, NamesTheLockoutOfARole) {
         << "one with credentials, and one to tell a method that is not enabled";
 }
 
-// Vault answers 403 to that, too.
+// Vault returned 403 to that, too.
 TEST_F(VaultClient, NamesNoLockoutWhereTheMethodIsNotEnabled) {
     client({.login_interval = 1ms, .refused_login_interval = 1h});
     fake_->login_answer = denied;
