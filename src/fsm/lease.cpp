@@ -21,7 +21,8 @@ result<void> LeaseTimes::check() const {
     using std::chrono::milliseconds;
     if (retry <= Duration(0) || stop < Duration(0) || renew <= stop + retry + retry / 5 || duration <= renew)
         return fail(Errc::invalid,
-                    "the times of a lease must satisfy: duration > renew > stop + 1.2 * retry, retry > 0");
+                    "invalid Lease times: the lease duration must exceed the renew deadline, and the renew "
+                    "deadline must exceed 1.2 times the retry period plus the time to stop the leader");
     return {};
 }
 

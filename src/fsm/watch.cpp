@@ -36,7 +36,7 @@ bool ends_initial_events(const Json& object) {
 
 // The Status of an ERROR event.
 Error error_of(const Json& status) {
-    if (!status.is_object()) return Error(Errc::protocol, "the watch sent an error that is no Status");
+    if (!status.is_object()) return Error(Errc::protocol, "the watch returned an error that is not a Status");
     const auto code = status.find("code");
     const int number = code != status.end() && code->is_number_integer() ? code->get<int>() : 0;
     const std::string reason = text_at(status, "reason");
@@ -46,7 +46,7 @@ Error error_of(const Json& status) {
                       : number == 403                                          ? Errc::forbidden
                       : number == 429                                          ? Errc::throttled
                                                                                : Errc::unavailable;
-    Error error(kind, fmt::format("the watch sent an error: {} {}: {}", number, reason,
+    Error error(kind, fmt::format("the watch returned an error: {} {}: {}", number, reason,
                                   text_at(status, "message").substr(0, 300)));
     if (const auto details = status.find("details"); details != status.end() && details->is_object())
         if (const auto seconds = details->find("retryAfterSeconds");
@@ -139,7 +139,7 @@ void WatchMachine::back_off(const Error& error, Instant now, double unit) {
 WatchMachine::Change WatchMachine::page(std::vector<Json> items, std::string continue_token,
                                         std::string resource_version, Instant now, double unit) {
     if (continue_token.empty() && resource_version.empty()) {
-        failed(Error(Errc::protocol, "the list carries no resourceVersion"), now, unit);
+        failed(Error(Errc::protocol, "the list has no resourceVersion"), now, unit);
         relist();
         return {};
     }
@@ -187,8 +187,9 @@ WatchMachine::Change WatchMachine::event(std::string_view type, Json object, Ins
     const bool deleted = type == "DELETED";
     if ((!bookmark && !deleted && type != "ADDED" && type != "MODIFIED") || version.empty() ||
         (!bookmark && key.empty())) {
-        failed(Error(Errc::protocol, "the watch sent an event without a type, a name or a resourceVersion"),
-               now, unit);
+        failed(
+            Error(Errc::protocol, "the watch returned an event without a type, a name or a resourceVersion"),
+            now, unit);
         return {};
     }
     heard_ = true;
@@ -225,12 +226,13 @@ WatchMachine::Change WatchMachine::event(std::string_view type, Json object, Ins
 
 void WatchMachine::ended(Instant now, double unit) {
     if (state_ == State::initial) {
-        back_off(Error(Errc::unavailable, "the watch ended within its initial events"), now, unit);
+        back_off(Error(Errc::unavailable, "the watch ended before its initial events were complete"), now,
+                 unit);
         relist();
         return;
     }
     if (!heard_ && now - opened_at_ < times_.shortest)
-        back_off(Error(Errc::unavailable, "the watch ended at once"), now, unit);
+        back_off(Error(Errc::unavailable, "the watch ended immediately"), now, unit);
     else if (now - opened_at_ >= times_.quiet)
         failures_ = attempts_ = 0;
     state_ = State::opening;

@@ -85,7 +85,8 @@ struct Request {
         try {
             body = json.dump();
         } catch (const Json::exception&) {
-            return fail(Errc::invalid, fmt::format("{}: a text to send is not UTF-8", subject()));
+            return fail(Errc::invalid,
+                        fmt::format("{}: a string in the request is not valid UTF-8", subject()));
         }
         return {};
     }
@@ -99,12 +100,12 @@ bool is_segment(std::string_view name) {
 
 result<void> check(const Resource& resource, std::string_view ns) {
     if (!resource.namespaced || is_segment(ns)) return {};
-    return fail(Errc::invalid, fmt::format("'{}' is no namespace for {}", ns, resource.plural));
+    return fail(Errc::invalid, fmt::format("'{}' is not a valid namespace for {}", ns, resource.plural));
 }
 
 result<void> check(const ObjectRef& ref) {
     if (is_segment(ref.name)) return check(ref.resource, ref.ns);
-    return fail(Errc::invalid, fmt::format("'{}' is no name for {}", ref.name, ref.resource.plural));
+    return fail(Errc::invalid, fmt::format("'{}' is not a valid name for {}", ref.name, ref.resource.plural));
 }
 
 bool is_secret(const Resource& resource) {
@@ -168,7 +169,7 @@ public:
             Json parsed = parse_and_wipe(answer.body);
             if (!parsed.is_object())
                 co_return fail(Errc::protocol,
-                               fmt::format("{}: the answer is no JSON object", request.subject()));
+                               fmt::format("{}: the response is not a JSON object", request.subject()));
             co_return parsed;
         }
     }
@@ -251,8 +252,7 @@ private:
         const std::uint64_t before = exec_runs_;
         while (exec_running_) {
             if (SteadyClock::now() >= deadline)
-                co_return fail(Errc::timeout,
-                               "no credentials in time: the credential plugin is still running");
+                co_return fail(Errc::timeout, "timed out waiting for the credential plugin");
             if (!co_await net::sleep_until(
                     std::min(deadline, SteadyClock::now() + std::chrono::milliseconds(20))))
                 co_return fail(Errc::cancelled, "cancelled");
@@ -327,7 +327,7 @@ Task<result<Page>> Client::list(Resource resource, std::string ns, ListOptions o
     KEYSHEPHERD_CO_TRY(Json list, co_await session_->send(std::move(request), deadline));
     const auto items = list.find("items");
     if (items == list.end() || !(items->is_array() || items->is_null()))
-        co_return fail(Errc::protocol, fmt::format("{}: the answer is no list", subject));
+        co_return fail(Errc::protocol, fmt::format("{}: the response is not a list", subject));
     Page page;
     if (items->is_array()) page.items = std::move(items->get_ref<Json::array_t&>());
     if (const auto metadata = list.find("metadata"); metadata != list.end() && metadata->is_object()) {
@@ -350,7 +350,8 @@ Task<result<Json>> Client::create(Resource resource, std::string ns, Json object
 
 Task<result<Json>> Client::patch(ObjectRef ref, Patch patch, Deadline deadline) {
     if (patch.kind == Patch::Kind::apply && patch.field_manager.empty())
-        co_return fail(Errc::invalid, fmt::format("PATCH {}: an apply needs a field manager", path(ref)));
+        co_return fail(Errc::invalid,
+                       fmt::format("PATCH {}: server-side apply requires a field manager", path(ref)));
     if (const auto sound = check(ref); !sound) co_return std::unexpected(sound.error());
     const Query query = {{"fieldManager", patch.field_manager},
                          {"force", patch.kind == Patch::Kind::apply && patch.force ? "true" : ""}};
@@ -399,7 +400,7 @@ Task<result<std::optional<WatchEvent>>> Watch::next(Deadline deadline) {
         if (line->empty()) continue;
         Json parsed = parse_and_wipe(*line);
         if (!parsed.is_object() || !parsed.contains("object"))
-            co_return fail(Errc::protocol, "the watch sent a line that is no event");
+            co_return fail(Errc::protocol, "the watch returned a line that is not an event");
         WatchEvent event;
         event.type = text_at(parsed, "type");
         event.object = std::move(parsed["object"]);
@@ -412,10 +413,9 @@ Task<result<std::string>> Client::service_account_token(std::string ns, std::str
                                                         std::string audience, std::chrono::seconds seconds,
                                                         Deadline deadline) {
     if (audience.empty())
-        co_return fail(Errc::invalid,
-                       fmt::format("a token of the service account {}/{} needs an audience: without "
-                                   "one it would be good for the API server",
-                                   ns, name));
+        co_return fail(Errc::invalid, fmt::format("a token of ServiceAccount {}/{} requires an audience; "
+                                                  "without one, it would be valid for the API server",
+                                                  ns, name));
     Json body = {{"apiVersion", "authentication.k8s.io/v1"},
                  {"kind", "TokenRequest"},
                  {"spec", {{"audiences", Json::array({audience})}, {"expirationSeconds", seconds.count()}}}};
@@ -430,8 +430,7 @@ Task<result<std::string>> Client::service_account_token(std::string ns, std::str
     if (const auto status = answer.find("status"); status != answer.end() && status->is_object())
         token = text_at(*status, "token");
     wipe(answer);
-    if (token.empty())
-        co_return fail(Errc::protocol, fmt::format("{}: the answer carries no token", subject));
+    if (token.empty()) co_return fail(Errc::protocol, fmt::format("{}: the response has no token", subject));
     co_return token;
 }
 
@@ -439,7 +438,7 @@ Task<result<std::string>> Client::server_version(Deadline deadline) {
     Request request("GET", "/version");
     KEYSHEPHERD_CO_TRY(const Json answer, co_await session_->send(std::move(request), deadline));
     std::string version = text_at(answer, "gitVersion");
-    if (version.empty()) co_return fail(Errc::protocol, "GET /version: the answer carries no gitVersion");
+    if (version.empty()) co_return fail(Errc::protocol, "GET /version: the response has no gitVersion");
     co_return version;
 }
 

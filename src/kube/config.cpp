@@ -37,7 +37,8 @@ const Json* named(const Json& config, const char* list, const std::string& name,
 result<std::string> data_or_file(const Json& object, const std::string& name, const fs::path& folder) {
     if (const std::string data = text_at(object, name + "-data"); !data.empty()) {
         auto decoded = decode_base64(data);
-        if (!decoded) return fail(Errc::invalid, fmt::format("kubeconfig: {}-data is no base64", name));
+        if (!decoded)
+            return fail(Errc::invalid, fmt::format("kubeconfig: {}-data is not valid base64", name));
         return *std::move(decoded);
     }
     const std::string file = text_at(object, name);
@@ -59,7 +60,7 @@ result<void> read_server(const Json& cluster, Config& config) {
     if (slash != std::string::npos) config.path_prefix = server.substr(slash);
     while (config.path_prefix.ends_with('/')) config.path_prefix.pop_back();
     if (config.path_prefix.find_first_of("?#") != std::string::npos)
-        return fail(Errc::invalid, "kubeconfig: server: a query is of no use there");
+        return fail(Errc::invalid, "kubeconfig: server: must not contain a query or a fragment");
     return {};
 }
 
@@ -72,12 +73,15 @@ result<ExecPlugin> read_plugin(const Json& exec, const fs::path& folder) {
     plugin.api_version = text_at(exec, "apiVersion");
     if (plugin.api_version != "client.authentication.k8s.io/v1" &&
         plugin.api_version != "client.authentication.k8s.io/v1beta1")
-        return fail(Errc::invalid, fmt::format("kubeconfig: exec: the version {} is not one we speak; "
-                                               "client.authentication.k8s.io/v1 is",
-                                               plugin.api_version));
+        return fail(
+            Errc::invalid,
+            fmt::format(
+                "kubeconfig: exec: apiVersion {} is not supported; use client.authentication.k8s.io/v1",
+                plugin.api_version));
     if (text_at(exec, "interactiveMode") == "Always")
-        return fail(Errc::invalid,
-                    "kubeconfig: exec: a plugin that asks questions has nobody here to answer");
+        return fail(
+            Errc::invalid,
+            "kubeconfig: exec: interactiveMode: Always is not supported; use a plugin that needs no input");
     if (const auto provide = exec.find("provideClusterInfo"); provide != exec.end() && provide->is_boolean())
         plugin.cluster_info = provide->get<bool>();
     if (const auto arguments = exec.find("args"); arguments != exec.end() && arguments->is_array())
@@ -99,7 +103,7 @@ result<void> read_user(const Json& user, const fs::path& folder, Config& config)
     KEYSHEPHERD_TRY(config.tls.certificate, data_or_file(user, "client-certificate", folder));
     KEYSHEPHERD_TRY(config.tls.key, data_or_file(user, "client-key", folder));
     if (config.tls.certificate.empty() != config.tls.key.empty())
-        return fail(Errc::invalid, "kubeconfig: client-certificate and client-key belong together");
+        return fail(Errc::invalid, "kubeconfig: client-certificate and client-key must be set together");
     config.token = text_at(user, "token");
     if (const std::string file = text_at(user, "tokenFile"); !file.empty())
         config.token_file = (folder / file).string();
@@ -116,7 +120,7 @@ result<Config> from_kubeconfig(std::string_view text, const std::filesystem::pat
     if (!parsed_text) return fail(parsed_text.error().code, "kubeconfig: " + parsed_text.error().message);
     const std::vector<yaml::Document>& documents = *parsed_text;
     if (documents.size() != 1 || !documents[0].json.is_object())
-        return fail(Errc::invalid, "kubeconfig: one document is expected, an object");
+        return fail(Errc::invalid, "kubeconfig: must be a single YAML document with an object");
     std::string as_json = json::bj::serialize(documents[0].json);
     Json parsed = Json::parse(as_json, nullptr, false);
     wipe(as_json);
@@ -125,11 +129,11 @@ result<Config> from_kubeconfig(std::string_view text, const std::filesystem::pat
     const Json* context = named(parsed, "contexts", context_name, "context");
     if (context == nullptr)
         return fail(Errc::invalid,
-                    fmt::format("kubeconfig: there is no context '{}', the current one", context_name));
+                    fmt::format("kubeconfig: current-context: context '{}' does not exist", context_name));
     const std::string cluster_name = text_at(*context, "cluster");
     const Json* cluster = named(parsed, "clusters", cluster_name, "cluster");
     if (cluster == nullptr)
-        return fail(Errc::invalid, fmt::format("kubeconfig: there is no cluster '{}'", cluster_name));
+        return fail(Errc::invalid, fmt::format("kubeconfig: cluster '{}' does not exist", cluster_name));
     Config config;
     for (const char* name : {"insecure-skip-tls-verify", "proxy-url"})
         if (present(*cluster, name))
@@ -141,13 +145,13 @@ result<Config> from_kubeconfig(std::string_view text, const std::filesystem::pat
     if (!user_name.empty()) {
         const Json* user = named(parsed, "users", user_name, "user");
         if (user == nullptr)
-            return fail(Errc::invalid, fmt::format("kubeconfig: there is no user '{}'", user_name));
+            return fail(Errc::invalid, fmt::format("kubeconfig: user '{}' does not exist", user_name));
         if (auto read = read_user(*user, folder, config); !read)
             return std::unexpected(std::move(read).error());
     }
     wipe(parsed);
     if (!config.origin.tls && (!config.token.empty() || !config.token_file.empty() || config.exec))
-        return fail(Errc::invalid, "kubeconfig: a token must not travel over http; use https");
+        return fail(Errc::invalid, "kubeconfig: a token requires an https:// server");
     return config;
 }
 
@@ -155,7 +159,8 @@ result<Config> in_cluster(const std::filesystem::path& root) {
     const char* host = std::getenv("KUBERNETES_SERVICE_HOST");
     const char* port = std::getenv("KUBERNETES_SERVICE_PORT");
     if (host == nullptr || *host == '\0' || port == nullptr || *port == '\0')
-        return fail(Errc::not_found, "this is no pod of a cluster: KUBERNETES_SERVICE_HOST is not set");
+        return fail(Errc::not_found,
+                    "this process does not run in a pod: KUBERNETES_SERVICE_HOST is not set");
     Config config;
     config.origin = net::Origin{true, host, port};
     const auto ca = read_file((root / "ca.crt").string());
@@ -164,9 +169,9 @@ result<Config> in_cluster(const std::filesystem::path& root) {
     config.token_file = (root / "token").string();
     std::error_code ignored;
     if (!fs::exists(config.token_file, ignored))
-        return fail(
-            Errc::not_found,
-            fmt::format("there is no {}: the pod has automountServiceAccountToken off", config.token_file));
+        return fail(Errc::not_found,
+                    fmt::format("{} does not exist; set automountServiceAccountToken: true in the pod",
+                                config.token_file));
     if (const auto ns = read_file((root / "namespace").string()); ns) config.pod_namespace = *ns;
     return config;
 }
@@ -185,10 +190,11 @@ result<Config> load(const std::string& file) {
     if (path.empty()) {
         auto config = in_cluster();
         if (config || config.error().code != Errc::not_found) return config;
-        return fail(Errc::not_found,
-                    fmt::format("no kubeconfig is given, $KUBECONFIG is not set, there is no "
-                                "~/.kube/config; and {}",
-                                config.error().message));
+        return fail(
+            Errc::not_found,
+            fmt::format(
+                "no Kubernetes configuration: set --kubeconfig or $KUBECONFIG, or create ~/.kube/config ({})",
+                config.error().message));
     }
     auto text = read_file(path.string());
     if (!text) return fail(Errc::not_found, fmt::format("cannot read the kubeconfig {}", path.string()));

@@ -131,9 +131,9 @@ result<ExecCredential> read_exec_credential(std::string_view output, const ExecP
         return fail(Errc::invalid,
                     fmt::format("the output of the credential plugin {} {}", plugin.command, what));
     };
-    if (text_at(parsed, "kind") != "ExecCredential") return wrong("is no ExecCredential");
+    if (text_at(parsed, "kind") != "ExecCredential") return wrong("is not an ExecCredential");
     if (text_at(parsed, "apiVersion") != plugin.api_version)
-        return wrong(fmt::format("is not of the version that the kubeconfig names, {}", plugin.api_version));
+        return wrong(fmt::format("does not have the apiVersion {} of the kubeconfig", plugin.api_version));
     const auto status = parsed.find("status");
     if (status == parsed.end() || !status->is_object()) return wrong("has no status");
     credential.token = text_at(*status, "token");
@@ -146,7 +146,7 @@ result<ExecCredential> read_exec_credential(std::string_view output, const ExecP
     if (const std::string expires = text_at(*status, "expirationTimestamp"); !expires.empty()) {
         const std::int64_t seconds = seconds_since_epoch(expires);
         credential.expires = std::chrono::sys_seconds(std::chrono::seconds(seconds));
-        if (seconds == 0) return wrong("has an expirationTimestamp that is no RFC 3339 time");
+        if (seconds == 0) return wrong("has an expirationTimestamp that is not an RFC 3339 time");
     }
     wipe(parsed);
     return credential;
@@ -160,7 +160,7 @@ Task<result<ExecCredential>> run_plugin(ExecPlugin plugin, Json cluster, Deadlin
         {"apiVersion", plugin.api_version}, {"kind", "ExecCredential"}, {"spec", {{"interactive", false}}}};
     if (!cluster.is_null()) info["spec"]["cluster"] = std::move(cluster);
     int ends[2] = {-1, -1};
-    if (pipe2(ends, O_CLOEXEC) != 0) co_return wrong(Errc::internal, "cannot be given a pipe");
+    if (pipe2(ends, O_CLOEXEC) != 0) co_return wrong(Errc::internal, "cannot be started: no pipe");
     using Pipe = asio::posix::basic_stream_descriptor<net::Executor>;
     Pipe out(co_await asio::this_coro::executor, ends[0]);
     pid_t pid = 0;
@@ -168,7 +168,7 @@ Task<result<ExecCredential>> run_plugin(ExecPlugin plugin, Json cluster, Deadlin
     close(ends[1]);
     if (error != 0)
         co_return wrong(error == ENOENT ? Errc::not_found : Errc::internal,
-                        fmt::format("cannot be run: {}", std::strerror(error)));
+                        fmt::format("cannot be started: {}", std::strerror(error)));
     Child child(pid);
 
     // The timer closes the pipe, which ends the read below; cancellation does, too.
@@ -191,8 +191,8 @@ Task<result<ExecCredential>> run_plugin(ExecPlugin plugin, Json cluster, Deadlin
     }
     *state = nullptr;
     timer.cancel();
-    if (late) co_return wrong(Errc::timeout, "did not end in time");
-    if (output.text.size() > largest_output) co_return wrong(Errc::invalid, "says too much");
+    if (late) co_return wrong(Errc::timeout, "timed out");
+    if (output.text.size() > largest_output) co_return wrong(Errc::invalid, "wrote too much output");
     if (failed != asio::error::eof) co_return wrong(Errc::cancelled, "was interrupted");
     std::optional<int> code = child.ended();
     while (!code && SteadyClock::now() < deadline) {
@@ -200,8 +200,8 @@ Task<result<ExecCredential>> run_plugin(ExecPlugin plugin, Json cluster, Deadlin
             co_return wrong(Errc::cancelled, "was interrupted");
         code = child.ended();
     }
-    if (!code) co_return wrong(Errc::timeout, "did not end in time");
-    if (*code != 0) co_return wrong(Errc::unauthorized, fmt::format("ended with {}", *code));
+    if (!code) co_return wrong(Errc::timeout, "timed out");
+    if (*code != 0) co_return wrong(Errc::unauthorized, fmt::format("exited with status {}", *code));
     co_return read_exec_credential(output.text, plugin);
 }
 

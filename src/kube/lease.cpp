@@ -74,7 +74,7 @@ Task<bool> wait(const std::shared_ptr<Work>& work, Deadline until) {
 }
 
 [[noreturn]] void end_the_process() {
-    std::fputs("keyshepherd: the work of a leader did not stop before the lease ran out; ending\n", stderr);
+    std::fputs("keyshepherd: the leader did not stop before the Lease expired; exiting\n", stderr);
     std::_Exit(1);
 }
 
@@ -96,8 +96,7 @@ public:
         co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
         if (work->started) {
             if (!co_await join(work))
-                co_return fail(Errc::internal,
-                               "the work of the leader did not stop before the lease ran out");
+                co_return fail(Errc::internal, "the leader did not stop before the Lease expired");
             if (hooks_.changed) hooks_.changed(false);
         }
         co_await release();
@@ -113,8 +112,8 @@ private:
         for (;;) {
             const auto state = co_await asio::this_coro::cancellation_state;
             if (state.cancelled() != asio::cancellation_type::none)
-                co_return Error(Errc::cancelled, "told to stop leading");
-            if (work->done) co_return Error(Errc::cancelled, "the work has ended");
+                co_return Error(Errc::cancelled, "stopped leading");
+            if (work->done) co_return Error(Errc::cancelled, "the leader has finished");
             const auto now = SteadyClock::now();
             if (machine_.held(now) && !work->started) {
                 if (hooks_.changed) hooks_.changed(true);
@@ -145,7 +144,7 @@ private:
                     failed(lease.error());
             } else {
                 co_return Error(Errc::unavailable,
-                                "the lease is lost: it was not renewed in time, or another holds it");
+                                "the Lease was not renewed in time, or another replica holds it");
             }
         }
     }
@@ -221,7 +220,7 @@ Task<result<void>> lead_alone(std::unique_ptr<Leader> leader, std::function<Task
 Task<result<void>> lead(Client& client, LeaseRef ref, std::string identity, fsm::LeaseTimes times,
                         std::function<Task<void>()> work, LeaseHooks hooks) {
     if (auto sound = times.check(); !sound) co_return std::unexpected(std::move(sound).error());
-    if (identity.empty()) co_return fail(Errc::invalid, "a candidate for a lease needs an identity");
+    if (identity.empty()) co_return fail(Errc::invalid, "leader election requires an identity");
     auto leader =
         std::make_unique<Leader>(client, std::move(ref), std::move(identity), times, std::move(hooks));
     // A coroutine of its own: that it goes on after a cancellation must not be true of its caller.

@@ -348,10 +348,10 @@ TEST_F(KubeClientTest, APluginThatFailsIsNamed) {
         ExecPlugin plugin;
         Errc code;
         std::string text;
-    } table[] = {{ExecPlugin{"/nonexistent/plugin"}, Errc::not_found, "cannot be run"},
-                 {plugin("three", "exit 3"), Errc::unauthorized, "ended with 3"},
-                 {plugin("killed", "kill -9 $$"), Errc::unauthorized, "ended with 137"},
-                 {plugin("much", "exec cat /dev/zero"), Errc::invalid, "too much"}};
+    } table[] = {{ExecPlugin{"/nonexistent/plugin"}, Errc::not_found, "cannot be started"},
+                 {plugin("three", "exit 3"), Errc::unauthorized, "exited with status 3"},
+                 {plugin("killed", "kill -9 $$"), Errc::unauthorized, "exited with status 137"},
+                 {plugin("much", "exec cat /dev/zero"), Errc::invalid, "too much output"}};
     for (const auto& each : table) {
         Config config = config_of(peer);
         config.exec = each.plugin;

@@ -102,14 +102,14 @@ TEST_F(KubeconfigTest, RefusesWhatWouldBeLessSafeOrIsUnknown) {
     refused(plain, "{username: a, password: s3cr3t}", Errc::invalid, "username");
     refused(plain, "{auth-provider: {name: oidc}, token: s3cr3t}", Errc::invalid, "auth-provider");
     refused(plain, "{as: admin, token: s3cr3t}", Errc::invalid, "as");
-    refused(plain, "{client-certificate-data: Q0VSVA==}", Errc::invalid, "belong together");
+    refused(plain, "{client-certificate-data: Q0VSVA==}", Errc::invalid, "must be set together");
     refused(plain, "{client-key-data: \"s3cr3t!\"}", Errc::invalid, "base64");
     refused(plain, "{client-certificate: missing, client-key: missing}", Errc::not_found, "missing");
     refused(plain, "{exec: {apiVersion: client.authentication.k8s.io/v1alpha1, command: x}}", Errc::invalid,
             "v1alpha1");
     refused(plain,
             "{exec: {apiVersion: client.authentication.k8s.io/v1, command: x, interactiveMode: Always}}",
-            Errc::invalid, "questions");
+            Errc::invalid, "interactiveMode");
     EXPECT_TRUE(
         read("{server: \"https://a\", insecure-skip-tls-verify: false, proxy-url: \"\"}", "{token: t}"));
     EXPECT_TRUE(read("{server: \"http://127.0.0.1:8001\"}", "{}"));  // kubectl proxy
