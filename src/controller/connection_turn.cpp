@@ -24,7 +24,8 @@ Task<Again> ConnectionTurn::reconcile() {
             co_return co_await report(
                 {.ready = Truth::no,
                  .reason = "InUse",
-                 .message = fmt::format("goes when what uses it has left Vault in order, as {} {}/{}",
+                 .message = fmt::format("still in use by {} {}/{}; the operator deletes the connection after "
+                                        "the resources that use it",
                                         users.front().kind->name, users.front().ns, users.front().name)},
                 std::nullopt);
         }
@@ -158,7 +159,7 @@ Task<result<void>> ConnectionTurn::remove_leftovers(SessionPtr session, Finding&
 
 Task<result<void>> ConnectionTurn::remove_leftover(SessionPtr session, Leftover leftover, bool may_revoke) {
     const resources::Resource& of = leftover.resource;
-    std::string outcome_text = "is removed";
+    std::string outcome_text = "was removed";
     const bool is_secret_id = of.kind->name == "VaultSecretID";
     bool claimed = false;
     for (const Key& key : runtime_.store.claimants(leftover.path)) {
@@ -186,7 +187,7 @@ Task<result<void>> ConnectionTurn::remove_leftover(SessionPtr session, Leftover 
             if (!revoked) co_return std::unexpected(revoked.error());
         }
     } else if (claimed) {
-        outcome_text = "belongs to another resource now";
+        outcome_text = "now belongs to another resource";
     } else {
         const planner::Standing owner{.owner = true, .role_id = of.role_id};
         const auto observed = co_await reconcile::observe(session->vault, of, runtime_.soon());
@@ -198,7 +199,7 @@ Task<result<void>> ConnectionTurn::remove_leftover(SessionPtr session, Leftover 
         const planner::Plan removal =
             observed ? planner::plan_removal(of, *observed, owner) : planner::Plan();
         if (!removal.requests.empty() && !as_left) {
-            outcome_text = "was changed since, and stays";
+            outcome_text = "was changed in the meantime and was not removed";
         } else if (const auto done = co_await reconcile::act(session->vault, removal, runtime_.soon());
                    !done) {
             co_return std::unexpected(done.error());
@@ -206,7 +207,7 @@ Task<result<void>> ConnectionTurn::remove_leftover(SessionPtr session, Leftover 
     }
     KEYSHEPHERD_CO_CHECK(co_await runtime_.leftovers.drop(runtime_.kube, of.uid, runtime_.soon()));
     runtime_.log.info(
-        "what a deleted resource left in Vault " + outcome_text,
+        "an object of a deleted resource " + outcome_text,
         {{"kind", of.kind->name}, {"namespace", of.ns}, {"name", of.name}, {"vaultPath", leftover.path}});
     event(kube::Event::Type::normal, "LeftoverSettled", "Delete",
           fmt::format("{} of the deleted {} {}", leftover.path, of.text(), outcome_text));
@@ -250,14 +251,16 @@ Task<void> ConnectionTurn::look_for_restore(SessionPtr session) {
         if (dependent.kind->name == "VaultSecretID") runtime_.sweeps.suspect(dependent);
         runtime_.wake(dependent, milliseconds(static_cast<long>(2000 * kube::random_unit())));
     }
-    runtime_.log.warn(
-        restored ? "Vault was restored" : "Vault may have been restored: it does not know the token",
-        {{"namespace", key_.ns}, {"name", key_.name}, {"destroyedAgain", destroyed}});
+    runtime_.log.warn(restored ? "Vault was restored"
+                               : "Vault may have been restored: it does not know the operator's token",
+                      {{"namespace", key_.ns}, {"name", key_.name}, {"destroyedAgain", destroyed}});
     if (restored)
-        event(kube::Event::Type::warning, "VaultRestored", "Destroy",
-              fmt::format("secret-ids that were destroyed are in Vault again, as after the restore of a "
-                          "snapshot: {} destroyed again; everything is compared with Vault",
-                          destroyed));
+        event(
+            kube::Event::Type::warning, "VaultRestored", "Destroy",
+            fmt::format(
+                "Vault contains secret-ids that the operator had destroyed, so it was probably restored from "
+                "a snapshot. The operator destroyed {} of them again and compares all resources with Vault",
+                destroyed));
 }
 
 // Whether it was there.

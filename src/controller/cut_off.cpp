@@ -34,7 +34,7 @@ Task<result<std::string>> VaultObjectTurn::disable_entity(vault::Client& vault) 
     if (!found.data.is_object()) co_return std::string();
     const planner::RoleEntity entity = planner::role_entity(found.data, role_id);
     if (entity.shared)
-        runtime_.log.warn("the identity entity belongs to another role and is not disabled",
+        runtime_.log.warn("did not disable the identity entity, because it belongs to another role",
                           {{"namespace", key_.ns}, {"name", key_.name}, {"vaultPath", vault_path_}});
     if (entity.id.empty() || entity.shared) co_return std::string();
     const Json disabled = {{"disabled", true}};
@@ -92,10 +92,10 @@ Task<result<bool>> VaultObjectTurn::end_cut_off(const Way& way) {
 
 // Why a cut-off may neither begin nor end, when that is so.
 std::string VaultObjectTurn::cut_off_refusal(const Way& way, bool owner) const {
-    if (!owner) return fmt::format("{} was neither made nor adopted by this resource", vault_path_);
+    if (!owner) return fmt::format("this resource did not create or adopt {}", vault_path_);
     return fmt::format(
-        "{} grants namespace {} no right revokeTokens; add it to grants[].rights, and give the operator the "
-        "policy that `keyshepherd plan --policy-for-operator` prints then",
+        "{} does not grant namespace {} the right revokeTokens; add it to grants[].rights, and update the "
+        "operator's policy with the output of `keyshepherd plan --policy-for-operator`",
         way.connection->resource.text(), key_.ns);
 }
 
@@ -105,8 +105,9 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& j
         if (!judgement.rights.revoke_tokens || !owner)
             co_return co_await refuse(
                 "NotGranted",
-                fmt::format("the cut-off of {} cannot end: {}; no login succeeds until then", vault_path_,
-                            cut_off_refusal(way, owner)),
+                fmt::format(
+                    "cannot end the cut-off of {}: {}. Until then, Vault refuses all logins to the role",
+                    vault_path_, cut_off_refusal(way, owner)),
                 resync());
         const auto ended = co_await end_cut_off(way);
         if (!ended) co_return co_await failed(way.connection, ended.error());
@@ -121,7 +122,7 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& j
                 resync());
         }
         Finding finding{
-            .ready = Truth::unknown, .reason = "CutOffEnds", .message = "it is put in order again"};
+            .ready = Truth::unknown, .reason = "CutOffEnds", .message = "the operator is restoring the role"};
         finding.gone = {"cutOffEntity"};
         const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(finding));
         if (!status.written) co_return status.retry;
@@ -138,10 +139,11 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& j
     if (!entity) co_return co_await failed(way.connection, entity.error());
     failpoint("cut-off");
     // In the status from here on: what was disabled can be enabled again.
-    Finding finding{
-        .ready = Truth::no,
-        .reason = "CutOff",
-        .message = "no login succeeds and no token is good, until keyshepherd.dev/cut-off is taken away"};
+    Finding finding{.ready = Truth::no,
+                    .reason = "CutOff",
+                    .message =
+                        "Vault refuses all logins and tokens of the role; to end this, remove the annotation "
+                        "keyshepherd.dev/cut-off"};
     finding.changed = before.empty();
     finding.facts = {{"cutOffEntity", entity->empty() ? (before.empty() ? "none" : before) : *entity}};
     const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(finding));
@@ -150,13 +152,13 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& j
     if (!swept) co_return co_await failed(way.connection, swept.error());
     if (swept->secret_ids + swept->tokens > 0 || before.empty()) {
         event(kube::Event::Type::warning, "CutOff", "Revoke",
-              fmt::format("{}: {} secret-ids destroyed, {} tokens revoked", vault_path_, swept->secret_ids,
+              fmt::format("{}: destroyed {} secret-ids and revoked {} tokens", vault_path_, swept->secret_ids,
                           swept->tokens));
-        runtime_.log.warn("cut off in Vault", {{"namespace", key_.ns},
-                                               {"name", key_.name},
-                                               {"vaultPath", vault_path_},
-                                               {"secretIDs", swept->secret_ids},
-                                               {"tokens", swept->tokens}});
+        runtime_.log.warn("cut off a role", {{"namespace", key_.ns},
+                                             {"name", key_.name},
+                                             {"vaultPath", vault_path_},
+                                             {"secretIDs", swept->secret_ids},
+                                             {"tokens", swept->tokens}});
         for (const Key& dependent : runtime_.store.dependents(key_)) runtime_.wake(dependent);
     }
     outcome = "changed";

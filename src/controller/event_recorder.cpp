@@ -31,7 +31,7 @@ bool is_transient(const Error& error) {
 void EventRecorder::record(kube::Json regarding, kube::Event::Type type, std::string reason,
                            std::string action, std::string note) {
     if (waiting_.size() >= most_waiting) {
-        log_.debug("event not made", {{"error", "too many wait"}, {"reason", reason}});
+        log_.debug("cannot create an event", {{"error", "too many events are waiting"}, {"reason", reason}});
         return;
     }
     kube::Event made;
@@ -59,9 +59,9 @@ kube::Task<void> EventRecorder::run(std::function<bool()> busy, std::chrono::mil
         const auto sent = co_await send(std::move(regarding), std::move(made));
         if (sent || sent.error().code == Errc::cancelled) continue;
         if (is_transient(sent.error()))
-            log_.warn("event not made", {{"error", sent.error().message}, {"reason", reason}});
+            log_.warn("cannot create an event", {{"error", sent.error().message}, {"reason", reason}});
         else  // in a namespace that is being deleted the API server refuses every event
-            log_.debug("event not made", {{"error", sent.error().message}, {"reason", reason}});
+            log_.debug("cannot create an event", {{"error", sent.error().message}, {"reason", reason}});
     }
 }
 
@@ -69,7 +69,7 @@ kube::Task<result<void>> EventRecorder::send(kube::Json regarding, kube::Event m
     result<void> sent;
     for (unsigned attempt = 0; attempt < most_attempts; ++attempt) {
         if (attempt > 0 && !co_await net::sleep_until(SteadyClock::now() + first_wait * (1 << (attempt - 1))))
-            co_return fail(Errc::cancelled, "told to stop");
+            co_return fail(Errc::cancelled, "stopped");
         sent = co_await kube::report(kube_, regarding, made, reporter_, SteadyClock::now() + call_);
         if (sent || !is_transient(sent.error())) break;
     }

@@ -24,13 +24,13 @@ Condition probe_verdict(const net::Origin& origin, int status) {
         return {.type = "KeyValid",
                 .truth = Truth::yes,
                 .reason = "KeyAccepted",
-                .message = fmt::format("{} takes it", origin.text())};
+                .message = fmt::format("{} accepted the key", origin.text())};
     if (status == 401 || status == 403)
         return {.type = "KeyValid",
                 .truth = Truth::no,
                 .reason = "KeyRefused",
-                .message = fmt::format("{} answers {}", origin.text(), status)};
-    return not_probed("UnexpectedAnswer", fmt::format("{} answers {}", origin.text(), status));
+                .message = fmt::format("{} rejected the key: HTTP status {}", origin.text(), status)};
+    return not_probed("UnexpectedAnswer", fmt::format("{} returned HTTP status {}", origin.text(), status));
 }
 
 net::Task<Condition> probe_key(boost::asio::io_context& context, planner::ProbeTarget target, std::string key,
@@ -52,8 +52,8 @@ net::Task<Condition> probe_key(boost::asio::io_context& context, planner::ProbeT
     const auto answer = co_await client.send(std::move(call));
     if (answer) co_return probe_verdict(*origin, answer->status);
     if (answer.error().code == Errc::too_large)
-        co_return not_probed("UnexpectedAnswer",
-                             fmt::format("{} answers with more than {} bytes", origin->text(), answer_bytes));
+        co_return not_probed("UnexpectedAnswer", fmt::format("the response of {} has more than {} bytes",
+                                                             origin->text(), answer_bytes));
     co_return not_probed("Unreachable", answer.error().message);
 }
 

@@ -71,7 +71,7 @@ kube::Task<result<void>> Leftovers::add(kube::Client& kube, Leftover leftover, k
     const Json record = record_of(leftover);
     const std::string uid = leftover.resource.uid;
     if (record.is_null() || seal_ == nullptr)
-        co_return fail(Errc::invalid, "what is left in Vault is not recorded");
+        co_return fail(Errc::invalid, "the record of objects left in Vault is not available");
     const std::string value = Json({{"record", record}, {"seal", seal_->seal(uid, record)}}).dump();
     std::size_t of_namespace = 0;
     std::size_t total = 0;
@@ -81,7 +81,8 @@ kube::Task<result<void>> Leftovers::add(kube::Client& kube, Leftover leftover, k
         if (kept.leftover.resource.ns == leftover.resource.ns) of_namespace += kept.bytes;
     }
     if (!is_within_share(value.size(), of_namespace, total))
-        co_return fail(Errc::invalid, "the share of its namespace is used up");
+        co_return fail(Errc::invalid,
+                       "the record of objects left in Vault has no space left for the namespace");
     const auto written = co_await write(kube, uid, value, deadline);
     if (written) all_.insert_or_assign(uid, Kept{std::move(leftover), value.size()});
     co_return written;

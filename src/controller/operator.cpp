@@ -60,7 +60,7 @@ public:
                                {"identity", options_.identity}});
         for (const std::string& pattern : options_.providers.vault_addresses)
             if (const std::string reach = tenant_reach(pattern); !reach.empty())
-                log_.warn("a tenant may answer at an allowed address of Vault",
+                log_.warn("a tenant may control an allowed Vault address",
                           {{"address", pattern}, {"reason", reach}});
         for (KindSink& sink : sinks_) watch(resource_of(sink.kind), options_.watch_namespace, sink);
         // The right to Secrets of a namespace that is named may be missing: it may be gone.
@@ -234,7 +234,7 @@ private:
             log_.info(leading ? "leading" : "no longer leading", {{"lease", options_.lease_name}});
         };
         hooks.failed = [this](const Error& error) {
-            log_.warn("cannot reach the Lease", {{"error", error.message}});
+            log_.warn("cannot acquire or renew the Lease", {{"error", error.message}});
         };
         while (!ending_) {
             auto ended = co_await kube::lead(
@@ -242,12 +242,12 @@ private:
                 options_.lease, [this] { return work(); }, hooks);
             if (ended || ended.error().code == Errc::cancelled) break;
             if (ended.error().code == Errc::invalid || ended.error().code == Errc::internal) {
-                log_.error("cannot lead", {{"error", ended.error().message}});
+                log_.error("leader election failed", {{"error", ended.error().message}});
                 exit_code_ = 1;
                 end();
                 break;
             }
-            log_.warn("the Lease is lost", {{"error", ended.error().message}});
+            log_.warn("lost the Lease", {{"error", ended.error().message}});
         }
     }
 
@@ -262,7 +262,7 @@ private:
                 co_await runtime_.seal.open(runtime_.kube, options_.own_namespace, runtime_.soon());
             unproven_ = opened ? std::string() : opened.error().message;
             if (opened || opened.error().code == Errc::cancelled) break;
-            log_.error("cannot work without the key that proves what the operator wrote",
+            log_.error("cannot read the operator's HMAC key",
                        {{"namespace", options_.own_namespace}, {"error", unproven_}});
             co_await runtime_.changed.wait(SteadyClock::now() + 5s);
         }
@@ -270,7 +270,7 @@ private:
         const auto read = co_await runtime_.leftovers.open(runtime_.kube, options_.own_namespace,
                                                            runtime_.seal, runtime_.soon());
         if (!read && read.error().code != Errc::cancelled)
-            log_.warn("cannot read what deleted resources left in Vault",
+            log_.warn("cannot read the record of objects that deleted resources left in Vault",
                       {{"namespace", options_.own_namespace}, {"error", read.error().message}});
         runtime_.metrics.left_in_vault(runtime_.leftovers.size());
         runtime_.start_over();
@@ -380,17 +380,17 @@ private:
             const bool ready = synced() && !ending_ && unproven_.empty() && failure.empty();
             response.status = ready ? 200 : 503;
             response.body = ready       ? "ok\n"
-                            : ending_   ? "ending\n"
-                            : !synced() ? "the resources were not read yet\n"
+                            : ending_   ? "shutting down\n"
+                            : !synced() ? "the resources have not been read yet\n"
                             : !failure.empty()
-                                ? fmt::format("the API server cannot be read: {}\n", failure)
-                                : fmt::format("the operator's key cannot be read: {}\n", unproven_);
+                                ? fmt::format("cannot watch the API server: {}\n", failure)
+                                : fmt::format("cannot read the operator's HMAC key: {}\n", unproven_);
         } else if (path == "/metrics") {
             response.body = runtime_.metrics.text();
             response.content_type = "text/plain; version=0.0.4; charset=utf-8";
         } else {
             response.status = 404;
-            response.body = "there are /metrics, /healthz and /readyz\n";
+            response.body = "not found; the paths are /metrics, /healthz and /readyz\n";
         }
         return response;
     }

@@ -100,7 +100,7 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
     auto secret = co_await runtime_.kube.get({kube::secrets, ns, name}, runtime_.soon());
     if (!secret && secret.error().code != Errc::not_found) {
         if (secret.error().code == Errc::cancelled) co_return std::unexpected(secret.error());
-        outcome_here = {"NotRead", fmt::format("it cannot be read: {}", secret.error().message)};
+        outcome_here = {"NotRead", fmt::format("cannot read the Secret: {}", secret.error().message)};
         deliver_again_ = true;
         co_return result<void>();
     }
@@ -116,8 +116,8 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
         DeliveryStep::refuse) {
         kube::wipe(*secret);
         runtime_.providers[key_].published.erase(ns);
-        outcome_here = {"Conflict", fmt::format("Secret {}/{} belongs to somebody else and is not written; "
-                                                "its owner has to keep its data under another name",
+        outcome_here = {"Conflict", fmt::format("Secret {}/{} was not created by the operator and is not "
+                                                "overwritten; move its data to a Secret with another name",
                                                 ns, name)};
         co_return result<void>();
     }
@@ -128,7 +128,7 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
             return false;
         const auto held = planner::hold(runtime_.providers[key_].trials, resource(), place, next);
         if (!held) return false;
-        outcome_here = {held->reason, fmt::format("keeps the key before: {}", held->message)};
+        outcome_here = {held->reason, fmt::format("the Secret keeps the earlier key: {}", held->message)};
         return true;
     };
     if (is_held(*view.version)) {
@@ -146,10 +146,10 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
     const KeyData& key = read->second;
     outcome_here = key.fault;
     if (outcome_here.reason.empty() && key.key.version < view.version->version) {
-        outcome_here = {"NotRead",
-                        fmt::format("{}: version {} is told of, and {} is given: one of Vault's nodes "
-                                    "is behind",
-                                    place.path, view.version->version, key.key.version)};
+        outcome_here = {
+            "NotRead",
+            fmt::format("{}: the latest version is {}, but Vault returned version {}; a Vault node is behind",
+                        place.path, view.version->version, key.key.version)};
         deliver_again_ = true;
     }
     // What was read may be newer than what was tried.
@@ -160,9 +160,11 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
         if (value)
             net::wipe(*value);
         else
-            outcome_here = {"KeyMissing",
-                            fmt::format("{}: the field {} is missing, or no text that a variable can carry",
-                                        place.path, field)};
+            outcome_here = {
+                "KeyMissing",
+                fmt::format(
+                    "{}: the field {} is missing, empty, or not a valid value of an environment variable",
+                    place.path, field)};
     }
     const bool same = secret && outcome_here.reason.empty() && has_values(*secret, place, key.fields);
     if (secret) kube::wipe(*secret);
@@ -196,23 +198,24 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
             event(kube::Event::Type::warning, "TrailingNewline", "Publish",
                   fmt::format("{}: {}", place.path, warning));
         failpoint("published");
-        runtime_.log.info("published a key", {{"kind", key_.kind->name},
-                                              {"namespace", ns},
-                                              {"name", key_.name},
-                                              {"secret", name},
-                                              {"version", key.key.version}});
+        runtime_.log.info("published a key in a Secret", {{"kind", key_.kind->name},
+                                                          {"namespace", ns},
+                                                          {"name", key_.name},
+                                                          {"secret", name},
+                                                          {"version", key.key.version}});
         event(repaired ? kube::Event::Type::warning : kube::Event::Type::normal,
               repaired ? "SecretRepaired" : "SecretPublished", "Publish",
               fmt::format("Secret {}/{} {} {} of the key", ns, name,
-                          repaired ? "was changed, and has again" : "has", planner::version_text(key.key)));
+                          repaired ? "was changed; the operator restored" : "contains",
+                          planner::version_text(key.key)));
         co_return result<void>();
     }
     if (written.error().code == Errc::cancelled) co_return written;
     // What the API server says of a Secret that it finds invalid may tell of its values.
     outcome_here = {"NotWritten",
-                    fmt::format("it cannot be written: {}", written.error().code == Errc::invalid
-                                                                ? "it is refused as invalid"
-                                                                : written.error().message)};
+                    fmt::format("cannot write the Secret: {}", written.error().code == Errc::invalid
+                                                                   ? "the API server rejected it as invalid"
+                                                                   : written.error().message)};
     // What is refused stays so until a person, or the end of the namespace, changes that.
     if (written.error().code != Errc::forbidden && written.error().code != Errc::invalid)
         deliver_again_ = true;
@@ -245,8 +248,7 @@ Task<result<void>> ProviderTurn::read_unversioned(std::string path, const Way& w
     }
     into.key = {.version = 1, .created = 0, .digest = runtime_.seal.fingerprint(path, into.fields)};
     if (into.key.digest.empty())
-        into.fault = {"NotVersioned",
-                      fmt::format("{}: the operator has not read its own HMAC key yet", path)};
+        into.fault = {"NotVersioned", fmt::format("{}: the operator has not read its HMAC key yet", path)};
     co_return result<void>();
 }
 
@@ -283,7 +285,7 @@ Task<result<void>> ProviderTurn::read_data(const KeyPlace& place, const Way& way
     if (*answer) net::wipe(**answer);
     const auto version = planner::version_of(told);
     if (!into.fields.is_object() || !version) {
-        into.fault = {"KeyMissing", fmt::format("{}: no version of it is in Vault", place.path)};
+        into.fault = {"KeyMissing", fmt::format("{}: the secret has no version in Vault", place.path)};
         co_return result<void>();
     }
     into.key = *version;
@@ -406,7 +408,7 @@ Task<result<void>> ProviderTurn::withdraw_from(std::string ns, std::chrono::seco
     }
     if (!gone && gone.error().code == Errc::cancelled) co_return gone;
     if (!gone && gone.error().code != Errc::not_found) {
-        runtime_.log.warn("cannot remove a Secret", {{"kind", key_.kind->name},
+        runtime_.log.warn("cannot delete a Secret", {{"kind", key_.kind->name},
                                                      {"namespace", ns},
                                                      {"name", key_.name},
                                                      {"secret", name},
@@ -421,7 +423,7 @@ Task<result<void>> ProviderTurn::withdraw_from(std::string ns, std::chrono::seco
     if (secret) {
         outcome = "changed";
         event(kube::Event::Type::normal, "SecretRemoved", "Remove",
-              fmt::format("Secret {}/{} is removed: no workload may read it any more", ns, name));
+              fmt::format("deleted Secret {}/{}, because no workload may use it any more", ns, name));
     }
     co_return result<void>();
 }
@@ -440,7 +442,7 @@ Task<result<void>> ProviderTurn::mark_unread(std::string ns, FoundSecret found) 
     kube::wipe(*marked);
     outcome = "changed";
     event(kube::Event::Type::normal, "SecretUnread", "Mark",
-          fmt::format("Secret {}/{} is read by no workload any more, and is removed {} s from now", ns, name,
+          fmt::format("no workload uses Secret {}/{} any more; the operator deletes it in {} s", ns, name,
                       runtime_.options.secret_grace.count()));
     co_return result<void>();
 }

@@ -61,10 +61,9 @@ Task<Again> ProviderTurn::reconcile() {
     }
     if (const std::string taken = name_taken_by(); !taken.empty()) {
         co_return co_await refuse_all(
-            "NameTaken",
-            fmt::format("it is not used: {} has its name, and the operator lets no AIProvider take "
-                        "its place (--allow-provider-shadowing); give it another name",
-                        taken));
+            "NameTaken", fmt::format("not used, because {} has the same name; rename this AIProvider, or "
+                                     "start the operator and the webhook with --allow-provider-shadowing",
+                                     taken));
     }
     if (!planner::delivers(resource()))
         if (const auto withdrawn = co_await withdraw({}, 0s); !withdrawn) co_return std::nullopt;
@@ -73,14 +72,14 @@ Task<Again> ProviderTurn::reconcile() {
         runtime_.metrics.forget_key(key_.name, key_.ns);
         Finding declared{.ready = Truth::yes,
                          .reason = "Declared",
-                         .message = "without spec.connectionRef the key is not watched",
+                         .message = "spec.connectionRef is not set, so the operator does not watch the key",
                          .gone = {"keyVersion", "users", "stale", "skipped", refused_version, "KeyValid"}};
         if (planner::delivers(resource()))
-            declared.others.push_back({.type = "SecretPublished",
-                                       .truth = Truth::no,
-                                       .reason = "NoConnection",
-                                       .message = "spec.delivery.secret takes spec.connectionRef: without it "
-                                                  "the operator sees no key"});
+            declared.others.push_back(
+                {.type = "SecretPublished",
+                 .truth = Truth::no,
+                 .reason = "NoConnection",
+                 .message = "spec.delivery.secret requires spec.connectionRef, which is not set"});
         else
             declared.gone.insert("SecretPublished");
         co_return co_await report(std::move(declared),
@@ -168,8 +167,8 @@ Task<result<void>> ProviderTurn::look(const Way& way) {
             views_[place.path] = {
                 .version = {},
                 .reason = "NotVersioned",
-                .message = fmt::format("{}: only KV version 2 has versions, at <mount>/data/<name>; "
-                                       "workloads are not rolled",
+                .message = fmt::format("{}: not the path of a KV version 2 secret (<mount>/data/<name>), so "
+                                       "the operator does not restart workloads for a new key",
                                        place.path)};
             continue;
         }
@@ -302,14 +301,14 @@ Task<result<void>> ProviderTurn::roll(std::string id) {
         runtime_.workloads.rolled(id, key_.name, record);
         memory.rolled[id] = record;
         runtime_.metrics.rotation_rollout(key_.name, "rolled");
-        runtime_.events.record(reference_to(workload), kube::Event::Type::normal, "KeyRotated", "Rollout",
-                               fmt::format("is rolled, to begin with {} of the key of {}",
-                                           planner::version_text(key), key_.name));
-        runtime_.log.info("rolled for a new key", {{"kind", workload.kind},
-                                                   {"namespace", workload.ns},
-                                                   {"name", workload.name},
-                                                   {"provider", key_.name},
-                                                   {"version", key.version}});
+        runtime_.events.record(
+            reference_to(workload), kube::Event::Type::normal, "KeyRotated", "Rollout",
+            fmt::format("restarted to use {} of the {} key", planner::version_text(key), key_.name));
+        runtime_.log.info("restarted a workload for a new key", {{"kind", workload.kind},
+                                                                 {"namespace", workload.ns},
+                                                                 {"name", workload.name},
+                                                                 {"provider", key_.name},
+                                                                 {"version", key.version}});
         co_return result<void>();
     }
     switch (rolled.error().code) {
@@ -324,22 +323,22 @@ Task<result<void>> ProviderTurn::roll(std::string id) {
             memory.schedule.put_off(id, SteadyClock::now() + refused_rounds * resync());
             if (std::exchange(memory.refused[id], record) == record) co_return result<void>();
             runtime_.metrics.rotation_rollout(key_.name, "refused");
-            runtime_.events.record(reference_to(workload), kube::Event::Type::warning, "RolloutRefused",
-                                   "Rollout",
-                                   fmt::format("has not {} of the key of {}: {}", planner::version_text(key),
-                                               key_.name, rolled.error().message));
+            runtime_.events.record(
+                reference_to(workload), kube::Event::Type::warning, "RolloutRefused", "Rollout",
+                fmt::format("not restarted for {} of the {} key: {}", planner::version_text(key), key_.name,
+                            rolled.error().message));
             break;
         default:
             memory.schedule.put_off(id, SteadyClock::now() + 5s);
             runtime_.metrics.rotation_rollout(key_.name, "error");
             break;
     }
-    runtime_.log.warn("not rolled for a new key", {{"kind", workload.kind},
-                                                   {"namespace", workload.ns},
-                                                   {"name", workload.name},
-                                                   {"provider", key_.name},
-                                                   {"version", key.version},
-                                                   {"error", rolled.error().message}});
+    runtime_.log.warn("cannot restart a workload for a new key", {{"kind", workload.kind},
+                                                                  {"namespace", workload.ns},
+                                                                  {"name", workload.name},
+                                                                  {"provider", key_.name},
+                                                                  {"version", key.version},
+                                                                  {"error", rolled.error().message}});
     co_return result<void>();
 }
 
@@ -355,7 +354,7 @@ Finding ProviderTurn::finding() const {
                                      view.version ? planner::seen_text(path, *view.version) : view.message);
     }
     if (std::ranges::any_of(places_, &KeyPlace::elsewhere))
-        found.message += "; overrides with a Vault of their own are not watched";
+        found.message += "; the operator does not watch keys of overrides with another Vault";
     const auto refused = std::ranges::count_if(stale_, [&](const auto& each) {
         const auto at = memory.refused.find(each.first);
         return at != memory.refused.end() && at->second == each.second.record;
@@ -451,7 +450,7 @@ Task<result<std::optional<planner::Condition>>> ProviderTurn::try_key(const KeyP
     const std::string path = place.path;
     const std::string field = place.key;
     if (!views_.at(path).version->digest.empty())
-        co_return Tried(planner::not_probed("NoKey", "only a key of KV version 2 is tried"));
+        co_return Tried(planner::not_probed("NoKey", "the operator only tests keys of KV version 2"));
     const auto& hosts = runtime_.options.probe_hosts;
     auto stated = planner::stated_probe_target(resource(), hosts);
     if (!stated) co_return Tried(stated.error());
@@ -546,7 +545,7 @@ Task<Again> ProviderTurn::refuse_all(std::string reason, std::string message) {
         refused.others.push_back({.type = "SecretPublished",
                                   .truth = Truth::no,
                                   .reason = refused.reason,
-                                  .message = "what was published stays as it is"});
+                                  .message = "published Secrets are not changed"});
     co_return co_await report(std::move(refused), std::nullopt);
 }
 

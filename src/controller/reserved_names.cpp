@@ -67,7 +67,7 @@ planner::Judgement without_login_roles(planner::Judgement judgement, const resou
         judgement.faults.empty() && reserved.roles.contains(claim))
         judgement.faults.push_back(
             {"spec.name",
-             fmt::format("{} is reserved: the operator logs in with this role; give another name", claim)});
+             fmt::format("{} is reserved: the operator logs in with this role; set another name", claim)});
     return judgement;
 }
 

@@ -263,8 +263,8 @@ bool Runtime::may_use_secrets(const std::string& ns) const {
 
 std::string Runtime::no_secrets(const std::string& ns) {
     return fmt::format(
-        "the operator may not use Secrets of namespace {0}: add {0} to its --secret-namespaces, and to the "
-        "--namespaces of `keyshepherd generate rbac`",
+        "the operator may not use Secrets in namespace {0}; add {0} to --secret-namespaces of the operator "
+        "and to --namespaces of `keyshepherd generate rbac`",
         ns);
 }
 
@@ -371,7 +371,7 @@ bool Runtime::taken(const Key& key, const result<Json>& patched) {
 // Seals the facts of `after` and writes what differs from the status that was read. Null: nothing differs.
 Task<result<Json>> Runtime::write_status(Key key, Json after) {
     const EntryPtr held = store.find(key);
-    if (held == nullptr) co_return fail(Errc::not_found, "it is gone");
+    if (held == nullptr) co_return fail(Errc::not_found, "the resource does not exist");
     const std::string seal_name(resources::seal_field);
     after.erase(seal_name);
     if (const Json facts = planner::sealed_facts(*key.kind, after); !facts.empty())
@@ -416,19 +416,19 @@ Task<StatusWrite> Runtime::report(Key key, EntryPtr entry, Finding finding) {
     }
     unwritten_.erase(key);
     if (latest->untrusted) {
-        log.warn("a status was not written by the operator, and is ignored",
+        log.warn("ignoring a status that the operator did not write",
                  {{"kind", key.kind->name}, {"namespace", key.ns}, {"name", key.name}});
         events.record(latest->metadata, kube::Event::Type::warning, "StatusNotTrusted", "Reconcile",
-                      "facts in the status were not written by this operator for this resource, and are "
-                      "ignored; the condition StatusTrusted names them");
+                      "ignoring status fields that this operator did not write for this resource; see the "
+                      "condition StatusTrusted");
     }
     if (before == finding.reason || (finding.ready == Truth::yes && !finding.drifted.value_or(false)))
         co_return StatusWrite();
-    log.warn("not as it should be", {{"kind", key.kind->name},
-                                     {"namespace", key.ns},
-                                     {"name", key.name},
-                                     {"reason", finding.reason},
-                                     {"message", finding.message}});
+    log.warn("resource is not ready", {{"kind", key.kind->name},
+                                       {"namespace", key.ns},
+                                       {"name", key.name},
+                                       {"reason", finding.reason},
+                                       {"message", finding.message}});
     events.record(latest->metadata, kube::Event::Type::warning, finding.reason, "Reconcile", finding.message);
     co_return StatusWrite();
 }

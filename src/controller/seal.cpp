@@ -48,7 +48,8 @@ kube::Task<result<void>> Seal::open(kube::Client& kube, std::string ns, kube::De
     auto secret = co_await kube.get(ref, deadline);
     if (!secret && secret.error().code == Errc::not_found) {
         std::array<unsigned char, 32> bytes{};
-        if (RAND_bytes(bytes.data(), bytes.size()) != 1) co_return fail(Errc::internal, "no randomness");
+        if (RAND_bytes(bytes.data(), bytes.size()) != 1)
+            co_return fail(Errc::internal, "cannot generate random bytes");
         kube::Json made = {{"apiVersion", "v1"},
                            {"kind", "Secret"},
                            {"metadata", {{"name", secret_name}}},
@@ -60,11 +61,10 @@ kube::Task<result<void>> Seal::open(kube::Client& kube, std::string ns, kube::De
     if (!secret) co_return std::unexpected(secret.error());
     std::string key = key_of(*secret);
     if (key.empty())
-        co_return fail(
-            Errc::invalid,
-            fmt::format("Secret {}/{} holds no key. Restore it from a backup: without its key every resource "
-                        "has to adopt what it made in Vault",
-                        ns, secret_name));
+        co_return fail(Errc::invalid,
+                       fmt::format("Secret {}/{} does not contain a key. Restore it from a backup. Without "
+                                   "the key, every resource must adopt its object in Vault again",
+                                   ns, secret_name));
     auto cluster = co_await kube.get({namespaces, "", "kube-system"}, deadline);
     if (!cluster) {
         kube::wipe(key);

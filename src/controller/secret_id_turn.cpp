@@ -91,14 +91,14 @@ Task<Again> SecretIdTurn::reconcile() {
     const std::string which = fmt::format("VaultAppRole {}/{}", role_key.ns, role_key.name);
     if (role == nullptr || !role->faults.empty() || !role->resource.deletion_time.empty()) {
         // Its next state wakes us.
-        co_return co_await refuse("RoleNotFound", which + (role == nullptr         ? " is not there"
-                                                           : !role->faults.empty() ? " has faults of its own"
+        co_return co_await refuse("RoleNotFound", which + (role == nullptr         ? " does not exist"
+                                                           : !role->faults.empty() ? " is invalid"
                                                                                    : " is being deleted"));
     }
     if (role->status.contains("cutOffEntity")) {
-        co_return co_await refuse("CutOff", which +
-                                                " is cut off: nothing is issued until its annotation "
-                                                "keyshepherd.dev/cut-off is taken away");
+        co_return co_await refuse(
+            "CutOff",
+            which + " is cut off; to issue secret-ids again, remove its annotation keyshepherd.dev/cut-off");
     }
     const Key through = connection_of(role->resource);
     const auto reached = co_await way(through);
@@ -120,25 +120,27 @@ Task<Again> SecretIdTurn::reconcile() {
     vault_ = vault_of(connection->resource);
     if (!runtime_.owns(role->resource, vault_of(connection->resource) + " " + role_)) {
         // It wakes us when it is.
-        co_return co_await refuse("RoleNotReady", which + " is not in Vault yet");
+        co_return co_await refuse("RoleNotReady", which + " has not been created in Vault yet");
     }
     if (const auto read = co_await read_role_id(); !read) {
         if (read.error().code != Errc::not_found) co_return co_await failed(connection, read.error());
         runtime_.wake(role_key);
-        co_return co_await refuse("RoleNotReady", which + " is not in Vault",
+        co_return co_await refuse("RoleNotReady", which + " does not exist in Vault",
                                   std::max<milliseconds>(runtime_.retry_in(key_), 2s));
     }
     if (!role->resource.role_id.empty() && role_id_ != role->resource.role_id) runtime_.wake(role_key);
     if (const std::string pinned = pinned_role_id(role->resource); !pinned.empty() && role_id_ != pinned) {
         runtime_.wake(role_key);
-        co_return co_await refuse("RoleNotReady", which + " has another role-id in Vault than spec.roleID",
+        co_return co_await refuse("RoleNotReady",
+                                  which + " has a role-id in Vault that differs from spec.roleID",
                                   std::max<milliseconds>(runtime_.retry_in(key_), 2s));
     }
     if (const EntryPtr other = rival()) {
         co_return co_await refuse(
             "Conflict",
-            fmt::format("Secret {}/{} is {}'s; give another spec.secretName in a new resource", key_.ns,
-                        secret_name_, other->resource.text()),
+            fmt::format(
+                "{2} already uses Secret {0}/{1}; create a new VaultSecretID with another spec.secretName",
+                key_.ns, secret_name_, other->resource.text()),
             resync(), false);
     }
     if (moved()) {
@@ -155,7 +157,7 @@ Task<Again> SecretIdTurn::reconcile() {
             const auto left = co_await remove_from_vault(*before);
             if (!left) co_return co_await failed(before->connection, left.error());
             event(kube::Event::Type::normal, "Destroyed", "Destroy",
-                  fmt::format("what was issued at {}: the role is {} now", role_, place));
+                  fmt::format("destroyed the secret-ids of {}: the role is now {}", role_, place));
         }
         role_ = place;
         revoke_tokens_ = revoke;
@@ -187,8 +189,8 @@ Task<Again> SecretIdTurn::reconcile() {
         if (step.what == What::refuse) {
             co_return co_await refuse(
                 "Conflict",
-                fmt::format("Secret {}/{} belongs to somebody else and is not written; give another "
-                            "spec.secretName in a new VaultSecretID",
+                fmt::format("Secret {}/{} was not created for this VaultSecretID and is not overwritten; "
+                            "create a new VaultSecretID with another spec.secretName",
                             key_.ns, view_.pending_foreign ? pending_name_ : secret_name_),
                 resync(), false);
         }
@@ -203,12 +205,13 @@ Task<Again> SecretIdTurn::reconcile() {
         if (step.what == What::delay) {
             co_return co_await refuse(
                 "IssueDelayed",
-                fmt::format("the next secret-id is issued at {}, {} s after the last one at the earliest: {}",
+                fmt::format("the operator issues the next secret-id at {}, because at least {} s must pass "
+                            "between two secret-ids. Reason for the next secret-id: {}",
                             rfc3339(step.at), runtime_.options.issue_interval, step.why),
                 std::chrono::seconds(step.at - view_.now), false);
         }
         if (steps == most_steps) {
-            runtime_.log.error("a secret-id does not come to rest",
+            runtime_.log.error("a VaultSecretID did not reach a stable state",
                                {{"namespace", key_.ns}, {"name", key_.name}});
             outcome = "error";
             co_return 30s;
@@ -231,7 +234,7 @@ Task<Again> SecretIdTurn::reconcile() {
     if (done.error().code == Errc::not_found) {  // the role, or its mount
         runtime_.wake(role_key);
         co_return co_await refuse("RoleNotReady",
-                                  fmt::format("{} is not in Vault: {}", which, done.error().message),
+                                  fmt::format("{} does not exist in Vault: {}", which, done.error().message),
                                   std::max<milliseconds>(runtime_.retry_in(key_), 2s));
     }
     co_return co_await failed(connection, done.error());
@@ -363,8 +366,8 @@ Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
             const bool other_role_id = !record_.role_id.empty() && record_.role_id != role_id_;
             event(kube::Event::Type::warning, "SecretRepaired", "Write",
                   fmt::format("Secret {} {}", secret_name_,
-                              other_role_id ? "has the role-id that was set in Vault"
-                                            : "was changed, and is as it should be again"));
+                              other_role_id ? "was updated with the role-id in Vault"
+                                            : "was changed; the operator restored it"));
             co_return result<void>();
         }
         case What::record: {
@@ -375,7 +378,7 @@ Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
             if (issued && swept_) runtime_.sweeps.finish(key_);
             if (issued)
                 event(kube::Event::Type::normal, rotated ? "Rotated" : "Issued", "Issue",
-                      fmt::format("secret-id {} is in Secret {}{}", record_.accessor, secret_name_,
+                      fmt::format("published secret-id {} in Secret {}{}", record_.accessor, secret_name_,
                                   enrolling_.empty() ? "" : ": " + enrolling_));
             co_return co_await look_at_targets();
         }
@@ -464,7 +467,7 @@ Task<result<void>> SecretIdTurn::draw_finalized(std::string why) {
     };
     const auto [held, placed, drawn] =
         co_await (finalize(*this) && place(*this) && make_pending(*this, std::move(why)));
-    if (!held || !placed) co_return fail(Errc::conflict, "the finalizer or the status could not be written");
+    if (!held || !placed) co_return fail(Errc::conflict, "cannot write the finalizer or the status");
     co_return drawn;
 }
 
@@ -594,11 +597,11 @@ Task<result<void>> SecretIdTurn::restart() {
         view_.refused = view_.refused || !told;
         if (told)
             event(kube::Event::Type::normal, "Restarted", "Restart",
-                  fmt::format("{} {} is restarted, to read secret-id {}", kind, name, record_.accessor));
+                  fmt::format("restarted {} {} to read secret-id {}", kind, name, record_.accessor));
         else if (runtime_.first_in_a_while(key_, fmt::format("{} {} {}", kind, name, record_.rollout)))
             event(kube::Event::Type::warning, "RestartRefused", "Restart",
-                  fmt::format("{} {} could not be restarted: {}; bind the ClusterRole "
-                              "keyshepherd-operator-restarts in this namespace",
+                  fmt::format("cannot restart {} {}: {}; bind the ClusterRole keyshepherd-operator-restarts "
+                              "to the operator in this namespace",
                               kind, name, told.error().message));
     }
     co_return result<void>();
@@ -624,13 +627,13 @@ Task<result<void>> SecretIdTurn::destroy(const planner::SecretIdStep& step) {
             tell_revoked(revoked);
         }
         event(kube::Event::Type::normal, "Destroyed", "Destroy",
-              fmt::format("secret-id {}: {}", accessor, step.why));
-        runtime_.log.info("destroyed in Vault", {{"kind", key_.kind->name},
-                                                 {"namespace", key_.ns},
-                                                 {"name", key_.name},
-                                                 {"vaultPath", role_},
-                                                 {"accessor", accessor},
-                                                 {"why", step.why}});
+              fmt::format("destroyed secret-id {}: {}", accessor, step.why));
+        runtime_.log.info("destroyed a secret-id", {{"kind", key_.kind->name},
+                                                    {"namespace", key_.ns},
+                                                    {"name", key_.name},
+                                                    {"vaultPath", role_},
+                                                    {"accessor", accessor},
+                                                    {"why", step.why}});
         if (view_.all)
             std::erase_if(*view_.all,
                           [&](const planner::SecretIdFacts& each) { return each.accessor == accessor; });
@@ -645,19 +648,19 @@ Task<result<void>> SecretIdTurn::destroy(const planner::SecretIdStep& step) {
 void SecretIdTurn::tell_revoked(std::size_t tokens) {
     if (tokens == 0) return;
     event(kube::Event::Type::normal, "Revoked", "Revoke",
-          fmt::format("{} token{} of the destroyed secret-id", tokens, tokens == 1 ? "" : "s"));
-    runtime_.log.info("revoked in Vault", {{"kind", key_.kind->name},
-                                           {"namespace", key_.ns},
-                                           {"name", key_.name},
-                                           {"vaultPath", role_},
-                                           {"tokens", tokens}});
+          fmt::format("revoked {} token{} of the destroyed secret-id", tokens, tokens == 1 ? "" : "s"));
+    runtime_.log.info("revoked tokens", {{"kind", key_.kind->name},
+                                         {"namespace", key_.ns},
+                                         {"name", key_.name},
+                                         {"vaultPath", role_},
+                                         {"tokens", tokens}});
 }
 
 // The status: the record, and that all is well.
 Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
     Finding finding{.ready = Truth::yes,
                     .reason = "Published",
-                    .message = fmt::format("Secret {} holds the role-id and a secret-id that {} has in Vault",
+                    .message = fmt::format("Secret {} contains the role-id and a valid secret-id of {}",
                                            secret_name_, role_),
                     .synced = true};
     finding.changed = record.accessor != record_.accessor;
@@ -671,7 +674,7 @@ Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
     finding.gone.insert(std::string(planner::status_trusted));
     const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(finding));
     // As a conflict it is tried again, with the wait of this resource's other failures.
-    if (!status.written) co_return fail(Errc::conflict, "the status could not be written");
+    if (!status.written) co_return fail(Errc::conflict, "cannot write the status");
     if (planner::is_still_in_vault(entry_->status)) tell_connection();
     record_ = std::move(record);
     co_return result<void>();
@@ -689,7 +692,7 @@ Task<Again> SecretIdTurn::remove() {
         through = connection_of(role->resource);
         role_ = vault_path_ = planner::claim(role->resource);
     } else if (entry_->untrusted) {
-        tell_left("the status was not written by the operator, and the role is gone");
+        tell_left("the operator did not write the status, and the VaultAppRole does not exist");
     }
     // A wish that came after the last look counts too.
     if (has_role && role->resource.spec.value("revokeTokens", false)) revoke_tokens_ = true;
@@ -700,7 +703,7 @@ Task<Again> SecretIdTurn::remove() {
         const planner::Judgement granted = judge_removal_at(role_, *reached);
         if (!granted.faults.empty())
             co_return co_await wait_or_orphan(reached->connection,
-                                              "its secret-ids are not destroyed: " + joined(granted.faults));
+                                              "cannot destroy the secret-ids: " + joined(granted.faults));
         limit_revocation(granted);
         if (const auto gone = co_await remove_from_vault(*reached); !gone)
             co_return co_await failed(reached->connection, gone.error());
@@ -723,7 +726,7 @@ Task<Again> SecretIdTurn::remove() {
 // What the connection lets the namespace do with the role at a path of Vault's.
 planner::Judgement SecretIdTurn::judge_removal_at(const std::string& path, const Way& way) const {
     const auto role = planner::role_at(path, key_.ns);
-    if (!role) return {.faults = {{"status.vaultPath", "is not that of a role"}}, .rights = {}};
+    if (!role) return {.faults = {{"status.vaultPath", "is not the path of a role"}}, .rights = {}};
     return judge_removal(*role, way.connection->resource, way.reserved);
 }
 
@@ -732,25 +735,23 @@ void SecretIdTurn::limit_revocation(const planner::Judgement& granted) {
     if (!revoke_tokens_ || granted.rights.revoke_tokens) return;
     revoke_tokens_ = false;
     if (!runtime_.first_in_a_while(key_, "TokensNotRevoked " + role_)) return;
-    event(
-        kube::Event::Type::warning, "TokensNotRevoked", "Revoke",
-        fmt::format("tokens issued at {} stay valid: the connection no longer grants namespace {} the right "
-                    "revokeTokens",
-                    role_, key_.ns));
+    event(kube::Event::Type::warning, "TokensNotRevoked", "Revoke",
+          fmt::format("tokens of {} stay valid, because the connection does not grant namespace {} the right "
+                      "revokeTokens any more",
+                      role_, key_.ns));
 }
 
 // Secret-ids of ours stay valid in Vault.
 void SecretIdTurn::tell_left(const std::string& why) {
     if (!runtime_.first_in_a_while(key_, "Orphaned " + role_)) return;
     runtime_.metrics.orphaned(key_.kind->name);
-    runtime_.log.error("left in Vault", {{"kind", key_.kind->name},
-                                         {"namespace", key_.ns},
-                                         {"name", key_.name},
-                                         {"vaultPath", role_},
-                                         {"error", why}});
-    event(
-        kube::Event::Type::warning, "Orphaned", "Destroy",
-        fmt::format("what was issued{} stays valid in Vault: {}", role_.empty() ? "" : " at " + role_, why));
+    runtime_.log.error("left an object in Vault", {{"kind", key_.kind->name},
+                                                   {"namespace", key_.ns},
+                                                   {"name", key_.name},
+                                                   {"vaultPath", role_},
+                                                   {"error", why}});
+    event(kube::Event::Type::warning, "Orphaned", "Destroy",
+          fmt::format("secret-ids{} stay valid in Vault: {}", role_.empty() ? "" : " of " + role_, why));
 }
 
 // First what is known, so that no login works any more, and what it issued; then whatever else is ours.

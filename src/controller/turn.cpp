@@ -29,12 +29,11 @@ Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
         const std::string which = fmt::format("VaultConnection {}/{}", through.ns, through.name);
         if (deleting()) {
             if (auto other = co_await way_by_another(through)) co_return *std::move(other);
-            co_return std::unexpected(NoWay{co_await wait_or_orphan(nullptr, which + " is not there")});
+            co_return std::unexpected(NoWay{co_await wait_or_orphan(nullptr, which + " does not exist")});
         }
         // Its arrival wakes us.
-        const Again next =
-            co_await refuse("ConnectionNotFound",
-                            which + (connection == nullptr ? " is not there" : " has faults of its own"));
+        const Again next = co_await refuse(
+            "ConnectionNotFound", which + (connection == nullptr ? " does not exist" : " is invalid"));
         co_return std::unexpected(NoWay{next});
     }
     // Also of a session whose token both Vaults know.
@@ -179,27 +178,29 @@ Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
     }
     const auto recorded = co_await record_leftover(connection);
     if (!recorded && recorded.error().code != Errc::invalid) {
-        runtime_.log.warn("cannot record what is left in Vault", {{"kind", key_.kind->name},
-                                                                  {"namespace", key_.ns},
-                                                                  {"name", key_.name},
-                                                                  {"error", recorded.error().message}});
+        runtime_.log.warn("cannot record an object that is left in Vault",
+                          {{"kind", key_.kind->name},
+                           {"namespace", key_.ns},
+                           {"name", key_.name},
+                           {"error", recorded.error().message}});
         // A missing right does not hold up a namespace for good.
         if (recorded.error().code != Errc::forbidden) co_return runtime_.retry_in(key_);
     }
     const auto gone = co_await runtime_.remove_finalizer(key_, entry_);
     if (!gone) co_return runtime_.retry_in(key_);
     runtime_.metrics.orphaned(key_.kind->name);
-    runtime_.log.error("left in Vault", {{"kind", key_.kind->name},
-                                         {"namespace", key_.ns},
-                                         {"name", key_.name},
-                                         {"vaultPath", vault_path_},
-                                         {"error", why}});
+    runtime_.log.error("left an object in Vault", {{"kind", key_.kind->name},
+                                                   {"namespace", key_.ns},
+                                                   {"name", key_.name},
+                                                   {"vaultPath", vault_path_},
+                                                   {"error", why}});
     // In a namespace that is going no event can be made: it is about the namespace.
     const Json ns = {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", key_.ns}}}};
     runtime_.events.record(
         ns, kube::Event::Type::warning, "Orphaned", "Delete",
-        fmt::format("{} {}/{} was deleted; {} stays in Vault{}: {}", key_.kind->name, key_.ns, key_.name,
-                    vault_path_, recorded ? ", and is removed when a connection to it can" : "", why));
+        fmt::format("{} {}/{} was deleted, but {} is still in Vault{}: {}", key_.kind->name, key_.ns,
+                    key_.name, vault_path_,
+                    recorded ? " (the operator removes it when a connection allows it)" : "", why));
     // Every connection to that Vault tells of it.
     for (const Key& each : runtime_.store.keys(resources::find_kind("VaultConnection"))) runtime_.wake(each);
     co_return std::nullopt;
@@ -216,7 +217,7 @@ Task<result<void>> Turn::record_leftover(EntryPtr connection) {
     }
     const bool owns = is_secret_id || runtime_.owns(resource(), vault + " " + vault_path_);
     if (vault.empty() || !owns || resource().spec.value("deletionPolicy", "Delete") != "Delete")
-        co_return fail(Errc::invalid, "nothing of the resource's is to be removed from Vault");
+        co_return fail(Errc::invalid, "the resource has no object to remove from Vault");
     Leftover leftover(vault, vault_path_, resource(), entry_->status.value("revokeTokens", "") == "true");
     co_return co_await runtime_.leftovers.add(runtime_.kube, std::move(leftover), runtime_.soon());
 }

@@ -15,7 +15,7 @@ using planner::Verdict;
 namespace {
 
 std::string difference(const planner::Plan& plan) {
-    return plan.verdict == Verdict::create ? "made" : planner::summary(plan.changes);
+    return plan.verdict == Verdict::create ? "created" : planner::summary(plan.changes);
 }
 
 }  // namespace
@@ -54,9 +54,9 @@ Task<Again> VaultObjectTurn::reconcile() {
     const EntryPtr owned_by = deleting() ? nullptr : co_await owner(vault);
     if (owned_by != nullptr) {
         // Woken when that one goes.
-        co_return co_await refuse("Conflict",
-                                  fmt::format("{} belongs to {}", vault_path_, owned_by->resource.text()),
-                                  std::nullopt, false);
+        co_return co_await refuse(
+            "Conflict", fmt::format("{} already belongs to {}", vault_path_, owned_by->resource.text()),
+            std::nullopt, false);
     }
     const bool owns = runtime_.owns(resource(), claim);
     if (deleting()) {
@@ -94,8 +94,9 @@ std::string VaultObjectTurn::removal_refusal(const Way& way) const {
     const planner::Judgement granted = judge_removal(resource(), way.connection->resource, way.reserved);
     if (!granted.faults.empty()) return joined(granted.faults);
     if (entry_->status.contains("cutOffEntity") && !granted.rights.revoke_tokens)
-        return fmt::format("{} grants namespace {} no right revokeTokens, which the end of its cut-off needs",
-                           way.connection->resource.text(), key_.ns);
+        return fmt::format(
+            "{} does not grant namespace {} the right revokeTokens, which is required to end the cut-off",
+            way.connection->resource.text(), key_.ns);
     return {};
 }
 
@@ -167,7 +168,7 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
                              : plan.verdict == Verdict::create ? "Created"
                                                                : "Updated";
         const std::string what =
-            drift && plan.verdict == Verdict::create ? "was gone, and is made again" : difference(plan);
+            drift && plan.verdict == Verdict::create ? "was missing and was created again" : difference(plan);
         std::string note = fmt::format("{}: {}", vault_path_, what);
         for (const std::string& warning : *done) note += "; Vault warns: " + warning;
         runtime_.log.info("changed in Vault", {{"kind", key_.kind->name},
@@ -196,7 +197,7 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
         runtime_.wake(connection_of(resource()));
     Finding finding{.ready = Truth::yes,
                     .reason = "Reconciled",
-                    .message = "Vault is equal",
+                    .message = "Vault matches spec",
                     .synced = true,
                     .drifted = false};
     finding.changed = !plan.requests.empty();
@@ -221,8 +222,8 @@ void VaultObjectTurn::report_role_id(const std::string& role_id) {
         "the role-id was changed in Vault",
         {{"kind", key_.kind->name}, {"namespace", key_.ns}, {"name", key_.name}, {"vaultPath", vault_path_}});
     event(kube::Event::Type::warning, "RoleIDChanged", "Read",
-          fmt::format("{}: the role-id in Vault is {} and was {}; the Secrets of its VaultSecretIDs get the "
-                      "new one. To keep a role-id, set spec.roleID",
+          fmt::format("{}: the role-id in Vault is now {} (before: {}). The operator updates the Secrets of "
+                      "its VaultSecretIDs. To pin a role-id, set spec.roleID",
                       vault_path_, role_id, resource().role_id));
 }
 
@@ -252,11 +253,11 @@ Task<Again> VaultObjectTurn::remove(const Way& way, planner::Observation observe
                     entry_->status.value("cutOffEntity", ""), vault_path_));
     }
     if (plan.verdict == Verdict::refused) {
-        runtime_.log.warn("left in Vault", {{"kind", key_.kind->name},
-                                            {"namespace", key_.ns},
-                                            {"name", key_.name},
-                                            {"vaultPath", vault_path_},
-                                            {"reason", plan.message}});
+        runtime_.log.warn("left an object in Vault", {{"kind", key_.kind->name},
+                                                      {"namespace", key_.ns},
+                                                      {"name", key_.name},
+                                                      {"vaultPath", vault_path_},
+                                                      {"reason", plan.message}});
         event(kube::Event::Type::warning, plan.reason, "Delete", plan.message);
     }
     if (auto done = co_await reconcile::act(way.session->vault, plan, runtime_.soon()); !done)
@@ -264,12 +265,12 @@ Task<Again> VaultObjectTurn::remove(const Way& way, planner::Observation observe
     if (!standing.owner && !resource().claim.empty()) {
         // It was made in another Vault, or under another address of this one.
         runtime_.metrics.orphaned(key_.kind->name);
-        runtime_.log.error("left in Vault", {{"kind", key_.kind->name},
-                                             {"namespace", key_.ns},
-                                             {"name", key_.name},
-                                             {"claim", resource().claim}});
+        runtime_.log.error("left an object in Vault", {{"kind", key_.kind->name},
+                                                       {"namespace", key_.ns},
+                                                       {"name", key_.name},
+                                                       {"claim", resource().claim}});
         event(kube::Event::Type::warning, "Orphaned", "Delete",
-              fmt::format("{} stays: the connection leads elsewhere now", resource().claim));
+              fmt::format("{} was not removed: the connection now uses another Vault", resource().claim));
     }
     if (!plan.requests.empty()) {
         runtime_.recent_writes.wrote(key_, planner::state_of(resource(), observed), SteadyClock::now());

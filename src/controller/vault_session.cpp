@@ -53,8 +53,9 @@ Task<result<SessionPtr>> Sessions::open(Key key, resources::Resource connection,
         if (const auto at = sessions_.find(key); at != sessions_.end()) co_return at->second;
         if (!opening_.contains(key)) break;
         if (co_await opened_.wait(deadline) == net::Wake::cancelled)
-            co_return fail(Errc::cancelled, "told to stop");
-        if (net::SteadyClock::now() >= deadline) co_return fail(Errc::timeout, "no login to Vault in time");
+            co_return fail(Errc::cancelled, "stopped");
+        if (net::SteadyClock::now() >= deadline)
+            co_return fail(Errc::timeout, "the login to Vault timed out");
     }
     opening_.insert(key);
     auto made = co_await make(key, std::move(connection), deadline);
@@ -92,11 +93,9 @@ Task<result<SessionPtr>> Sessions::make(Key key, resources::Resource connection,
     const resources::Json& spec = connection.spec;
     const auto address = spec.at("address").get<std::string>();
     if (!matches_address(options_.addresses, address))
-        co_return fail(
-            Errc::disallowed,
-            fmt::format(
-                "spec.address: {} is none of the addresses that the operator allows (--vault-address {})",
-                address, fmt::join(options_.addresses, ", ")));
+        co_return fail(Errc::disallowed,
+                       fmt::format("spec.address: the operator does not allow {} (--vault-address {})",
+                                   address, fmt::join(options_.addresses, ", ")));
     KEYSHEPHERD_CO_TRY(net::Origin origin, net::Origin::parse(address));
     KEYSHEPHERD_CO_TRY(resources::Json object, co_await login_object(login_ref(key.ns, spec), deadline));
     const std::string login_version = version_of(object);
@@ -153,7 +152,7 @@ Task<result<resources::Json>> Sessions::login_object(kube::ObjectRef ref, Deadli
             co_return fail(Errc::unauthorized, fmt::format("{} does not exist", text_of(ref)));
         if (object.error().code == Errc::forbidden)
             object.error().message += fmt::format(
-                "; `keyshepherd generate rbac {}` grants the right to it",
+                "; to grant the permission, apply the output of `keyshepherd generate rbac {}`",
                 ref.resource == kube::secrets ? "--namespaces " + ref.ns : "--service-account " + ref.name);
         co_return std::unexpected(object.error());
     }
@@ -163,8 +162,8 @@ Task<result<resources::Json>> Sessions::login_object(kube::ObjectRef ref, Deadli
     kube::wipe(*object);
     co_return fail(
         Errc::unlabeled,
-        fmt::format("{0} does not have the label {1}: \"true\", without which the operator does not log in "
-                    "with it; to allow that: kubectl label {2} {3} -n {4} {1}=true --overwrite",
+        fmt::format("{0} does not have the label {1}: \"true\". To allow the operator to log in with it, "
+                    "run: kubectl label {2} {3} -n {4} {1}=true --overwrite",
                     text_of(ref), resources::login_label,
                     ref.resource == kube::secrets ? "secret" : "serviceaccount", ref.name, ref.ns));
 }
@@ -200,7 +199,8 @@ Task<result<std::string>> Sessions::secret(kube::ObjectRef ref, std::string fiel
     std::string value = kube::secret_value(object, field);
     kube::wipe(object);
     while (!value.empty() && (value.back() == '\n' || value.back() == '\r')) value.pop_back();
-    if (value.empty()) co_return fail(Errc::unauthorized, fmt::format("{} has no {}", text_of(ref), field));
+    if (value.empty())
+        co_return fail(Errc::unauthorized, fmt::format("{} has no key {}", text_of(ref), field));
     co_return value;
 }
 
