@@ -361,9 +361,10 @@ int finish(VaultFlags flags, bool apply) {
     if (!given->errors.empty()) return 1;
     if (flags.policy_for_operator) return print_policy(*given, flags.probe_hosts);
     if (given->checked_providers > 0)
-        print_warning(fmt::format(
-            "checked only the fields of {} AIProviders and ClusterAIProviders: they have no object in Vault",
-            given->checked_providers));
+        print_warning(
+            fmt::format("providers have no object in Vault, so only their fields were checked (AIProviders "
+                        "and ClusterAIProviders: {})",
+                        given->checked_providers));
     result<std::vector<ReportRow>> rows;
     if (!given->resources.empty()) rows = Run(flags, *std::move(given), apply).run();
     if (!rows) return failed(with_tls_flag(rows.error()));

@@ -212,7 +212,7 @@ def test_a_refused_login_is_not_repeated_until_its_secret_changes(by_approle, ba
     told = team.wait_reason("VaultConnection", "main", "AuthFailed", 30)
     wait_until(lambda: "invalid role or secret ID" in team.condition("VaultConnection", "main")["message"], 15)
     told = team.condition("VaultConnection", "main")
-    assert f"logs in again when Secret {team.ns}/login" in told["message"], told
+    assert f"retries the login when Secret {team.ns}/login" in told["message"], told
     for i in range(4):
         team.wait_reason("VaultPolicy", f"n{i}", "AuthFailed")
     version = team.stored("VaultConnection", "main")["metadata"]["resourceVersion"]

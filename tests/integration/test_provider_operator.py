@@ -630,7 +630,7 @@ def test_a_refused_version_reaches_no_workload(team, world):
     tried(team, world, "web", keyProbe={"enabled": True, "interval": "3s"})
     team.write(api_key="sk-refused", base_url=world.models.base_url)
     refused = validity(team, "False", "KeyRefused", "version 2: ")
-    assert "no workload is rolled" in refused["message"]
+    assert "does not restart workloads for a rejected key" in refused["message"]
     team.wait_status(keyVersion=2, stale=1, users=1, refusedKeyVersion=2)
     wait_until(lambda: team.events("KeyRefused"), 10)
     world.models.status = 500  # says nothing for the key
@@ -660,7 +660,7 @@ def test_a_refused_version_is_kept_out_of_the_secret(team, world):
     team.write(api_key="sk-refused", base_url=world.models.base_url)
     validity(team, "False", "KeyRefused", "version 2: ")
     condition = published(team, "KeyRefused")
-    assert condition["status"] == "False" and "keeps the key before" in condition["message"]
+    assert condition["status"] == "False" and "keeps the earlier key" in condition["message"]
     time.sleep(2)
     assert secret_of(team.cluster, team.ns)["metadata"]["resourceVersion"] == version
     team.write(api_key=world.models.key, base_url="b3")
@@ -964,7 +964,7 @@ def test_a_secret_of_somebody_elses_is_never_written(team):
     team.write(base_url="b")
     team.provide(**DELIVERED)
     condition = published(team, "Conflict")
-    assert condition["status"] == "False" and f"Secret {team.ns}/keyshepherd-acme belongs to somebody else" in condition["message"]
+    assert condition["status"] == "False" and f"Secret {team.ns}/keyshepherd-acme was not created by the operator" in condition["message"]
     team.provide()  # off
     wait_until(lambda: team.condition("AIProvider", "acme", "SecretPublished") == {}, 5)
     found = secret_of(team.cluster, team.ns)
@@ -1057,11 +1057,11 @@ def test_a_cluster_provider_publishes_only_where_it_is_read(users, world):
         return next((c for c in found if c["type"] == "SecretPublished"), {})
     try:
         world.cluster.kubectl("apply", "--server-side", "-f", "-", input=made)
-        wait_until(lambda: "in no namespace" in condition().get("message", ""), 10)
+        wait_until(lambda: "is not published, because no workload uses it" in condition().get("message", ""), 10)
         for team in (dev, prod):
             team.workload("web", inject=name, wiring="secret")
         other.workload("web", inject=name, wiring="file")
-        wait_until(lambda: f"{secret} has the key in 2 namespaces" in condition()["message"], 10)
+        wait_until(lambda: f"{secret} contains the current key in 2 namespaces" in condition()["message"], 10)
         assert values_of(world.cluster, dev.ns, secret) == {"ACME_API_KEY": "sk-dev", "ACME_BASE_URL": "b"}
         assert values_of(world.cluster, prod.ns, secret)["ACME_API_KEY"] == "sk-prod"
         assert secret_of(world.cluster, other.ns, secret) is None
@@ -1174,7 +1174,7 @@ def test_a_cluster_provider_publishes_only_in_selected_namespaces(users, world):
             other.apply(made)
         finally:
             world.cluster.install_webhook(world.webhook.url, world.webhook_ca)
-        wait_until(lambda: "workloads in 1 namespace read it that the namespaceSelector does not select" in condition()["message"], 10)
+        wait_until(lambda: "the namespaceSelector does not select 1 namespace with workloads that use it" in condition()["message"], 10)
         assert condition()["status"] == "True" and secret_of(world.cluster, other.ns, secret) is None
         # Labels change: here the Secret comes, there it goes, after the grace.
         world.cluster.core.patch_namespace(other.ns, label)

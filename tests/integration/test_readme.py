@@ -218,7 +218,7 @@ def application_is_injected(reader, output, command):
 
 def adoption_is_refused(reader, output, command):
     told = reader.ready("vaultpolicy", "ai-api", "ai", "AdoptionRefused")
-    assert "set adoptionPolicy: IfEqual" in told["message"], told
+    assert "set spec.adoptionPolicy to IfEqual" in told["message"], told
 
 
 def rotates(reader, output, command):
@@ -353,7 +353,7 @@ def test_a_connection_without_the_ca_says_what_to_set(reader):
         reader.cluster.kubectl("apply", "-f", "-", input={
             "apiVersion": rig.GROUP, "kind": "VaultConnection", "metadata": {"name": name, "namespace": "platform-vault"}, "spec": spec})
         told = reader.ready("vaultconnection", name, "platform-vault", reason)
-        assert told["status"] == "False" and way in told["message"] and "Vault is away" not in told["message"], told
+        assert told["status"] == "False" and way in told["message"] and "Vault is unavailable" not in told["message"], told
 
 
 def test_plan_without_the_ca_names_the_flag(reader):

@@ -127,7 +127,7 @@ def test_what_the_resource_does_not_own_is_not_cut_off(team, bao):
     team.wait_reason("VaultAppRole", "r", "AdoptionRefused")
     team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off=true")
     told = team.wait_reason("VaultAppRole", "r", "NotGranted")
-    assert "neither made nor adopted" in told["message"]
+    assert "did not create or adopt" in told["message"]
     role_id = bao.root.auth.approle.read_role_id(f"{team.ns}-r")["data"]["role_id"]
     assert Pair(team).login({"role_id": role_id, "secret_id": by_hand})
     bao.root.auth.approle.delete_role(f"{team.ns}-r")
@@ -188,7 +188,7 @@ def test_on_a_mount_with_capital_letters_a_cut_off_revokes_the_tokens_before_it_
     token = token_of(pair, values, capitals)
     team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off=true")
     team.wait_reason("VaultAppRole", "r", "CutOff")
-    wait_until(lambda: any("1 tokens revoked" in e["note"] for e in team.events("CutOff")), 10)
+    wait_until(lambda: any("revoked 1 tokens" in e["note"] for e in team.events("CutOff")), 10)
     assert not good(bao, token)
     team.cluster.kubectl("annotate", "vaultapprole", "r", "-n", team.ns, "keyshepherd.dev/cut-off-")
     team.wait_reason("VaultAppRole", "r", "Reconciled")

@@ -280,7 +280,7 @@ def test_a_restored_resource_with_its_status_does_not_own_what_it_made(team):
         team.wait_reason(kind, name, "Reconciled")
         restored(team, kind, name)
         told = team.wait_reason(kind, name, "AdoptionRefused")
-        assert "already in Vault" in told["message"]
+        assert "already exists in Vault" in told["message"]
         trusted = team.condition(kind, name, "StatusTrusted")
         assert trusted["status"] == "False" and "status.claim" in trusted["message"] and "adoptionPolicy" in trusted["message"]
         assert "claim" not in team.stored(kind, name)["status"]
@@ -332,7 +332,7 @@ def test_a_broken_key_keeps_the_operator_from_working(installed, bao, operator, 
     team = Team(installed, bao)
     try:
         other.launch()
-        wait_until(lambda: other.get("/readyz").status_code == 503 and "holds no key" in other.get("/readyz").text, 20)
+        wait_until(lambda: other.get("/readyz").status_code == 503 and "does not contain a key" in other.get("/readyz").text, 20)
         team.apply(team.policy())
         time.sleep(2)
         assert team.stored("VaultPolicy", "p").get("status") is None and team.vault_policy() is None
@@ -424,14 +424,14 @@ def test_a_deletion_without_a_grant_touches_nothing_and_does_not_wedge(team, bao
     for kind, name in (("VaultSecretID", "s"), ("VaultPolicy", "p"), ("VaultAppRole", "r")):
         team.delete(kind, name)
         told = team.wait_reason(kind, name, "DeletionBlocked")
-        assert "is still in Vault" in told["message"] and "grants namespace" in told["message"], told
+        assert "is still in Vault" in told["message"] and "has no grant for namespace" in told["message"], told
     for kind, name in (("VaultSecretID", "s"), ("VaultPolicy", "p"), ("VaultAppRole", "r")):
         wait_until(lambda: team.stored(kind, name) is None, 20, f"{kind} goes after deletionTimeout")
     # It may look whether a restored Vault has a destroyed secret-id again.
     assert not [r for r in requests(bao, since) if team.ns in r[1] and not r[1].endswith("/secret-id-accessor/lookup")]
     assert accessors(team) == [accessor] and team.vault_policy() is not None
     notes = wait_until(lambda: n if len(n := namespace_events(team, "Orphaned")) == 3 else None, 10, "an event of each")
-    assert any(f"auth/approle/role/{team.ns}-r stays in Vault" in note for note in notes), notes
+    assert any(f"auth/approle/role/{team.ns}-r is still in Vault" in note for note in notes), notes
 
 
 def test_a_grant_that_comes_back_in_time_lets_the_deletion_do_its_work(team):
