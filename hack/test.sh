@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs missing packages, builds keyshepherd, and runs the tests with a real kube-apiserver, OpenBao and agent.
 #
-#   hack/test.sh             runs the steps that a change must pass: lint headers unit tidy integration asan server tsan
-#   hack/test.sh STEP…       runs these steps; there are also: fuzz tidy-all mutations bench
+#   hack/test.sh             runs the steps that a change must pass: lint headers unit integration asan server tsan
+#   hack/test.sh STEP…       runs these steps; there are also: fuzz tidy tidy-all mutations bench
 #
 # `tidy` checks the files that differ from KEYSHEPHERD_BASE (default: origin/main, or the previous commit).
 #
@@ -128,7 +128,7 @@ bench() { build release && tests/bench/launcher.sh && KEYSHEPHERD_BENCH_SECONDS=
     tests/bench/secret_id.sh --issues 50 --rotations 150 --kills 4 --attempts 1000 --tokens 500 --revocations 10 --emergencies 4; }
 
 steps=("$@")
-[ $# -gt 0 ] || steps=(lint headers unit tidy integration asan server tsan)
+[ $# -gt 0 ] || steps=(lint headers unit integration asan server tsan)
 if [[ " ${steps[*]} " == *" bench "* ]]; then run deps hack/deps.sh bench; else run deps hack/deps.sh; fi
 run tools hack/tools.sh
 for step in "${steps[@]}"; do run "$step" "$step"; done
