@@ -148,8 +148,8 @@ void add_operator_command(CLI::App& app, int& exit_code) {
         "duration of a request")
         ->check(CLI::Range(1, 86'400));
     add("issue-interval-seconds", flags->options.issue_interval,
-        "Minimum time in seconds between two secret-ids of one VaultSecretID. If half the rotation period is "
-        "shorter, that applies")
+        "Minimum time in seconds between two secret-ids of one VaultSecretID. Half the rotation period "
+        "applies if it is shorter")
         ->check(CLI::Range(0, 3'600));
     add("default-provider", flags->options.default_provider,
         "Provider for `inject: \"true\"`. Set the same value for the webhook");

@@ -480,8 +480,8 @@ void add_apply_command(CLI::App& app, int& exit_code) {
     CLI::App* command =
         add(app, "apply",
             "Apply the custom resources in files to Vault, once and without a cluster\n\nIt deletes nothing "
-            "except replaced secret-ids. It adopts existing objects unless a resource sets adoptionPolicy, "
-            "which then applies. It rotates a secret-id when the rotation is due, and destroys the replaced "
+            "except replaced secret-ids. If a resource does not set adoptionPolicy, it adopts the existing "
+            "object in Vault. It rotates a secret-id when the rotation is due, and destroys the replaced "
             "secret-id in the first run after spec.overlap. Therefore run it more often than the shortest "
             "overlap and rotation period.",
             *flags);

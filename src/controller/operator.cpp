@@ -314,10 +314,10 @@ private:
                 again = co_await reconcile(*key);
             } catch (const std::exception& malfunction) {  // ours: it must not hold up everybody else
                 runtime_.metrics.reconciled(key->kind->name, "error", 0);
-                log_.error("malfunction", {{"kind", key->kind->name},
-                                           {"namespace", key->ns},
-                                           {"name", key->name},
-                                           {"error", malfunction.what()}});
+                log_.error("internal error", {{"kind", key->kind->name},
+                                              {"namespace", key->ns},
+                                              {"name", key->name},
+                                              {"error", malfunction.what()}});
                 again = 60s;
             }
             runtime_.queue.done(*key);

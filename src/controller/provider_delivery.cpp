@@ -163,7 +163,7 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
             outcome_here = {
                 "KeyMissing",
                 fmt::format(
-                    "{}: the field {} is missing, empty, or not a valid value of an environment variable",
+                    "{}: the field {} is missing, empty, or cannot be used as an environment variable",
                     place.path, field)};
     }
     const bool same = secret && outcome_here.reason.empty() && has_values(*secret, place, key.fields);
@@ -423,7 +423,9 @@ Task<result<void>> ProviderTurn::withdraw_from(std::string ns, std::chrono::seco
     if (secret) {
         outcome = "changed";
         event(kube::Event::Type::normal, "SecretRemoved", "Remove",
-              fmt::format("deleted Secret {}/{}, because no workload may use it any more", ns, name));
+              fmt::format(
+                  "deleted Secret {}/{}, because the provider no longer publishes its key in this namespace",
+                  ns, name));
     }
     co_return result<void>();
 }
@@ -442,7 +444,7 @@ Task<result<void>> ProviderTurn::mark_unread(std::string ns, FoundSecret found) 
     kube::wipe(*marked);
     outcome = "changed";
     event(kube::Event::Type::normal, "SecretUnread", "Mark",
-          fmt::format("no workload uses Secret {}/{} any more; the operator deletes it in {} s", ns, name,
+          fmt::format("workloads no longer use Secret {}/{}; the operator deletes it in {} s", ns, name,
                       runtime_.options.secret_grace.count()));
     co_return result<void>();
 }

@@ -736,8 +736,8 @@ void SecretIdTurn::limit_revocation(const planner::Judgement& granted) {
     revoke_tokens_ = false;
     if (!runtime_.first_in_a_while(key_, "TokensNotRevoked " + role_)) return;
     event(kube::Event::Type::warning, "TokensNotRevoked", "Revoke",
-          fmt::format("tokens of {} stay valid, because the connection does not grant namespace {} the right "
-                      "revokeTokens any more",
+          fmt::format("tokens of {} stay valid, because the connection no longer grants namespace {} the "
+                      "right revokeTokens",
                       role_, key_.ns));
 }
 
@@ -795,7 +795,7 @@ Task<result<void>> SecretIdTurn::remove_from_vault(const Way& way) {
     }
     tell_revoked(revoked);
     runtime_.log.info(
-        "removed from Vault",
+        "removed an object from Vault",
         {{"kind", key_.kind->name}, {"namespace", key_.ns}, {"name", key_.name}, {"vaultPath", role_}});
     co_return result<void>();
 }

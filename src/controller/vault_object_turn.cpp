@@ -171,12 +171,12 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
             drift && plan.verdict == Verdict::create ? "was missing and was created again" : difference(plan);
         std::string note = fmt::format("{}: {}", vault_path_, what);
         for (const std::string& warning : *done) note += "; Vault warns: " + warning;
-        runtime_.log.info("changed in Vault", {{"kind", key_.kind->name},
-                                               {"namespace", key_.ns},
-                                               {"name", key_.name},
-                                               {"reason", reason},
-                                               {"vaultPath", vault_path_},
-                                               {"difference", what}});
+        runtime_.log.info("changed an object in Vault", {{"kind", key_.kind->name},
+                                                         {"namespace", key_.ns},
+                                                         {"name", key_.name},
+                                                         {"reason", reason},
+                                                         {"vaultPath", vault_path_},
+                                                         {"difference", what}});
         event(drift ? kube::Event::Type::warning : kube::Event::Type::normal, reason, "Write", note);
     }
     taking.reset();
@@ -275,10 +275,10 @@ Task<Again> VaultObjectTurn::remove(const Way& way, planner::Observation observe
     if (!plan.requests.empty()) {
         runtime_.recent_writes.wrote(key_, planner::state_of(resource(), observed), SteadyClock::now());
         outcome = "changed";
-        runtime_.log.info("removed from Vault", {{"kind", key_.kind->name},
-                                                 {"namespace", key_.ns},
-                                                 {"name", key_.name},
-                                                 {"vaultPath", vault_path_}});
+        runtime_.log.info("removed an object from Vault", {{"kind", key_.kind->name},
+                                                           {"namespace", key_.ns},
+                                                           {"name", key_.name},
+                                                           {"vaultPath", vault_path_}});
     }
     co_return co_await let_go();
 }

@@ -66,7 +66,7 @@ void check_parameters(const Resource& resource, const Observation& observed, Fau
         if (!is_known)
             faults.push_back(
                 {fmt::format("spec.{}", field->name),
-                 fmt::format("must be {}, or left out: this server has no {} and would ignore it",
+                 fmt::format("must be {} or not set: this server does not support {} and would ignore it",
                              field->fallback, field->vault)});
     }
 }

@@ -261,8 +261,8 @@ constexpr std::array<Field, 7> connection_spec = {{
      .expected = "a host name",
      .max_length = longest_dns_subdomain},
     {.name = "vaultNamespace",
-     .doc = "Vault namespace. Not a Kubernetes namespace. A server without namespaces, such as HashiCorp "
-            "Vault without an Enterprise license, is refused.",
+     .doc = "Vault namespace. Not a Kubernetes namespace. The operator refuses servers without namespaces, "
+            "such as HashiCorp Vault without an Enterprise license.",
      .pattern = mount_path,
      .expected = mount_expected,
      .immutable = true},
@@ -628,8 +628,8 @@ constexpr Field token_strictly_bind_ip = {
     .name = "tokenStrictlyBindIP",
     .type = boolean,
     .doc =
-        "Whether a token may be used only from the IP address that logged in. OpenBao only: true is refused "
-        "where the server does not have the parameter.",
+        "Whether a token may be used only from the IP address that logged in. OpenBao only; on other "
+        "servers, the operator refuses true.",
     .fallback = "false",
     .vault = "token_strictly_bind_ip",
     .not_everywhere = true};

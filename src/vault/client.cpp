@@ -547,8 +547,7 @@ Task<result<void>> Client::State::log_in(Deadline deadline) {
             co_return std::unexpected(std::move(error));
         }
         if (backoff_.not_before() >= deadline)
-            co_return fail(Errc::timeout,
-                           "the token is no longer valid, and the operator must wait before the next login");
+            co_return fail(Errc::timeout, "the token is no longer valid, and the next login is not due yet");
         if (!co_await net::sleep_until(backoff_.not_before())) co_return fail(Errc::cancelled, "cancelled");
     }
     if (options_.before_login || !options_.vault_namespace.empty()) {
@@ -559,11 +558,10 @@ Task<result<void>> Client::State::log_in(Deadline deadline) {
         if (!options_.vault_namespace.empty() && !seen->has_namespaces)
             co_return fail(
                 Errc::invalid,
-                fmt::format(
-                    "this server (version {}) has no namespaces and would ignore {}: everything would be in "
-                    "its "
-                    "root namespace. Use a VaultConnection without vaultNamespace, or no --vault-namespace",
-                    one_line(seen->version, 40), options_.vault_namespace));
+                fmt::format("this server (version {}) does not support namespaces and would ignore {}, so "
+                            "that everything would be in its root namespace. Remove vaultNamespace from the "
+                            "VaultConnection, or do not set --vault-namespace",
+                            one_line(seen->version, 40), options_.vault_namespace));
         if (options_.before_login) KEYSHEPHERD_CO_CHECK(options_.before_login(*seen));
     }
     auto grant = co_await obtain(deadline);

@@ -176,7 +176,7 @@ def test_a_parameter_that_the_server_would_ignore_is_refused_before_anything_is_
         assert [row["verdict"] for row in rows] == ["to create", "created", "in sync"], rows
         assert stored(server, path)["token_strictly_bind_ip"] is True
         return
-    refused = "spec.tokenStrictlyBindIP: must be false, or left out: this server has no token_strictly_bind_ip and would ignore it"
+    refused = "spec.tokenStrictlyBindIP: must be false or not set: this server does not support token_strictly_bind_ip and would ignore it"
     assert {(row["verdict"], row["reason"], row["message"]) for row in rows} == {("refused", "VaultRefuses", refused)}, rows
     server.root.write_data(path, data={"bound_service_account_names": ["a"], "bound_service_account_namespaces": ["ai"], "audience": "vault"}
                            if "kubernetes" in path else {})

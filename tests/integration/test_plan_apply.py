@@ -322,7 +322,7 @@ def test_a_namespace_that_the_server_would_ignore_is_refused_before_a_login(run,
     if empty_bao.is_openbao:
         assert done.returncode == (2 if command == "plan" else 0) and ("apart/", "sys/policies/acl/ai-apart") in asked, done.stderr
     else:
-        assert done.returncode == 1 and "has no namespaces and would ignore apart" in done.stderr, done.stderr
+        assert done.returncode == 1 and "does not support namespaces and would ignore apart" in done.stderr, done.stderr
         assert {path for _, path in asked} <= {"sys/health"}, asked
 
 

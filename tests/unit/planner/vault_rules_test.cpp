@@ -61,10 +61,10 @@ TEST(VaultRules, RefuseAParameterThatTheServerDoesNotHave) {
         const Plan refused = found("listed", without);
         EXPECT_EQ(refused.verdict, Verdict::refused);
         EXPECT_EQ(refused.reason, "VaultRefuses");
-        EXPECT_EQ(
-            refused.message,
-            "spec.tokenStrictlyBindIP: must be false, or left out: this server has no token_strictly_bind_ip "
-            "and would ignore it");
+        EXPECT_EQ(refused.message,
+                  "spec.tokenStrictlyBindIP: must be false or not set: this server does not support "
+                  "token_strictly_bind_ip "
+                  "and would ignore it");
         EXPECT_TRUE(refused.requests.empty());
         EXPECT_EQ(found("listed", with).verdict, Verdict::create);
         EXPECT_EQ(plan(strict, none, {.owner = true}).verdict, Verdict::create) << "the server does not say";

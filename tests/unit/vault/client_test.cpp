@@ -365,10 +365,11 @@ TEST_F(VaultClient, LogsInToNoServerThatIgnoresItsNamespace) {
     client({.vault_namespace = "team", .login_interval = 20ms});
     const auto refused = read_now();
     EXPECT_EQ(code(refused), Errc::invalid);
-    EXPECT_EQ(said(refused),
-              "error: this server (version 1.12.11) has no namespaces and would ignore team: everything "
-              "would be in its "
-              "root namespace. Use a VaultConnection without vaultNamespace, or no --vault-namespace");
+    EXPECT_EQ(
+        said(refused),
+        "error: this server (version 1.12.11) does not support namespaces and would ignore team, so "
+        "that everything would be in its "
+        "root namespace. Remove vaultNamespace from the VaultConnection, or do not set --vault-namespace");
     EXPECT_EQ(fake_->requests(), 1U) << "sys/health, and nothing in the root namespace";
     fake_->version = "1.12.11+ent";
     EXPECT_EQ(said(read_now())["path"], "a") << "what was refused here delays no login";
