@@ -109,8 +109,9 @@ void check_mount(const Json& spec, const Observation& observed, Faults& faults) 
         if (const std::string other = mount_in_use(*held->second, path); !other.empty())
             faults.push_back(
                 {"spec.path",
-                 fmt::format("conflicts with the mount {}; a mount must not be inside another mount",
-                             other)});
+                 fmt::format(
+                     "must not be inside another mount, or contain one; it conflicts with the mount {}",
+                     other)});
     const Json config = spec.value("config", Json::object());
     // "given default lease TTL greater than given max lease TTL"
     if (is_over(seconds(config, "defaultLeaseTTL"), seconds(config, "maxLeaseTTL")))
