@@ -207,7 +207,7 @@ def test_what_is_no_network_is_refused_before_it_leaves(server, call):
     for network in ("010.0.0.1/32", "10.0.0.1/032", "10.0.0.1/33", "1", "fd00::/129", "::1::", "10.0.0.256"):
         done = subprocess.run([*rig.keyshepherd(), "plan", "-f", "-", "--without-grants", "--vault-address", server.address], text=True,
                               input=yaml.safe_dump(role(tokenBoundCIDRs=[network])), capture_output=True)
-        assert done.returncode == 1 and "spec.tokenBoundCIDRs[0]: must be an" in done.stderr and "a network" in done.stderr, (network, done.stderr)
+        assert done.returncode == 1 and "spec.tokenBoundCIDRs[0]: must be an" in done.stderr and "CIDR block" in done.stderr, (network, done.stderr)
 
 
 @pytest.mark.parametrize("text", [HCL, base64.b64encode(HCL.encode()).decode(), base64.encodebytes(HCL.encode() * 4).decode(), " " + HCL,
