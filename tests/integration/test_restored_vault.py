@@ -4,6 +4,7 @@ import pytest
 import rig
 from rig import wait_until
 from team import Team, check_no_secret, requests
+from test_clocks import looked
 from test_secret_id import Pair
 
 WITHIN = 60  # seconds from a restore until what was destroyed is destroyed again
@@ -77,6 +78,8 @@ def test_what_was_destroyed_before_a_restore_is_destroyed_again(own, operator_re
         own.start()
         team.wait_reason("VaultConnection", "main", "Connected")
         wait_until(lambda: "logged in" in team.condition("VaultConnection", "main")["message"], 10)
+        for each in (pair, deleted):  # the first look, which lists all secret-ids, is over
+            looked(own.operator, each, 2)
     since = len(bao.audit())
     bao.restore(snapshot)
     gone = [values for values in (first, of_deleted) if not pair.login(values)]
