@@ -619,7 +619,7 @@ private:
                     (accessor == world_.record.accessor || accessor == world_.record.previous))
                     wrong("what the status names is destroyed as an orphan");
                 if (accessor == world_.record.previous &&
-                    (step.why.contains("overlap ended") || step.why.contains("maxOverlap")) &&
+                    (step.why == "its overlap ended" || step.why.contains("maxOverlap")) &&
                     !world_.targets_refuse && !world_.record.rollout.empty() &&
                     world_.targets_told != world_.record.rollout)
                     wrong("destroyed before the targets were restarted");
