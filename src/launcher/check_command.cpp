@@ -17,12 +17,10 @@ int check_command(Arguments variables) {
     if (missing.empty()) return 0;
     // An old kubelet does not know fileKeyRef and sets nothing, without a word: this is the only place to
     // learn it.
-    return fail(
-        exit_failure,
-        missing +
-            ": the kubelet of this node is older than 1.35, or its feature gate EnvFiles is off, and such a "
-            "kubelet starts containers with the variable empty. Use wiring exec (annotation "
-            "keyshepherd.dev/wiring: exec), or upgrade the node");
+    return fail(exit_failure,
+                missing +
+                    ": the kubelet of this node is older than 1.35, or its EnvFiles feature gate is "
+                    "disabled. Set the annotation keyshepherd.dev/wiring: exec, or upgrade the node");
 }
 
 }  // namespace keyshepherd::launcher

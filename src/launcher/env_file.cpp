@@ -38,16 +38,17 @@ bool EnvFile::next() {
         if (line.empty() || line.front() == '#') continue;
 
         const std::size_t equals = line.find('=');
-        if (equals == std::string_view::npos) return stop(number_, "there is no '='");
+        if (equals == std::string_view::npos) return stop(number_, "'=' is missing");
         name_ = line.substr(0, equals);
-        if (name_.empty()) return stop(number_, "there is no name before '='");
-        if (name_.back() == ' ' || name_.back() == '\t') return stop(number_, "there is a blank before '='");
+        if (name_.empty()) return stop(number_, "the name before '=' is missing");
+        if (name_.back() == ' ' || name_.back() == '\t')
+            return stop(number_, "a space before '=' is not allowed");
 
         value_.clear();
         std::string_view rest = line.substr(equals + 1);
         if (rest.starts_with(' ') || rest.starts_with('\t'))
             return true;  // a shell would assign nothing here, too
-        if (!rest.starts_with('\'')) return stop(number_, "the value is not in single quotes");
+        if (!rest.starts_with('\'')) return stop(number_, "the value must be in single quotes");
         rest.remove_prefix(1);
 
         const std::size_t opened = number_;
@@ -56,7 +57,7 @@ bool EnvFile::next() {
             value_.append(rest).push_back('\n');
             if (!read_line()) {
                 if (too_long_) break;
-                return stop(opened, "the quote is not closed");
+                return stop(opened, "the closing quote is missing");
             }
             rest = line_;
             quote = rest.find('\'');
@@ -65,7 +66,8 @@ bool EnvFile::next() {
         value_.append(rest.substr(0, quote));
         const std::string_view behind = without_blanks_before(rest.substr(quote + 1));
         if (!behind.empty() && behind.front() != '#')
-            return stop(number_, "something follows the closing quote (a value cannot hold a single quote)");
+            return stop(number_,
+                        "unexpected text after the closing quote (a value cannot contain a single quote)");
         return true;
     }
     if (too_long_ && !fault_) return stop(number_, "the line is 64 KiB or longer");

@@ -24,8 +24,7 @@ constexpr const char* default_directory = "/keyshepherd/env";
 // What containerd and Docker put in when an image has no PATH.
 constexpr std::string_view default_path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr const char* way_out =
-    ". The Vault agent in this pod writes these files: see the log of its container (keyshepherd-agent) and "
-    "the "
+    ". The Vault agent writes these files: check the log of container keyshepherd-agent and the "
     "keyshepherd.dev annotations of the workload";
 
 std::string read_whole(const std::string& path, std::string& text) {
@@ -51,7 +50,7 @@ std::string read_whole(const std::string& path, std::string& text) {
 // at before they are opened: a FIFO of that name must not hang the start of the application.
 std::string read_env_files(const std::string& directory, std::vector<EnvText>& files) {
     DIR* stream = ::opendir(directory.c_str());
-    if (!stream) return "cannot read the directory " + directory + cause(errno);
+    if (!stream) return "cannot read directory " + directory + cause(errno);
     std::vector<std::string> names;
     while (const dirent* entry = ::readdir(stream)) {
         const std::string_view name = entry->d_name;
@@ -82,11 +81,10 @@ int become(char* const* argv, char* const* environment) {
     const std::string shown = printable(program);
     auto refused = [&](const std::string& path, int error) {
         std::string why = printable(path) + " cannot be executed" + cause(error);
-        if (error == ENOENT)
-            why = printable(path) + " is there, but the interpreter or loader that it names is not";
-        if (error == ENOEXEC) why += " (no program of this machine, and no \"#!\" line)";
+        if (error == ENOENT) why = printable(path) + " exists, but its interpreter or loader does not";
+        if (error == ENOEXEC) why += " (not an executable for this machine, and no \"#!\" line)";
         if (error == E2BIG)
-            why += " (arguments and environment are too large; one variable holds 128 KiB at most)";
+            why += " (arguments and environment are too large; the limit is 128 KiB per variable)";
         return fail(exit_not_executable, why);
     };
     if (program.find('/') != std::string_view::npos) {
@@ -125,7 +123,7 @@ int become(char* const* argv, char* const* environment) {
         if (error != EACCES && error != ENOENT) break;
     }
     if (refused_error) return refused(refused_path, refused_error);
-    return fail(exit_not_found, "there is no program \"" + shown + "\" in PATH");
+    return fail(exit_not_found, "program \"" + shown + "\" not found in PATH");
 }
 
 }  // namespace
@@ -160,8 +158,9 @@ int exec_command(Arguments program) {
     }
     Resolved resolved = resolve(names, files);
     if (!resolved.missing.empty())
-        resolved.faults.push_back("no *.env file in " + directory + " has " + joined(resolved.missing, ", ") +
-                                  ", which the environment refers to as keyshepherd:<path>#<key>");
+        resolved.faults.push_back("no *.env file in " + directory + " defines " +
+                                  joined(resolved.missing, ", ") +
+                                  ", whose value in the environment is keyshepherd:<path>#<key>");
     if (!resolved.faults.empty()) return fail(exit_configuration, joined(resolved.faults, "; ") + way_out);
 
     std::vector<std::string> entries(names.size());

@@ -43,7 +43,7 @@ int install_command(Arguments arguments) {
     // sees half a program, whenever this is killed.
     std::string temporary = directory + "/.keyshepherd-exec.XXXXXX";
     const int to = ::mkstemp(temporary.data());
-    if (to < 0) return fail(exit_failure, "cannot write into " + directory + cause(errno));
+    if (to < 0) return fail(exit_failure, "cannot write to " + directory + cause(errno));
     std::string fault = copy(from, to);
     // By mode and not by umask: any user of the pod must be able to run it.
     if (fault.empty() && ::fchmod(to, 0555) != 0) fault = cause(errno);

@@ -16,20 +16,18 @@ namespace {
 
 constexpr std::string_view usage =
     "Usage:\n"
-    "  keyshepherd-exec -- PROGRAM ARGS…    become PROGRAM, with every environment variable of the form\n"
-    "                                       keyshepherd:<path>#<key> set to its value in\n"
+    "  keyshepherd-exec -- PROGRAM ARGS…    Run PROGRAM. Environment variables of the form\n"
+    "                                       keyshepherd:<path>#<key> get their values from\n"
     "                                       /keyshepherd/env/*.env\n"
-    "                                       (another directory: KEYSHEPHERD_ENV_DIR)\n"
-    "  keyshepherd-exec install DIR         copy this program to DIR/keyshepherd-exec\n"
-    "  keyshepherd-exec check VAR…          succeed when every variable is set and not empty\n"
-    "  keyshepherd-exec probe FILE… LOG     succeed when every file has content; else print the last error "
-    "in the\n"
-    "                                       Vault agent's log LOG\n"
-    "  keyshepherd-exec version\n"
-    "\n"
-    "Exit codes: the program's own; 1 install, check or probe failed; 2 wrong usage; 78 a variable has no "
-    "value\n"
-    "or a file is bad; 126 PROGRAM cannot be executed; 127 PROGRAM is not found.\n";
+    "                                       (set KEYSHEPHERD_ENV_DIR to use another directory)\n"
+    "  keyshepherd-exec install DIR         Copy this program to DIR/keyshepherd-exec\n"
+    "  keyshepherd-exec check VAR…          Succeed if every variable is set and not empty\n"
+    "  keyshepherd-exec probe FILE… LOG     Succeed if no file is empty or missing; otherwise print the\n"
+    "                                       last error of the Vault agent's log LOG\n"
+    "  keyshepherd-exec version             Print the version\n\n"
+    "Exit codes: the exit code of PROGRAM; 1 if install, check or probe failed; 2 for wrong usage;\n"
+    "78 if a variable has no value or an env file is invalid; 126 if PROGRAM cannot be executed;\n"
+    "127 if PROGRAM is not found.\n";
 
 int wrong_usage(const std::string& why) {
     print(STDERR_FILENO, "keyshepherd-exec: " + why + "\n\n" + std::string(usage));
@@ -37,11 +35,12 @@ int wrong_usage(const std::string& why) {
 }
 
 int run(Arguments all) {
-    if (all.size() < 2) return wrong_usage("a command is missing");
+    if (all.size() < 2) return wrong_usage("no command given");
     const std::string_view word = all[1];
     const Arguments rest = all.subspan(2);
 
-    if (word == "--") return rest.empty() ? wrong_usage("-- needs a program behind it") : exec_command(rest);
+    if (word == "--")
+        return rest.empty() ? wrong_usage("-- must be followed by a program") : exec_command(rest);
     if (word == "--help" || word == "-h" || word == "help") {
         print(STDOUT_FILENO, usage);
         return 0;
@@ -57,17 +56,18 @@ int run(Arguments all) {
     for (const char* argument : rest)
         if (*argument == '-') return wrong_usage("unknown option " + printable(argument));
     if (word == "install")
-        return rest.size() == 1 ? install_command(rest) : wrong_usage("install needs one directory");
+        return rest.size() == 1 ? install_command(rest) : wrong_usage("install requires one directory");
     if (word == "check") {
-        if (rest.empty()) return wrong_usage("check needs the name of a variable");
+        if (rest.empty()) return wrong_usage("check requires a variable name");
         for (const char* name : rest)
             if (*name == '\0' || std::string_view(name).find('=') != std::string_view::npos)
-                return wrong_usage("\"" + printable(name) + "\" is no name of a variable");
+                return wrong_usage("\"" + printable(name) + "\" is not a valid variable name");
         return check_command(rest);
     }
     if (word == "probe")
-        return rest.size() >= 2 ? probe_command(rest) : wrong_usage("probe needs a file and the agent's log");
-    return wrong_usage("unknown command " + printable(word) + " (a program to run goes behind --)");
+        return rest.size() >= 2 ? probe_command(rest)
+                                : wrong_usage("probe requires a file and the agent's log");
+    return wrong_usage("unknown command " + printable(word) + " (to run a program, put -- before it)");
 }
 
 }  // namespace

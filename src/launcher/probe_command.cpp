@@ -59,7 +59,8 @@ std::string words_of_agent(const std::string& log) {
     int fd = ::open(log.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) {
         const std::string rotation = newest_rotation(log);
-        if (rotation.empty()) return "the agent has not started yet (there is no log " + printable(log) + ")";
+        if (rotation.empty())
+            return "the agent has not started yet (missing log file " + printable(log) + ")";
         fd = ::open(rotation.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     }
     if (fd < 0) return "the agent's log " + printable(log) + " cannot be read" + cause(errno);
@@ -89,7 +90,7 @@ int probe_command(Arguments files_and_log) {
         struct stat about{};
         const char* why = nullptr;
         if (::stat(file, &about) != 0)
-            why = errno == ENOENT || errno == ENOTDIR ? " is not there yet" : " cannot be reached";
+            why = errno == ENOENT || errno == ENOTDIR ? " does not exist yet" : " cannot be accessed";
         else if (!S_ISREG(about.st_mode))
             why = " is not a regular file";
         else if (about.st_size == 0)

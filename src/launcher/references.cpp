@@ -42,13 +42,13 @@ Resolved resolve(std::span<const std::string_view> names, std::span<const EnvTex
                 const std::string name = printable(names[i]);
                 if (found_in[i]) {
                     // Which one is right cannot be known, and the order of two file names must not decide.
-                    out.faults.push_back(name + " is in two files, " + found_in[i]->path + " and " +
+                    out.faults.push_back(name + " is defined in two files, " + found_in[i]->path + " and " +
                                          file.path);
                 } else if (entries.value().empty()) {
                     out.faults.push_back("the value of " + name + " in " + file.path + " is empty");
                 } else if (entries.value().find('\0') != std::string::npos) {
                     out.faults.push_back("the value of " + name + " in " + file.path +
-                                         " holds a NUL byte, which no environment can carry");
+                                         " contains a NUL byte, which an environment variable cannot hold");
                 }
                 found_in[i] = &file;
                 out.values[i] = entries.value();

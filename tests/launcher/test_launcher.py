@@ -158,7 +158,7 @@ def test_same_key_in_two_files_names_both(env_dir):
     for name in ("b.env", "c.env.old", "a.env"):  # directories list what is new first or last, never sorted
         (env_dir / name).write_bytes(b"A='" + CANARY + b"'\n")
     refused(launch("--", ENV, env=references(env_dir, b"A")), CONFIGURATION,
-            f"A is in two files, {env_dir}/a.env and {env_dir}/b.env")
+            f"A is defined in two files, {env_dir}/a.env and {env_dir}/b.env")
 
 
 @pytest.mark.parametrize("text", [b"A=''\n", b"A= '" + CANARY + b"'\n"])
@@ -173,8 +173,8 @@ def test_nul_byte_in_a_value_is_refused(env_dir):
 
 
 @pytest.mark.parametrize("line, words", [
-    (b"A", "no '='"), (CANARY, "no '='"), (b"='" + CANARY + b"'", "no name"), (b"A ='" + CANARY + b"'", "blank before '='"),
-    (b"A=" + CANARY, "single quotes"), (b'A="' + CANARY + b'"', "single quotes"), (b"A='" + CANARY, "not closed"),
+    (b"A", "'=' is missing"), (CANARY, "'=' is missing"), (b"='" + CANARY + b"'", "the name before"), (b"A ='" + CANARY + b"'", "a space before '='"),
+    (b"A=" + CANARY, "single quotes"), (b'A="' + CANARY + b'"', "single quotes"), (b"A='" + CANARY, "closing quote is missing"),
     (b"A='" + CANARY + b"'x", "closing quote"), (b"A='" + CANARY * 5000 + b"'", "64 KiB"),
     (b"A='x\n" + CANARY * 5000 + b"'", "64 KiB"),
 ])
@@ -545,7 +545,7 @@ def test_probe_succeeds_when_every_file_has_content(tmp_path):
     assert probe(tmp_path) == (0, "")
     assert probe(tmp_path, files=("key.env", "two")) == (0, "")
     code, out = probe(tmp_path, "boom\n", files=("key.env", "three", "two"))
-    assert code == 1 and "three is not there yet; boom" in out and "key.env" not in out
+    assert code == 1 and "three does not exist yet; boom" in out and "key.env" not in out
 
 
 def test_probe_wants_a_regular_file_with_content(tmp_path):
@@ -559,7 +559,7 @@ def test_probe_wants_a_regular_file_with_content(tmp_path):
 def test_probe_shows_vaults_own_words(tmp_path):
     code, out = probe(tmp_path, STANDARD_LOG)
     assert code == 1
-    assert out.endswith("key.env is not there yet; 2026-11-24T06:43:35.281Z [ERROR] agent.auth.handler: error authenticating: "
+    assert out.endswith("key.env does not exist yet; 2026-11-24T06:43:35.281Z [ERROR] agent.auth.handler: error authenticating: "
                         "error= Error making API request. URL: PUT http://127.0.0.1:18277/v1/auth/approle/login Code: 400. "
                         "Errors: * invalid role or secret ID backoff=4.04s\n")
     assert "* permission denied" in probe(tmp_path, JSON_LOG)[1]
@@ -603,7 +603,7 @@ def test_probe_takes_the_newest_of_rotated_logs(tmp_path):
 
 def test_probe_reads_a_bare_name_in_the_working_directory(tmp_path):
     (tmp_path / "agent-1.log").write_text("hello\n")
-    assert b"x is not there yet; hello" in launch("probe", "x", "agent.log", cwd=tmp_path).stdout
+    assert b"x does not exist yet; hello" in launch("probe", "x", "agent.log", cwd=tmp_path).stdout
     (tmp_path / "agent.log").write_text("bye\n")
     assert b"; bye" in launch("probe", "x", "agent.log", cwd=tmp_path).stdout
 
