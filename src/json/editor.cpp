@@ -32,9 +32,9 @@ std::string unescape(std::string_view token) {
 std::size_t index_of(std::string_view token) {
     std::size_t index = 0;
     if (token.empty() || token.size() > 9 || (token.size() > 1 && token.front() == '0'))
-        throw std::logic_error("no list index");
+        throw std::logic_error("not an array index");
     for (const char c : token) {
-        if (c < '0' || c > '9') throw std::logic_error("no list index");
+        if (c < '0' || c > '9') throw std::logic_error("not an array index");
         index = index * 10 + static_cast<std::size_t>(c - '0');
     }
     return index;
@@ -56,7 +56,7 @@ Place locate(value& document, std::string_view pointer) {
     value* at = &document;
     std::string_view rest = pointer;
     while (true) {
-        if (!rest.starts_with('/')) throw std::logic_error(fmt::format("no pointer: {}", pointer));
+        if (!rest.starts_with('/')) throw std::logic_error(fmt::format("not a JSON Pointer: {}", pointer));
         rest.remove_prefix(1);
         std::size_t slash = 0;  // tokens are short: a loop is shorter than a call
         bool escaped = false;
@@ -69,7 +69,7 @@ Place locate(value& document, std::string_view pointer) {
             next = escaped ? member_of(*members, token) : const_cast<value*>(member(*members, token));
         else if (array* elements = at->if_array())
             next = elements->if_contains(index_of(token));
-        if (next == nullptr) throw std::logic_error(fmt::format("nothing at '{}' of {}", token, pointer));
+        if (next == nullptr) throw std::logic_error(fmt::format("no value at '{}' of {}", token, pointer));
         at = next;
     }
 }
@@ -149,7 +149,7 @@ void Editor::insert_at(std::string_view pointer, std::optional<std::size_t> inde
     }
     array& elements = list->as_array();
     const std::size_t before = index.value_or(elements.size());
-    if (before > elements.size()) throw std::logic_error("insert past the end");
+    if (before > elements.size()) throw std::logic_error("insertion past the end");
     write(begin("add", pointer), "/", before, R"(","value":)", json, "}");
     elements.insert(elements.begin() + before, std::move(v));
 }
@@ -160,7 +160,7 @@ void Editor::insert_each(std::string_view pointer, std::span<const Insertion> in
     const std::size_t before = list == nullptr || list->is_null() ? 0 : list->as_array().size();
     for (std::size_t i = 0; i < insertions.size(); ++i)
         if (insertions[i].index > before + i || (i > 0 && insertions[i].index <= insertions[i - 1].index))
-            throw std::logic_error("insertions do not ascend, or leave a gap");
+            throw std::logic_error("insertion indexes must ascend without gaps");
     insert_at(pointer, insertions.front().index, insertions.front().json);
     if (insertions.size() == 1) return;
     array& elements = at_place(locate(document_, pointer))->get_array();
@@ -182,7 +182,7 @@ void Editor::remove_each(std::string_view pointer, std::span<const std::size_t> 
     array* const elements = list == nullptr ? nullptr : list->if_array();
     if (elements == nullptr || indexes.back() >= elements->size() ||
         std::adjacent_find(indexes.begin(), indexes.end(), std::greater_equal()) != indexes.end())
-        throw std::logic_error("indexes do not ascend, or pass the end");
+        throw std::logic_error("indexes must ascend and stay within the array");
     for (std::size_t i = indexes.size(); i > 0; --i)
         write(begin("remove", pointer), "/", indexes[i - 1], "\"}");
     auto to = elements->begin() + indexes.front();
@@ -200,7 +200,7 @@ void Editor::remove(std::string_view pointer) {
     const Place place = locate(document_, pointer);
     if (array* list = place.parent->if_array()) {
         const std::size_t index = index_of(place.token);
-        if (index >= list->size()) throw std::logic_error("remove past the end");
+        if (index >= list->size()) throw std::logic_error("removal past the end");
         write(begin("remove", pointer), "\"}");
         list->erase(list->begin() + index);
         return;
@@ -209,7 +209,7 @@ void Editor::remove(std::string_view pointer) {
     std::string buffer;
     const std::string_view name = name_of(place.token, buffer);
     const auto member = members.find(name);
-    if (member == members.end()) throw std::logic_error("remove of an absent member");
+    if (member == members.end()) throw std::logic_error("removal of a missing member");
     write(begin("remove", pointer), "\"}");
     // A stable erase: the order of the other members is the user's.
     object kept(members.storage());

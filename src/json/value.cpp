@@ -46,7 +46,8 @@ result<void> scan(std::string_view text, Limits limits) {
             case '[':
             case '{':
                 if (++depth > limits.depth)
-                    return fail(Errc::too_large, fmt::format("nested deeper than {} levels", limits.depth));
+                    return fail(Errc::too_large,
+                                fmt::format("nested more than {} levels deep", limits.depth));
                 [[fallthrough]];
             case ',':
                 if (++nodes > limits.nodes)
@@ -77,10 +78,10 @@ result<value> parse(std::string_view text, bj::storage_ptr storage, Limits limit
     if (error) {
         // A limit that the text passes anywhere is named before what makes it no JSON.
         if (const auto within = scan(text, limits); !within) return std::unexpected(within.error());
-        return fail(Errc::invalid, fmt::format("not JSON at byte {}: {}", read, error.message()));
+        return fail(Errc::invalid, fmt::format("invalid JSON at byte {}: {}", read, error.message()));
     }
     value parsed = parser.release();
-    if (!is_finite(parsed)) return fail(Errc::invalid, "not JSON: a number is too large");
+    if (!is_finite(parsed)) return fail(Errc::invalid, "invalid JSON: a number is too large");
     return parsed;
 }
 

@@ -108,7 +108,7 @@ struct Operation {
 
 [[noreturn]] void refuse(const Operation& operation, std::string_view why) {
     throw Fault{Errc::invalid, 0,
-                fmt::format("the patch cannot {} {}: {}", operation.name, operation.path, why)};
+                fmt::format("patch operation {} {} failed: {}", operation.name, operation.path, why)};
 }
 
 std::vector<Operation> operations_of(const json::array& patch) {
@@ -117,9 +117,10 @@ std::vector<Operation> operations_of(const json::array& patch) {
         Operation operation{
             .name = json::find_text(entry, {"op"}), .path = json::find_text(entry, {"path"}), .tokens = {}};
         if (operation.name != "add" && operation.name != "replace" && operation.name != "remove")
-            refuse(operation, "only add, replace and remove are known");
+            refuse(operation, "only add, replace and remove are supported");
         if (entry.is_object()) operation.value = entry.get_object().if_contains("value");
-        if (operation.name != "remove" && operation.value == nullptr) refuse(operation, "it has no value");
+        if (operation.name != "remove" && operation.value == nullptr)
+            refuse(operation, "the operation has no value");
         std::string_view rest = operation.path;
         while (rest.starts_with('/')) {
             rest.remove_prefix(1);
@@ -132,7 +133,7 @@ std::vector<Operation> operations_of(const json::array& patch) {
             operation.tokens.push_back(std::move(token));
             rest.remove_prefix(slash);
         }
-        if (!rest.empty()) refuse(operation, "it is no pointer");
+        if (!rest.empty()) refuse(operation, "the path is not a JSON Pointer");
         operations.push_back(std::move(operation));
     }
     return operations;
@@ -142,8 +143,8 @@ std::size_t insertion_index(const Operation& operation, std::size_t size) {
     const std::string& token = operation.tokens.back();
     if (token == "-") return size;
     const auto index = index_of(token);
-    if (!index) refuse(operation, "it is no index");
-    if (*index > size) refuse(operation, "it is past the end of the list");
+    if (!index) refuse(operation, "the last path segment is not an array index");
+    if (*index > size) refuse(operation, "the index is past the end of the array");
     return *index;
 }
 
@@ -203,11 +204,11 @@ Tree& parent_of(Tree& root, const Operation& operation) {
     Tree* at = &root;
     for (std::size_t i = 0; i + 1 < operation.tokens.size(); ++i) {
         Member* member = at->find(operation.tokens[i]);
-        if (member == nullptr) refuse(operation, "it leads nowhere");
+        if (member == nullptr) refuse(operation, "the path does not exist");
         at->touched = true;
         at = &member->value;
     }
-    if (!at->is_map() && !at->is_list()) refuse(operation, "it leads nowhere");
+    if (!at->is_map() && !at->is_list()) refuse(operation, "the path does not exist");
     at->open();
     at->touched = true;
     return *at;
@@ -215,7 +216,7 @@ Tree& parent_of(Tree& root, const Operation& operation) {
 
 void apply_to(Tree& root, const Operation& operation) {
     if (operation.tokens.empty()) {
-        if (operation.name == "remove") refuse(operation, "a document needs a root");
+        if (operation.name == "remove") refuse(operation, "the root of a document cannot be removed");
         root = brought(*operation.value);
         return;
     }
@@ -228,7 +229,7 @@ void apply_to(Tree& root, const Operation& operation) {
     }
     Member* member = at->find(operation.tokens.back());
     if (member == nullptr) {
-        if (operation.name != "add") refuse(operation, "it leads nowhere");
+        if (operation.name != "add") refuse(operation, "the path does not exist");
         at->members.push_back({.key = operation.tokens.back(), .value = brought(*operation.value)});
     } else if (operation.name == "remove") {
         at->members.erase(at->members.begin() + (member - at->members.data()));
@@ -705,18 +706,17 @@ result<std::vector<Edit>> edits(const Document& document, const json::array& pat
             } catch (const Fault& fault) {
                 // Larger than read() takes in whatever way it is printed.
                 if (fault.code == Errc::too_large && way == as_it_stands)
-                    return fail(Errc::too_large,
-                                fmt::format("line {}: the patched document would be too large: {}; put fewer "
-                                            "objects into one document",
-                                            document.line, fault.message));
+                    return fail(Errc::too_large, fmt::format("line {}: the patched document is too large: "
+                                                             "{}; put fewer objects into one document",
+                                                             document.line, fault.message));
                 if (reason.empty()) reason = ": " + fault.message;
             }
         }
     } catch (const Fault& fault) {
         return fail(fault.code, fmt::format("line {}: {}", document.line, fault.message));
     }
-    return fail(Errc::internal,
-                fmt::format("line {}: the patched document cannot be printed{}", document.line, reason));
+    return fail(Errc::internal, fmt::format("line {}: the patched document cannot be written as YAML{}",
+                                            document.line, reason));
 }
 
 result<std::string> apply(const Document& document, const json::array& patch) {

@@ -15,7 +15,7 @@ public:
 
     const Node& read(std::size_t depth) {
         if (depth > max_depth)
-            throw Fault{Errc::too_large, at_, fmt::format("nested deeper than {} levels", max_depth)};
+            throw Fault{Errc::too_large, at_, fmt::format("nested more than {} levels deep", max_depth)};
         if (syntax_.nodes.size() >= max_nodes)
             throw Fault{Errc::too_large, at_, fmt::format("more than {} values", max_nodes)};
         skip();
@@ -31,7 +31,7 @@ public:
             text(node);
         } else {
             while (at_ < source_.size() && !std::string_view(" \t\r\n,]}:\"[{").contains(source_[at_])) ++at_;
-            if (at_ == node.begin) fault("a value is missing");
+            if (at_ == node.begin) fault("expected a value");
             node.text = source_.substr(node.begin, at_ - node.begin);
         }
         node.end = at_;
@@ -77,7 +77,7 @@ private:
         while (look() != '"') {
             if (at_ >= source_.size()) {
                 at_ = from;
-                fault("the quote is not closed");
+                fault("the closing quote is missing");
             }
             at_ += look() == '\\' ? 2 : 1;
         }
@@ -85,7 +85,7 @@ private:
         auto decoded = json::parse(source_.substr(from, at_ - from));
         if (!decoded) {
             at_ = from;
-            fault("the text in quotes is not JSON");
+            fault("the quoted string is not valid JSON");
         }
         node.text = decoded->as_string();
     }

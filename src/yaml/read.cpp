@@ -16,10 +16,11 @@ namespace keyshepherd::yaml {
 
 void Budget::spend(std::size_t offset, std::size_t text) {
     if (left == 0)
-        throw Fault{Errc::too_large, offset, fmt::format("more than {} values, aliases expanded", max_nodes)};
+        throw Fault{Errc::too_large, offset,
+                    fmt::format("more than {} values after alias expansion", max_nodes)};
     if (text > text_left)
         throw Fault{Errc::too_large, offset,
-                    fmt::format("more than {} bytes of text, aliases expanded", max_text)};
+                    fmt::format("more than {} bytes of text after alias expansion", max_text)};
     --left;
     text_left -= text;
 }
@@ -80,7 +81,8 @@ bool is_merge(const Node* key) {
 
 const Node& map_to_merge(const Node& node) {
     const Node& map = node.kind == Kind::alias ? *node.target : node;
-    if (map.kind != Kind::map) throw Fault{Errc::invalid, node.start, "<< takes a map or a list of maps"};
+    if (map.kind != Kind::map)
+        throw Fault{Errc::invalid, node.start, "<< must refer to a map or a list of maps"};
     return map;
 }
 
@@ -97,7 +99,7 @@ bool has_merge(const Node& map) {
 
 std::vector<MemberOf> members_of(const Node& map, Budget& budget, std::size_t depth) {
     if (depth > max_depth)
-        throw Fault{Errc::too_large, map.start, fmt::format("nested deeper than {} levels", max_depth)};
+        throw Fault{Errc::too_large, map.start, fmt::format("nested more than {} levels deep", max_depth)};
     std::vector<MemberOf> members;
     std::map<std::string, std::size_t> index;
     std::set<std::string> own;
@@ -128,10 +130,9 @@ std::vector<MemberOf> members_of(const Node& map, Budget& budget, std::size_t de
         }
         std::string key = key_of(*entry.key);
         if (!own.insert(key).second)
-            throw Fault{
-                Errc::invalid, entry.begin,
-                fmt::format("the key \"{}\" is repeated: kubectl would drop the one above", shown(key)),
-                true};
+            throw Fault{Errc::invalid, entry.begin,
+                        fmt::format("duplicate key \"{}\": kubectl would ignore the first one", shown(key)),
+                        true};
         assign(std::move(key), entry.value);
     }
     return members;
@@ -142,7 +143,9 @@ namespace {
 // encoding/json writes a whole number below 1e21 as its shortest digits and zeros; its readers take that for
 // an integer.
 json::value number_value(double number, std::size_t offset) {
-    if (!std::isfinite(number)) throw Fault{Errc::invalid, offset, "JSON has no infinity and no .nan"};
+    if (!std::isfinite(number))
+        throw Fault{Errc::invalid, offset,
+                    ".inf and .nan are not allowed, because JSON cannot represent them"};
     if (number != std::trunc(number) || std::abs(number) >= 1e21) return number;
     std::array<char, 32> buffer{};
     const auto end = std::to_chars(buffer.begin(), buffer.end(), number, std::chars_format::scientific).ptr;
@@ -177,7 +180,7 @@ json::value convert(const Node& at, Budget& budget, std::size_t depth) {
     const Node& node = at.kind == Kind::alias ? *at.target : at;
     budget.spend(at.start, node.text.size());
     if (depth > max_depth)
-        throw Fault{Errc::too_large, at.start, fmt::format("nested deeper than {} levels", max_depth)};
+        throw Fault{Errc::too_large, at.start, fmt::format("nested more than {} levels deep", max_depth)};
     switch (node.kind) {
         case Kind::map: {
             json::object object;
@@ -216,7 +219,7 @@ void refuse_repeated_keys(const Node& node) {
     for (const Entry& entry : node.entries) {
         if (entry.key != nullptr && !keys.insert(entry.key->text).second)
             throw Fault{Errc::invalid, entry.begin,
-                        fmt::format("the key \"{}\" is repeated: kubectl would drop the one above",
+                        fmt::format("duplicate key \"{}\": kubectl would ignore the first one",
                                     shown(entry.key->text)),
                         true};
         refuse_repeated_keys(*entry.value);
@@ -298,8 +301,9 @@ std::vector<Chunk> split(std::string_view stream) {
         const std::string_view line = stream.substr(at, next - at);
         if (line.starts_with("---")) {
             if (!is_separator(line, "---") || !is_quiet(line.substr(3)))
-                throw Fault{Errc::invalid, at,
-                            "only a comment may follow '---' on its line, kubectl refuses the rest"};
+                throw Fault{
+                    Errc::invalid, at,
+                    "only a comment may follow '---' on the same line; kubectl rejects anything else"};
             if (state == within) {
                 chunks.back().end = at;
                 chunks.push_back({.begin = at, .source = next, .end = next});
@@ -309,7 +313,7 @@ std::vector<Chunk> split(std::string_view stream) {
             state = within;
         } else if (is_separator(line, "...")) {
             if (!is_quiet(line.substr(3)))
-                throw Fault{Errc::invalid, at, "only a comment may follow '...' on its line"};
+                throw Fault{Errc::invalid, at, "only a comment may follow '...' on the same line"};
             if (state == behind) {
                 chunks.back().source = next;
             } else {
@@ -321,15 +325,16 @@ std::vector<Chunk> split(std::string_view stream) {
             std::string_view directive = line.substr(0, line.find('#'));
             directive = directive.substr(0, directive.find_last_not_of(json_blank) + 1);
             if (directive != "%YAML 1.1")
-                throw Fault{Errc::invalid, at, "this directive is not supported, only %YAML 1.1 is"};
+                throw Fault{Errc::invalid, at, "unsupported directive; only %YAML 1.1 is supported"};
             if (chunks.back().source < at && state == before &&
                 !is_quiet(stream.substr(chunks.back().source, 1)))
-                throw Fault{Errc::invalid, at, "a directive must come first"};
+                throw Fault{Errc::invalid, at, "a directive must precede the document"};
             chunks.back().source = next;
         } else if (!is_quiet(line)) {
             if (state == behind)
-                throw Fault{Errc::invalid, at,
-                            "text behind '...' needs a '---' line first, kubectl would drop it"};
+                throw Fault{
+                    Errc::invalid, at,
+                    "add a '---' line before the text that follows '...'; kubectl would ignore it otherwise"};
             state = within;
         } else if (state == behind) {
             chunks.back().source = next;
@@ -415,10 +420,10 @@ result<std::vector<Document>> read(std::string_view stream) {
             std::vector<Document> read;
             if (starts_like_json(source)) read = read_json(source);
             if (read.size() > 1 && !is_json_stream(stream, chunk))
-                throw Fault{
-                    Errc::invalid, read.front().source.size() + read[1].source.find_first_not_of(json_blank),
-                    "another JSON value follows in the same YAML document, and kubectl would drop it: "
-                    "put a line '---' before it"};
+                throw Fault{Errc::invalid,
+                            read.front().source.size() + read[1].source.find_first_not_of(json_blank),
+                            "add a '---' line before the second JSON value of this document; kubectl would "
+                            "ignore it otherwise"};
             if (read.empty()) {
                 const Syntax syntax = parse_yaml(source);
                 read.push_back({.json = value_at_place(syntax),
@@ -437,7 +442,7 @@ result<std::vector<Document>> read(std::string_view stream) {
         Error error = error_of(fault, source, first_line);
         if (fault.code == Errc::invalid && stream.contains("{{"))
             error.message +=
-                "; the text contains '{{': a Helm template must be rendered first, as `helm template` does";
+                "; the file contains '{{': render Helm templates first, for example with `helm template`";
         return std::unexpected(std::move(error));
     }
     return documents;

@@ -190,7 +190,7 @@ Scalar resolve(const Node& node) {
     const std::string_view tag = std::string_view(node.tag).substr(standard.size());
     if (tag == "binary") {
         auto bytes = decode_base64(node.text);
-        if (!bytes) throw Fault{Errc::invalid, node.start, "!!binary is not base64"};
+        if (!bytes) throw Fault{Errc::invalid, node.start, "the !!binary value is not valid base64"};
         return *std::move(bytes);
     }
     constexpr auto known = std::to_array<std::string_view>({"bool", "int", "float", "null", "timestamp"});
@@ -206,13 +206,13 @@ Scalar resolve(const Node& node) {
                                         std::holds_alternative<std::uint64_t>(found))) ||
                       (tag == "null" && std::holds_alternative<std::monostate>(found)) ||
                       (tag == "timestamp" && looks_like_timestamp(node.text));
-    if (!fits) throw Fault{Errc::invalid, node.start, fmt::format("the value is no !!{}", tag)};
+    if (!fits) throw Fault{Errc::invalid, node.start, fmt::format("the value is not a valid !!{}", tag)};
     return found;
 }
 
 std::string key_of(const Node& key) {
     const Node& node = key.kind == Kind::alias ? *key.target : key;
-    if (node.kind != Kind::scalar) throw Fault{Errc::invalid, key.start, "a list or a map cannot be a key"};
+    if (node.kind != Kind::scalar) throw Fault{Errc::invalid, key.start, "a key cannot be a list or a map"};
     const Scalar scalar = resolve(node);
     if (const auto* text = std::get_if<std::string>(&scalar)) return *text;
     if (const auto* flag = std::get_if<bool>(&scalar)) return *flag ? "true" : "false";
@@ -233,7 +233,7 @@ std::string key_of(const Node& key) {
     }
     throw Fault{
         Errc::invalid, key.start,
-        std::holds_alternative<std::monostate>(scalar) ? "null cannot be a key" : "the key is out of range"};
+        std::holds_alternative<std::monostate>(scalar) ? "a key cannot be null" : "the key is out of range"};
 }
 
 }  // namespace keyshepherd::yaml

@@ -86,7 +86,7 @@ public:
             attach(node);
         }
         at_ = skip(at_, true);
-        if (at_ < source_.size()) fault(at_, "unexpected text behind the document");
+        if (at_ < source_.size()) fault(at_, "unexpected text after the document");
         check_aliases();
     }
 
@@ -128,7 +128,7 @@ private:
                 if (!in_flow()) tabs = false;
                 ++at;
             } else if (c == '\t' && !tabs && !in_flow()) {
-                fault(at, "a tab cannot indent, use spaces");
+                fault(at, "indent with spaces, not tabs");
             } else if (is_blank(c)) {
                 ++at;
             } else {
@@ -163,13 +163,13 @@ private:
             return is_alphanumeric(c) || std::string_view("-_;/?:@&=+$,.!~*'()[]<>").contains(c);
         };
         const std::string_view tag = source_.substr(at, end - at);
-        if (!std::ranges::all_of(tag, of_tag)) fault(at, "unknown character in a tag");
+        if (!std::ranges::all_of(tag, of_tag)) fault(at, "invalid character in a tag");
         if (!tag.starts_with("!<") && tag.substr(std::min<std::size_t>(2, tag.size())).contains('!'))
-            fault(at, "the handle of the tag is not declared");
+            fault(at, "undeclared tag handle");
     }
     void in_step(const YAML::Mark& mark, const Node& node) const {
         if (static_cast<std::size_t>(mark.pos) != node.start)
-            fault(node.start, "this YAML is too unusual to be read safely");
+            fault(node.start, "unsupported YAML syntax; simplify this passage");
     }
     void check_aliases() const;
     void begin_collection(Kind kind, bool flow, const YAML::Mark& mark, const std::string& tag,
@@ -210,7 +210,7 @@ void Builder::arrive() {
     std::vector<Entry>& entries = frame.node->entries;
     if (frame.node->kind == Kind::list && !frame.flow) {
         const std::size_t dash = skip(at_, true);
-        if (look(dash) != '-') fault(dash, "expected '-' before an element of the list");
+        if (look(dash) != '-') fault(dash, "expected '-' before a list item");
         entries.push_back({.begin = dash, .after = dash + 1});
         at_ = dash + 1;
         tabs_ = false;
@@ -220,14 +220,14 @@ void Builder::arrive() {
         const std::size_t colon = skip(at_, true);
         const bool explicit_key = look(entries.back().begin) == '?' && ends_token(entries.back().begin + 1);
         if (look(colon) != ':') {
-            if (!explicit_key && !frame.flow) fault(colon, "expected ':' behind a key");
+            if (!explicit_key && !frame.flow) fault(colon, "expected ':' after a key");
             return;
         }
         // libyaml takes the colon of {a:,} for a part of the plain scalar.
         const Node& key = *entries.back().key;
         if (frame.flow && key.style == Style::plain && key.kind == Kind::scalar && !key.text.empty() &&
             !ends_token(colon + 1))
-            fault(colon, "expected white space behind ':'");
+            fault(colon, "expected a space after ':'");
         entries.back().after = at_ = colon + 1;
         tabs_ = !explicit_key;  // a block may begin on the line of an explicit key's value
         return;
@@ -270,11 +270,11 @@ std::size_t Builder::properties(Node& node, int most) {
         std::size_t end = next + 1;
         if (c == '!' && look(end) == '<') {
             end = source_.find('>', end);
-            if (end == nowhere || !ends_token(end + 1)) fault(next, "the tag does not end");
+            if (end == nowhere || !ends_token(end + 1)) fault(next, "the tag is not terminated");
             node.tag = source_.substr(next + 2, end - next - 2);
             ++end;
         } else if (c == '&') {
-            end = over_name(end, "the anchor has no plain name");
+            end = over_name(end, "the anchor name is missing or invalid");
         } else {
             while (!ends_token(end)) ++end;
             const std::string_view word = source_.substr(next, end - next);
@@ -317,7 +317,7 @@ void Builder::OnNull(const YAML::Mark&, YAML::anchor_t anchor) {
     }
     if (!any) node.start = node.begin;
     if (in_flow() && frames_.back().node->kind == Kind::list && node.start == node.end)
-        fault(at_, "an element is missing");
+        fault(at_, "expected a list item");
     remember(anchor, node);
     attach(node);
 }
@@ -328,12 +328,12 @@ void Builder::OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) {
     node.start = node.begin = skip(at_, tabs_);
     in_step(mark, node);
     if (!belongs(at_, node.begin)) fault(node.begin, "the value must be indented");
-    if (look(node.begin) != '*') fault(node.begin, "this YAML is too unusual to be read safely");
-    const std::size_t end = over_name(node.begin + 1, "the alias has no plain name");
+    if (look(node.begin) != '*') fault(node.begin, "unsupported YAML syntax; simplify this passage");
+    const std::size_t end = over_name(node.begin + 1, "the alias name is missing or invalid");
     const auto target = anchors_.find(anchor);
-    if (target == anchors_.end()) fault(node.begin, "the alias names no anchor");
+    if (target == anchors_.end()) fault(node.begin, "the alias refers to an unknown anchor");
     if (std::ranges::any_of(frames_, [&](const Frame& frame) { return frame.node == target->second; }))
-        fault(node.begin, "the alias stands within what it names");
+        fault(node.begin, "the alias refers to a value that contains it");
     node.target = target->second;
     node.visits = added(1, node.target->visits);
     node.aliased = node.target->visits;
@@ -381,14 +381,14 @@ void Builder::begin_collection(Kind kind, bool flow, const YAML::Mark& mark, con
     const bool bracket = flow && look(node.begin) == (kind == Kind::list ? '[' : '{');
     node.style = flow ? Style::flow : Style::block;
     node.bare = node.style == Style::flow && !bracket;
-    if (node.bare && kind == Kind::list) fault(node.begin, "a block list cannot stand within brackets");
+    if (node.bare && kind == Kind::list) fault(node.begin, "a block list is not allowed inside brackets");
     const long inner = static_cast<long>(column(node.begin));
     if (bracket) ++at_;
     remember(anchor, node);
     attach(node);
     frames_.push_back({.node = &node, .flow = flow, .indent = inner});
     if (frames_.size() > max_depth)
-        throw Fault{Errc::too_large, node.begin, fmt::format("nested deeper than {} levels", max_depth)};
+        throw Fault{Errc::too_large, node.begin, fmt::format("nested more than {} levels deep", max_depth)};
 }
 
 void Builder::end_collection(char bracket) {
@@ -423,25 +423,25 @@ void Builder::check_aliases() const {
         if (node.kind == Kind::alias && (most->kind != Kind::alias || node.aliased > most->aliased))
             most = &node;
     throw Fault{Errc::too_large, most->start,
-                "the aliases of this document stand for too much, and kubectl refuses it (excessive "
-                "aliasing): write out what they name, or split the document"};
+                "excessive aliasing, which kubectl rejects; replace aliases with their values, or split the "
+                "document"};
 }
 
 // The value that yaml-cpp found tells where a plain scalar ends: it has no escapes.
 void Builder::read_plain(Node& node, std::string_view value) {
     std::size_t at = node.begin;
-    if (in_flow() && look(at) == ':') fault(at, "a plain text within brackets cannot start with ':'");
+    if (in_flow() && look(at) == ':') fault(at, "an unquoted string inside brackets cannot start with ':'");
     for (std::size_t i = 0; i < value.size();) {
         const char c = value[i];
         if (is_blank(c) || is_break(c)) {
             while (i < value.size() && (is_blank(value[i]) || is_break(value[i]))) ++i;
             const std::size_t end = fold(at, node.text, false);
-            if (end == at) fault(at, "this YAML is too unusual to be read safely");
+            if (end == at) fault(at, "unsupported YAML syntax; simplify this passage");
             at = end;
             continue;
         }
         if (at >= structure_.size() || structure_[at] != c)
-            fault(at, "this YAML is too unusual to be read safely");
+            fault(at, "unsupported YAML syntax; simplify this passage");
         node.text += source_[at];
         ++i;
         ++at;
@@ -493,7 +493,7 @@ void Builder::read_single_quoted(Node& node) {
             ++at;
         }
     }
-    fault(node.begin, "the quote is not closed");
+    fault(node.begin, "the closing quote is missing");
 }
 
 void Builder::read_double_quoted(Node& node) {
@@ -538,13 +538,13 @@ void Builder::read_double_quoted(Node& node) {
                 code = code << 4 | static_cast<std::uint32_t>(letter ? digit - 'a' + 10 : look(at) - '0');
             }
             if ((code >= 0xd800 && code < 0xe000) || code > 0x10ffff)
-                fault(at, "the escape names no character");
+                fault(at, "the escape sequence is not a valid character");
             append_utf8(node.text, code);
         } else {
-            fault(at, "unknown escape in a quoted text");
+            fault(at, "unknown escape sequence in a quoted string");
         }
     }
-    fault(node.begin, "the quote is not closed");
+    fault(node.begin, "the closing quote is missing");
 }
 
 // yaml_parser_scan_block_scalar of libyaml.
@@ -561,7 +561,7 @@ void Builder::read_block_scalar(Node& node) {
         } else if (c >= '1' && c <= '9' && increment == 0) {
             increment = c - '0';
         } else {
-            fault(at, "unexpected character behind | or >");
+            fault(at, "unexpected character after | or >");
         }
         ++at;
     }
@@ -581,7 +581,7 @@ void Builder::read_block_scalar(Node& node) {
             while (look(at) == ' ' && (width == 0 || columns(line) < width)) ++at;
             widest = std::max(widest, columns(line));
             if (look(at) == '\t' && (width == 0 || columns(line) < width))
-                fault(at, "a tab cannot indent, use spaces");
+                fault(at, "indent with spaces, not tabs");
             if (at >= source_.size() && at > line) ++pending;  // a last line of spaces
             if (at >= source_.size() || !is_break(source_[at])) return;
             ++pending;
@@ -629,16 +629,17 @@ void check_characters(std::string_view source) {
     for (std::size_t i = 0; i < source.size();) {
         const auto lead = static_cast<unsigned char>(source[i]);
         const std::size_t length = lead < 0x80 ? 1 : sequence_length(source.substr(i));
-        if (length == 0) throw Fault{Errc::invalid, i, "not UTF-8"};
+        if (length == 0) throw Fault{Errc::invalid, i, "invalid UTF-8"};
         const std::uint32_t code = lead < 0x80 ? lead : character_of(source.substr(i, length));
         if (code == '\r' && !source.substr(i + 1).starts_with('\n'))
-            throw Fault{Errc::invalid, i, "a carriage return without a line feed"};
+            throw Fault{Errc::invalid, i, "carriage return without a line feed"};
         if (code == 0x85 || code == 0x2028 || code == 0x2029)
-            throw Fault{Errc::invalid, i,
-                        fmt::format("U+{:04X} is a line break in YAML 1.1: write it as an escape", code)};
+            throw Fault{
+                Errc::invalid, i,
+                fmt::format("U+{:04X} is a line break in YAML 1.1; write it as an escape sequence", code)};
         if ((code < 0x20 && code != '\t' && code != '\n' && code != '\r') || (code >= 0x7f && code < 0xa0) ||
             code == 0xfffe || code == 0xffff || (code == 0xfeff && (i == 0 || source[i - 1] == '\n')))
-            throw Fault{Errc::invalid, i, fmt::format("the control character U+{:04X}", code)};
+            throw Fault{Errc::invalid, i, fmt::format("control character U+{:04X} is not allowed", code)};
         i += length;
     }
 }
@@ -658,7 +659,7 @@ Syntax parse(std::string_view source, std::string_view structure) {
         const std::size_t offset = error.mark.is_null() ? 0 : static_cast<std::size_t>(error.mark.pos);
         const bool open_quote = error.msg == "illegal EOF in scalar";
         fault = {Errc::invalid, std::min(offset, source.size()),
-                 open_quote ? "the quote is not closed" : error.msg};
+                 open_quote ? "the closing quote is missing" : error.msg};
     } catch (const Fault& found) {
         fault = found;
     }

@@ -71,7 +71,8 @@ TEST(YamlCost, AliasesAreCountedAsExpanded) {
     const auto read = yaml::read(text);
     ASSERT_FALSE(read) << "a gigabyte out of a megabyte";
     EXPECT_EQ(read.error().code, Errc::too_large);
-    EXPECT_EQ(read.error().message, "line 2, column 253: more than 67108864 bytes of text, aliases expanded");
+    EXPECT_EQ(read.error().message,
+              "line 2, column 253: more than 67108864 bytes of text after alias expansion");
     EXPECT_TRUE(yaml::read(fmt::format("a: &a {}\nb: [*a, *a]\n", std::string(1 << 20, 'x'))));
 }
 
@@ -88,7 +89,7 @@ TEST(YamlCost, AliasesAreRefusedBeforeTheWork) {
             const auto read = yaml::read(text);
             ASSERT_FALSE(read);
             EXPECT_EQ(read.error().code, Errc::too_large);
-            EXPECT_TRUE(read.error().message.contains("the aliases of this document stand for too much"));
+            EXPECT_TRUE(read.error().message.contains("excessive aliasing"));
         };
     };
     cost::expect_linear("an alias bomb", 30, [&](std::size_t n) { return refused(bomb(n)); });

@@ -36,7 +36,7 @@ TEST(Scan, AHundredLevelsAndNotOneMore) {
         const auto parsed = parse(text);
         ASSERT_FALSE(parsed);
         EXPECT_EQ(parsed.error().code, Errc::too_large);
-        EXPECT_EQ(parsed.error().message, "nested deeper than 100 levels");
+        EXPECT_EQ(parsed.error().message, "nested more than 100 levels deep");
     }
     EXPECT_TRUE(parse("[[1],[2],[[3]]]", {}, {.depth = 3}));
     EXPECT_FALSE(parse("[[1],[2],[[[3]]]]", {}, {.depth = 3}));
@@ -91,7 +91,7 @@ TEST_P(Malformed, GivesTheByteAndNeverTheText) {
     const auto parsed = parse(GetParam());
     ASSERT_FALSE(parsed) << bj::serialize(*parsed);
     EXPECT_EQ(parsed.error().code, Errc::invalid);
-    EXPECT_TRUE(parsed.error().message.starts_with("not JSON ")) << parsed.error().message;
+    EXPECT_TRUE(parsed.error().message.starts_with("invalid JSON")) << parsed.error().message;
     EXPECT_EQ(parsed.error().message.find("sk-"), std::string::npos) << parsed.error().message;
 }
 
@@ -109,7 +109,7 @@ INSTANTIATE_TEST_SUITE_P(Json, Malformed,
 TEST(Parse, PointsAtTheByte) {
     auto offset = [](std::string_view text) {
         const std::string message = parse(text).error().message;
-        const std::string_view lead = "not JSON at byte ";
+        const std::string_view lead = "invalid JSON at byte ";
         EXPECT_EQ(message.substr(0, lead.size()), lead);
         return std::stoul(message.substr(lead.size()));
     };

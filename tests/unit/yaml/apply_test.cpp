@@ -257,25 +257,25 @@ TEST(ApplyTest, SaysWhyAPatchedDocumentIsTooLarge) {
     EXPECT_TRUE(
         patched("a: 1\n", R"([{"op":"replace","path":"/a","value":)" + deep + "}]").ends_with(" []\n"));
     EXPECT_EQ(patched("# c\na: {b: {c: 1}}\n", R"([{"op":"replace","path":"/a/b/c","value":)" + deep + "}]"),
-              "line 2: the patched document would be too large: nested deeper than 100 levels; put fewer "
+              "line 2: the patched document is too large: nested more than 100 levels deep; put fewer "
               "objects into one document");
 }
 
 TEST(ApplyTest, RefusesAPatchThatLeadsNowhere) {
     EXPECT_EQ(patched("a: 1\n", R"([{"op":"remove","path":"/b"}])"),
-              "line 1: the patch cannot remove /b: it leads nowhere");
+              "line 1: patch operation remove /b failed: the path does not exist");
     EXPECT_EQ(patched("a: 1\n", R"([{"op":"add","path":"/b/c","value":1}])"),
-              "line 1: the patch cannot add /b/c: it leads nowhere");
+              "line 1: patch operation add /b/c failed: the path does not exist");
     EXPECT_EQ(patched("a: [1]\n", R"([{"op":"add","path":"/a/2","value":1}])"),
-              "line 1: the patch cannot add /a/2: it is past the end of the list");
+              "line 1: patch operation add /a/2 failed: the index is past the end of the array");
     EXPECT_EQ(patched("a: [1]\n", R"([{"op":"add","path":"/a/x","value":1}])"),
-              "line 1: the patch cannot add /a/x: it is no index");
+              "line 1: patch operation add /a/x failed: the last path segment is not an array index");
     EXPECT_EQ(patched("a: 1\n", R"([{"op":"move","path":"/a"}])"),
-              "line 1: the patch cannot move /a: only add, replace and remove are known");
+              "line 1: patch operation move /a failed: only add, replace and remove are supported");
     EXPECT_EQ(patched("a: 1\n", R"([{"op":"add","path":"/a"}])"),
-              "line 1: the patch cannot add /a: it has no value");
+              "line 1: patch operation add /a failed: the operation has no value");
     EXPECT_EQ(patched("a: 1\n", R"([{"op":"add","path":"a","value":1}])"),
-              "line 1: the patch cannot add a: it is no pointer");
+              "line 1: patch operation add a failed: the path is not a JSON Pointer");
 }
 
 }  // namespace

@@ -81,8 +81,7 @@ TEST(ReadTest, ReadsJsonAsJsonAndFlowYamlAsYaml) {
 // What kubectl does with each stream was tried with `kubectl label --local -f - read=yes -o name` 1.37.
 TEST(ReadTest, RefusesAJsonValueThatKubectlWouldDrop) {
     const std::string dropped =
-        "another JSON value follows in the same YAML document, and kubectl would drop it: put a line '---' "
-        "before it";
+        "add a '---' line before the second JSON value of this document; kubectl would ignore it otherwise";
     EXPECT_TRUE(message_of("---\n{\"a\":1}\n{\"b\":2}\n").ends_with(dropped));
     EXPECT_TRUE(message_of("---\n{\"a\":1}\n{\"b\":2}\n").starts_with("line 3"));
     EXPECT_TRUE(message_of("x: 1\n---\n{\"a\":1}\n\n  {\"b\":2}\n").starts_with("line 5"));
@@ -146,34 +145,38 @@ TEST(ReadTest, FollowsMergeKeysAsGoyamlDoes) {
               R"({"b":{"k":1,"m":1},"c":{"k":2},"d":{"k":2,"m":3}})");
     EXPECT_EQ(json_of("a: {<<: {x: 1}, y: 2}"), R"({"a":{"x":1,"true":2}})");
     EXPECT_EQ(json_of("a: {\"<<\": 1}"), R"({"a":{"<<":1}})");
-    EXPECT_EQ(message_of("a: 1\nb:\n  <<: 3\n"), "line 3, column 7: << takes a map or a list of maps");
+    EXPECT_EQ(message_of("a: 1\nb:\n  <<: 3\n"),
+              "line 3, column 7: << must refer to a map or a list of maps");
 }
 
 TEST(ReadTest, NamesTheLineOfWhatIsWrong) {
     EXPECT_EQ(message_of("a: 1\nb: 2\na: 3\n"),
-              "line 3, column 1: the key \"a\" is repeated: kubectl would drop the one above");
+              "line 3, column 1: duplicate key \"a\": kubectl would ignore the first one");
     EXPECT_EQ(message_of("x: 1\n---\n# c\n1: a\n\"1\": b\n"),
-              "line 5, column 1: the key \"1\" is repeated: kubectl would drop the one above");
+              "line 5, column 1: duplicate key \"1\": kubectl would ignore the first one");
     EXPECT_EQ(message_of("{\"a\":1,\n\"\\u0061\":2}"),
-              "line 2, column 1: the key \"a\" is repeated: kubectl would drop the one above");
-    EXPECT_EQ(
-        message_of("\"a\\u202e\\e\\n\": 1\n\"a\\u202e\\e\\n\": 2\n"),
-        "line 2, column 1: the key \"a\\u{202e}\\x1b\\n\" is repeated: kubectl would drop the one above");
-    EXPECT_EQ(message_of("a: 1\nb: \"x\n"), "line 2, column 4: the quote is not closed");
-    EXPECT_EQ(message_of("a: 'x\n\n"), "line 1, column 4: the quote is not closed");
-    EXPECT_EQ(message_of("a: \"x"), "line 1, column 6: the quote is not closed");
-    EXPECT_EQ(message_of("a: 1\n~: 2\n"), "line 2, column 1: null cannot be a key");
-    EXPECT_EQ(message_of("a: 1\n[x]: 2\n"), "line 2, column 1: a list or a map cannot be a key");
-    EXPECT_EQ(message_of("a: .inf\n"), "line 1, column 4: JSON has no infinity and no .nan");
-    EXPECT_EQ(message_of("a: !!int x\n"), "line 1, column 4: the value is no !!int");
-    EXPECT_EQ(message_of("a: 1\nb: !!binary \"*\"\n"), "line 2, column 4: !!binary is not base64");
+              "line 2, column 1: duplicate key \"a\": kubectl would ignore the first one");
+    EXPECT_EQ(message_of("\"a\\u202e\\e\\n\": 1\n\"a\\u202e\\e\\n\": 2\n"),
+              "line 2, column 1: duplicate key \"a\\u{202e}\\x1b\\n\": kubectl would ignore the first one");
+    EXPECT_EQ(message_of("a: 1\nb: \"x\n"), "line 2, column 4: the closing quote is missing");
+    EXPECT_EQ(message_of("a: 'x\n\n"), "line 1, column 4: the closing quote is missing");
+    EXPECT_EQ(message_of("a: \"x"), "line 1, column 6: the closing quote is missing");
+    EXPECT_EQ(message_of("a: 1\n~: 2\n"), "line 2, column 1: a key cannot be null");
+    EXPECT_EQ(message_of("a: 1\n[x]: 2\n"), "line 2, column 1: a key cannot be a list or a map");
+    EXPECT_EQ(message_of("a: .inf\n"),
+              "line 1, column 4: .inf and .nan are not allowed, because JSON cannot represent them");
+    EXPECT_EQ(message_of("a: !!int x\n"), "line 1, column 4: the value is not a valid !!int");
+    EXPECT_EQ(message_of("a: 1\nb: !!binary \"*\"\n"),
+              "line 2, column 4: the !!binary value is not valid base64");
     EXPECT_EQ(message_of("a: 1\n...\nb: 2\n"),
-              "line 3, column 1: text behind '...' needs a '---' line first, kubectl would drop it");
-    EXPECT_EQ(message_of("--- {a: 1}\n"),
-              "line 1, column 1: only a comment may follow '---' on its line, kubectl refuses the rest");
+              "line 3, column 1: add a '---' line before the text that follows '...'; kubectl would ignore "
+              "it otherwise");
+    EXPECT_EQ(
+        message_of("--- {a: 1}\n"),
+        "line 1, column 1: only a comment may follow '---' on the same line; kubectl rejects anything else");
     EXPECT_EQ(message_of("%YAML 1.2\n---\na: 1\n"),
-              "line 1, column 1: this directive is not supported, only %YAML 1.1 is");
-    EXPECT_EQ(message_of("a:\n\tb: 1\n"), "line 2, column 1: a tab cannot indent, use spaces");
+              "line 1, column 1: unsupported directive; only %YAML 1.1 is supported");
+    EXPECT_EQ(message_of("a:\n\tb: 1\n"), "line 2, column 1: indent with spaces, not tabs");
     EXPECT_TRUE(message_of("a: 1\nb: [1\n").starts_with("line 3, column ")) << message_of("a: 1\nb: [1\n");
     EXPECT_TRUE(message_of("a: 1\nb: c: d\n").starts_with("line 2, column "))
         << message_of("a: 1\nb: c: d\n");
@@ -184,7 +187,7 @@ TEST(ReadTest, NamesTheLineOfWhatIsWrong) {
 TEST(ReadTest, NamesTheColumnInCharacters) {
     EXPECT_TRUE(message_of("\xc3\xa9\xc3\xa9: *nobody\n").starts_with("line 1, column 5: "));
     EXPECT_EQ(message_of("x: 1\n---\na:\n  b: {c: 1, c: 2}\n"),
-              "line 4, column 13: the key \"c\" is repeated: kubectl would drop the one above");
+              "line 4, column 13: duplicate key \"c\": kubectl would ignore the first one");
 }
 
 TEST(ReadTest, NamesTheItemOfAList) {
@@ -211,7 +214,7 @@ TEST(ReadTest, NamesTheItemOfAList) {
 
 TEST(ReadTest, SaysThatATemplateMustBeRendered) {
     const std::string hint =
-        "; the text contains '{{': a Helm template must be rendered first, as `helm template` does";
+        "; the file contains '{{': render Helm templates first, for example with `helm template`";
     for (const char* text :
          {"kind: Deployment\nmetadata:\n  {{- include \"labels\" . | nindent 4 }}\n",
           "{{- if .Values.on }}\nkind: A\n{{- end }}\n", "kind: A\nname: {{ .Values.name }}\n",
@@ -225,12 +228,12 @@ TEST(ReadTest, RefusesBytesThatAreNotUtf8) {
     using namespace std::string_literals;
     for (const std::string& bytes :
          {"\xff"s, "\xc3"s, "\xc0\x80"s, "\xed\xa0\x80"s, "\xf4\x90\x80\x80"s, "\xe2\x28\xa1"s, "\x80"s})
-        EXPECT_EQ(message_of("k: 1\na: \"" + bytes + "\"\n"), "line 2, column 5: not UTF-8");
-    EXPECT_EQ(message_of("a: b\0c\n"s), "line 1, column 5: the control character U+0000");
-    EXPECT_EQ(message_of("a: b\x7f\n"), "line 1, column 5: the control character U+007F");
-    EXPECT_EQ(message_of("a: b\rc\n"), "line 1, column 5: a carriage return without a line feed");
+        EXPECT_EQ(message_of("k: 1\na: \"" + bytes + "\"\n"), "line 2, column 5: invalid UTF-8");
+    EXPECT_EQ(message_of("a: b\0c\n"s), "line 1, column 5: control character U+0000 is not allowed");
+    EXPECT_EQ(message_of("a: b\x7f\n"), "line 1, column 5: control character U+007F is not allowed");
+    EXPECT_EQ(message_of("a: b\rc\n"), "line 1, column 5: carriage return without a line feed");
     EXPECT_EQ(message_of("a: b\xe2\x80\xa8y\n"),
-              "line 1, column 5: U+2028 is a line break in YAML 1.1: write it as an escape");
+              "line 1, column 5: U+2028 is a line break in YAML 1.1; write it as an escape sequence");
     EXPECT_NE(message_of("{\"a\":\"\xff\"}"), "accepted");
     EXPECT_NE(message_of("\xff\xfe"
                          "a\0"s),
@@ -287,9 +290,9 @@ TEST(ReadTest, StopsAtItsLimits) {
     EXPECT_EQ(code_of(repeated(20)), "accepted");
     EXPECT_EQ(code_of(repeated(60)), "too large");
 
-    EXPECT_EQ(message_of("a: &x [*x]\n"), "line 1, column 8: the alias stands within what it names");
+    EXPECT_EQ(message_of("a: &x [*x]\n"), "line 1, column 8: the alias refers to a value that contains it");
     EXPECT_EQ(message_of("a: &x\n  b: {c: *x}\n"),
-              "line 2, column 10: the alias stands within what it names");
+              "line 2, column 10: the alias refers to a value that contains it");
     EXPECT_EQ(json_of("&x a: *x\n"), R"({"a":"a"})");
 }
 
