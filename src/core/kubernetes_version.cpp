@@ -24,7 +24,8 @@ result<KubernetesVersion> parse_kubernetes_version(std::string_view text) {
                       (rest.remove_prefix(1), !rest.empty()) && number(version.minor) &&
                       (rest.empty() || rest.front() == '.' || rest.front() == '+' || rest.front() == '-');
     if (!good)
-        return fail(Errc::invalid, fmt::format("'{}' is no Kubernetes version; give one like 1.35", text));
+        return fail(Errc::invalid,
+                    fmt::format("invalid Kubernetes version '{}': must be MAJOR.MINOR, such as 1.35", text));
     return version;
 }
 

@@ -33,17 +33,16 @@ std::vector<std::string_view> labels_of(std::string_view host) {
 
 // "": it is one.
 std::string_view fault_of_host(std::string_view host, bool is_pattern) {
-    if (host.empty()) return "it has no host";
+    if (host.empty()) return "the host is missing";
     if (host.size() > longest_host) return "the host is longer than 253 characters";
     for (const std::string_view label : labels_of(host)) {
-        if (label.empty())
-            return "a label of the host is empty: no dot begins or ends it, no two stand together";
-        if (label.size() > longest_label) return "a label of the host is longer than 63 characters";
-        if (label.front() == '-' || label.back() == '-') return "a label of the host begins or ends with -";
+        if (label.empty()) return "the host has an empty label; remove leading, trailing or double dots";
+        if (label.size() > longest_label) return "the host has a label longer than 63 characters";
+        if (label.front() == '-' || label.back() == '-')
+            return "the host has a label that begins or ends with -";
         if (!std::ranges::all_of(label,
                                  [&](char c) { return is_label_character(c) || (is_pattern && c == '*'); }))
-            return "the host has a character that no host name has; write an international name in its xn-- "
-                   "form";
+            return "the host has an invalid character; write an international name in its xn-- form";
     }
     return "";
 }
@@ -62,9 +61,8 @@ bool is_ipv6(std::string_view host) {
 
 result<ServerAddress> parse(std::string_view text, bool is_pattern) {
     const auto wrong = [](std::string_view what) {
-        return fail(
-            Errc::invalid,
-            fmt::format("no address of a server: {}; give https://HOST[:PORT] and nothing behind it", what));
+        return fail(Errc::invalid,
+                    fmt::format("invalid server address: {}; use https://HOST[:PORT] without a path", what));
     };
     ServerAddress address;
     if (text.starts_with("https://"))
@@ -73,16 +71,16 @@ result<ServerAddress> parse(std::string_view text, bool is_pattern) {
         text.remove_prefix(7);
         address.tls = false;
     } else {
-        return wrong("it starts neither with https:// nor with http://");
+        return wrong("it must start with https:// or http://");
     }
     if (text.ends_with('/')) text.remove_suffix(1);
-    if (text.find('@') != std::string_view::npos) return wrong("it has a user");
-    if (text.find_first_of("/?#") != std::string_view::npos) return wrong("it has a path or a query");
+    if (text.find('@') != std::string_view::npos) return wrong("a user is not allowed");
+    if (text.find_first_of("/?#") != std::string_view::npos) return wrong("a path or a query is not allowed");
     if (text.starts_with('[')) {
         const auto end = text.find(']');
         if (end == std::string_view::npos) return wrong("the bracket is not closed");
         address.host = text.substr(1, end - 1);
-        if (canonical_ipv6(address.host).empty()) return wrong("in the brackets is no IPv6 address");
+        if (canonical_ipv6(address.host).empty()) return wrong("the brackets do not contain an IPv6 address");
         text.remove_prefix(end + 1);
     } else {
         const auto end = std::min(text.find(':'), text.size());
@@ -95,12 +93,12 @@ result<ServerAddress> parse(std::string_view text, bool is_pattern) {
         address.port = address.tls ? "443" : "80";
         return address;
     }
-    if (text.front() != ':') return wrong("behind the bracket stands more than a port");
+    if (text.front() != ':') return wrong("only a port may follow the bracket");
     text.remove_prefix(1);
     std::uint16_t port = 0;
     const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), port);
     if (error != std::errc{} || rest != text.data() + text.size() || text.front() == '0')
-        return wrong("the port is no number from 1 to 65535");
+        return wrong("the port must be between 1 and 65535");
     address.port = text;
     return address;
 }
@@ -168,25 +166,22 @@ std::string tenant_reach(std::string_view pattern) {
         return label.find_first_not_of("0123456789*") == std::string_view::npos;
     };
     if (labels.size() == 4 && std::ranges::all_of(labels, is_number))
-        return std::ranges::any_of(labels, has_star) ? "a Service or pod of a tenant may have an IP address "
-                                                       "that it allows; write the one address"
+        return std::ranges::any_of(labels, has_star) ? "a tenant's Service or pod can have an IP address "
+                                                       "that the pattern matches; use an exact address"
                                                      : "";
     // A pod's search list begins with its own namespace: `vault` is a Service there, and `vault.web` a pod of
     // the headless Service `web`.
     if (labels.size() <= 2)
-        return "in a pod the cluster's DNS looks for it in the pod's own namespace first, where a tenant may "
-               "have a "
-               "Service of that name; write a name of three labels or more, such as "
-               "https://vault.vault.svc:8200";
+        return "pods resolve the name in their own namespace first, where a tenant can create a Service of "
+               "that name; use a name of at least three labels, such as https://vault.vault.svc:8200";
     if (has_star(labels.back()))
-        return "its last label has a *, so that it allows hosts of every domain; write the domain out";
+        return "the * in the last label matches hosts of every domain; write the domain out";
     // <service>.<namespace>.svc, <host name>.<service>.<namespace>.svc and <address>.<namespace>.pod, with
     // the cluster's domain behind them or not.
     for (std::size_t i = 2; i < labels.size(); ++i)
         if ((matches_label(labels[i], "svc") || matches_label(labels[i], "pod")) && has_star(labels[i - 1]))
-            return "its * stands where the name of a namespace does, so that it allows Services of every "
-                   "tenant; "
-                   "write the namespace out, such as https://*.vault.svc:8200";
+            return "the * in place of the namespace matches Services of every tenant; write the namespace "
+                   "out, as in https://*.vault.svc:8200";
     return "";
 }
 

@@ -57,10 +57,11 @@ Task<result<void>> AnswerReader::step(bool behind_header, Deadline deadline) {
         const std::size_t used = parser_->put(in.data(), ec);
         in.consume(used);
         if (ec == http::error::body_limit)
-            co_return fail(Errc::too_large, fmt::format("the answer is larger than {} bytes", largest_body_));
+            co_return fail(Errc::too_large,
+                           fmt::format("the response is larger than {} bytes", largest_body_));
         if (ec == http::error::header_limit)
             co_return fail(Errc::too_large,
-                           fmt::format("the answer's header is larger than {} bytes", largest_header));
+                           fmt::format("the response header is larger than {} bytes", largest_header));
         if (ec && ec != http::error::need_more)
             co_return fail(Errc::protocol, fmt::format("no HTTP: {}", ec.message()));
         if (used > 0 || (!behind_header && parser_->is_header_done())) co_return result<void>();
@@ -73,9 +74,8 @@ Task<result<void>> AnswerReader::step(bool behind_header, Deadline deadline) {
         parser_->put_eof(ec);
         if (!ec && parser_->is_done()) co_return result<void>();
     }
-    co_return fail(Errc::unavailable,
-                   fmt::format("{} {}", connection_->reason(),
-                               silent_ ? "before the answer" : "in the middle of the answer"));
+    co_return fail(Errc::unavailable, fmt::format("{} {}", connection_->reason(),
+                                                  silent_ ? "before the response" : "during the response"));
 }
 
 bool AnswerReader::reusable() const {

@@ -68,7 +68,7 @@ result<WallTime> not_after(SSL_CTX* context) {
     const X509* leaf = SSL_CTX_get0_certificate(context);
     std::tm time{};
     if (leaf == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &time) != 1)
-        return fail(Errc::invalid, "the certificate's notAfter cannot be read");
+        return fail(Errc::invalid, "cannot read notAfter of the certificate");
     return WallTime(std::chrono::seconds(timegm(&time)));
 }
 
@@ -77,17 +77,17 @@ result<WallTime> not_after(SSL_CTX* context) {
 result<void> trust_clients_of(SSL_CTX* context, std::string_view client_ca) {
     const std::unique_ptr<BIO, decltype(&BIO_free)> pem(
         BIO_new_mem_buf(client_ca.data(), static_cast<int>(client_ca.size())), &BIO_free);
-    if (pem == nullptr) return fail(Errc::internal, "no memory for the client CA");
+    if (pem == nullptr) return fail(Errc::internal, "out of memory while reading the client CA");
     std::size_t certificates = 0;
     for (;;) {
         const std::unique_ptr<X509, decltype(&X509_free)> each(
             PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr), &X509_free);
         if (each == nullptr) break;
         if (X509_check_ca(each.get()) == 0)
-            return fail(Errc::invalid, "the client CA has a certificate that is no CA's");
+            return fail(Errc::invalid, "the client CA file contains a certificate that is not a CA");
         if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), each.get()) != 1 ||
             SSL_CTX_add_client_CA(context, each.get()) != 1)
-            return fail(Errc::invalid, fmt::format("the client CA cannot be used: {}", openssl_error()));
+            return fail(Errc::invalid, fmt::format("cannot use the client CA: {}", openssl_error()));
         ++certificates;
     }
     // The end of the file is the only error that is none.
@@ -95,7 +95,7 @@ result<void> trust_clients_of(SSL_CTX* context, std::string_view client_ca) {
     const bool at_end = ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE;
     ERR_clear_error();
     if (certificates == 0 || !at_end)
-        return fail(Errc::invalid, "the client CA holds no certificate in PEM, or a damaged one");
+        return fail(Errc::invalid, "the client CA file must contain valid PEM certificates only");
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
     return {};
 }
@@ -122,12 +122,12 @@ result<Certificate> make_certificate(std::string_view chain, std::string_view ke
     context.set_password_callback([](std::size_t, ssl::context::password_purpose) { return std::string(); },
                                   ec);
     context.use_certificate_chain(boost::asio::buffer(chain), ec);
-    if (ec) return fail(Errc::invalid, fmt::format("no certificate in PEM: {}", ec.message()));
+    if (ec) return fail(Errc::invalid, fmt::format("invalid PEM certificate: {}", ec.message()));
     context.use_private_key(boost::asio::buffer(key), ssl::context::pem, ec);
-    if (ec) return fail(Errc::invalid, fmt::format("no private key for this certificate: {}", ec.message()));
+    if (ec) return fail(Errc::invalid, fmt::format("invalid private key: {}", ec.message()));
     if (SSL_CTX_check_private_key(handle) != 1)
         return fail(Errc::invalid,
-                    fmt::format("the private key is not the certificate's: {}", openssl_error()));
+                    fmt::format("the private key does not match the certificate: {}", openssl_error()));
     if (!client_ca.empty()) KEYSHEPHERD_TRY_CHECK(trust_clients_of(handle, client_ca));
     KEYSHEPHERD_TRY(const WallTime until, not_after(handle));
     return Certificate{std::move(context), until};

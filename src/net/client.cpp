@@ -43,7 +43,7 @@ result<void> trust(ssl::context& context, std::string_view pem) {
     const unsigned long last = ERR_peek_last_error();
     ERR_clear_error();
     const bool at_end = ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE;
-    if (count == 0 || !at_end) return fail(Errc::invalid, "the CA is no certificate in PEM");
+    if (count == 0 || !at_end) return fail(Errc::invalid, "the CA must contain valid PEM certificates only");
     return {};
 }
 
@@ -70,9 +70,11 @@ result<ssl::context> make_context(const ClientTls& tls) {
     context.set_password_callback([](std::size_t, ssl::context::password_purpose) { return std::string(); },
                                   ec);
     context.use_certificate_chain(asio::buffer(tls.certificate), ec);
-    if (ec) return fail(Errc::invalid, fmt::format("our certificate is none in PEM: {}", ec.message()));
+    if (ec) return fail(Errc::invalid, fmt::format("invalid PEM client certificate: {}", ec.message()));
     context.use_private_key(asio::buffer(tls.key), ssl::context::pem, ec);
-    if (ec) return fail(Errc::invalid, fmt::format("no private key for our certificate: {}", ec.message()));
+    if (ec)
+        return fail(Errc::invalid,
+                    fmt::format("invalid private key for the client certificate: {}", ec.message()));
     return context;
 }
 
@@ -205,9 +207,9 @@ result<std::shared_ptr<Outgoing>> Client::Pool::compose(Call& call) const {
         }
     } wiped{call};
     if (fault_) return std::unexpected(*fault_);
-    if (SteadyClock::now() >= call.deadline) return fail(Errc::timeout, "the deadline has passed already");
+    if (SteadyClock::now() >= call.deadline) return fail(Errc::timeout, "the deadline has passed");
     if (!is_token(call.method) || !call.target.starts_with('/') || !is_visible(call.target, '!'))
-        return fail(Errc::invalid, "the method or the target of a request cannot be sent");
+        return fail(Errc::invalid, "invalid HTTP method or request target");
     std::string host = origin_.text();
     host.erase(0, host.find("://") + 3);
     std::string first = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\n", call.method, call.target, host);
@@ -216,7 +218,7 @@ result<std::shared_ptr<Outgoing>> Client::Pool::compose(Call& call) const {
     std::size_t size = first.size() + 2;
     for (const auto& [name, value] : call.headers) {
         if (!is_token(name) || !is_visible(value, ' '))
-            return fail(Errc::invalid, fmt::format("the value of header '{}' cannot be sent", name));
+            return fail(Errc::invalid, fmt::format("invalid value of header '{}'", name));
         size += name.size() + value.size() + 4;
     }
     auto out = std::make_shared<Outgoing>();
@@ -239,7 +241,7 @@ Task<result<Client::Pool::Place>> Client::Pool::place(Deadline deadline) {
         if (wake == Wake::notified) continue;
         if (wake == Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
         co_return fail(Errc::timeout,
-                       fmt::format("all {} connections were busy until the deadline", limits_.connections));
+                       fmt::format("all {} connections were in use until the deadline", limits_.connections));
     }
     co_return Place(shared_from_this());
 }
@@ -276,7 +278,7 @@ void Client::Pool::keep(std::shared_ptr<Connection> connection) {
 Task<result<std::shared_ptr<Connection>>> Client::Pool::connect(Deadline deadline) {
     deadline = std::min<Deadline>(deadline, SteadyClock::now() + limits_.connect);
     KEYSHEPHERD_CO_TRY(const auto addresses, co_await resolver_.addresses(deadline));
-    Error last(Errc::unavailable, "no address");
+    Error last(Errc::unavailable, "no address found");
     for (std::size_t i = 0; i < addresses.size(); ++i) {
         // The first of several may be one that swallows packets.
         const Deadline now = SteadyClock::now();
@@ -375,7 +377,7 @@ public:
             looked_ = text.size();
             if (text.size() > largest_line)
                 co_return fail(Errc::too_large,
-                               fmt::format("{}: a line is larger than {} bytes", origin_, largest_line));
+                               fmt::format("{}: a line is longer than {} bytes", origin_, largest_line));
             if (reader_->done()) {
                 if (text.empty()) co_return std::optional<std::string>();
                 looked_ = 0;

@@ -40,7 +40,7 @@ Task<result<void>> Connection::finish(std::shared_ptr<Step> step, Deadline deadl
         if (wake == Wake::notified) continue;
         close();
         if (wake == Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
-        co_return fail(Errc::timeout, "no answer within the deadline");
+        co_return fail(Errc::timeout, "timed out while waiting for the response");
     }
     if (step->ec) {
         close();
@@ -60,7 +60,7 @@ Task<result<void>> Connection::connect(asio::ip::tcp::endpoint to, Deadline dead
         socket_.set_option(asio::ip::tcp::no_delay(true), ec);
         socket_.set_option(asio::socket_base::keep_alive(true), ec);
     } else if (connected.error().code == Errc::timeout) {
-        connected.error().message = "no connection within the deadline";
+        connected.error().message = "connection timed out";
     }
     co_return connected;
 }
@@ -97,18 +97,18 @@ Task<result<void>> Connection::handshake(const std::string& name, Deadline deadl
     }
     if (!set) {
         close();
-        co_return fail(Errc::invalid, fmt::format("'{}' is no name that a certificate can be for", name));
+        co_return fail(Errc::invalid, fmt::format("'{}' is not a valid server name for a certificate", name));
     }
     auto step = std::make_shared<Step>();
     tls_->async_handshake(asio::ssl::stream_base::client, completion(step));
     auto shaken = co_await finish(step, deadline);
     if (shaken) co_return shaken;
     if (const long verdict = SSL_get_verify_result(ssl); step->done && verdict != X509_V_OK) {
-        shaken.error().message = fmt::format("certificate verify failed: {} (expected one for '{}')",
+        shaken.error().message = fmt::format("certificate verify failed: {} (expected server name '{}')",
                                              X509_verify_cert_error_string(verdict), name);
         shaken.error().detail = certificate_detail(verdict);
     } else if (shaken.error().code == Errc::timeout)
-        shaken.error().message = "no TLS handshake within the deadline";
+        shaken.error().message = "TLS handshake timed out";
     else
         shaken.error().message = fmt::format("TLS handshake failed: {}", shaken.error().message);
     co_return shaken;
@@ -134,7 +134,7 @@ Task<result<void>> Connection::write(std::shared_ptr<const Outgoing> out, Deadli
         if (wake == Wake::notified) continue;
         close();
         if (wake == Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
-        co_return fail(Errc::timeout, "the request was not taken within the deadline");
+        co_return fail(Errc::timeout, "timed out while sending the request");
     }
     // Not closed: the answer that says why may have come already.
     if (step->ec) co_return fail(Errc::unavailable, step->ec.message());
@@ -162,14 +162,15 @@ Task<result<Filled>> Connection::fill(Deadline deadline) {
     co_await asio::this_coro::throw_if_cancelled(false);
     const auto self = shared_from_this();
     if (!reading_ && !arrived_) {
-        if (in_.size() == in_.max_size()) co_return fail(Errc::too_large, "a line of the answer has no end");
+        if (in_.size() == in_.max_size())
+            co_return fail(Errc::too_large, "the response contains a line that is too long");
         start_read();
     }
     while (!arrived_) {
         const Wake wake = co_await changed_.wait(deadline);
         if (wake == Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
         if (wake == Wake::deadline && !arrived_)
-            co_return fail(Errc::timeout, "no answer within the deadline");
+            co_return fail(Errc::timeout, "timed out while waiting for the response");
     }
     if (!read_error_) {
         arrived_ = false;
@@ -179,8 +180,9 @@ Task<result<Filled>> Connection::fill(Deadline deadline) {
         reason_ = "the connection was closed";
         co_return Filled::end;
     }
-    reason_ = read_error_ == asio::ssl::error::stream_truncated ? "the connection was closed without notice"
-                                                                : read_error_.message();
+    reason_ = read_error_ == asio::ssl::error::stream_truncated
+                  ? "the connection was closed without a TLS shutdown"
+                  : read_error_.message();
     co_return Filled::broken;
 }
 

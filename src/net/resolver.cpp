@@ -75,7 +75,7 @@ void Resolver::start() {
     running_ = true;
     try {
         std::thread([shared = shared_, resolve = resolve_, host = host_] {
-            result<Addresses> found = fail(Errc::unavailable, "the resolver failed");
+            result<Addresses> found = fail(Errc::unavailable, "name resolution failed");
             try {
                 found = resolve(host);
             } catch (const std::exception&) {
@@ -88,7 +88,7 @@ void Resolver::start() {
         }).detach();
     } catch (const std::system_error& e) {
         finished(
-            fail(Errc::unavailable, fmt::format("no thread to resolve it with: {}", e.code().message())));
+            fail(Errc::unavailable, fmt::format("cannot start a resolver thread: {}", e.code().message())));
     }
 }
 
@@ -96,7 +96,7 @@ void Resolver::finished(result<Addresses> found) {
     running_ = false;
     ++round_;
     failure_.reset();
-    if (found && found->empty()) found = fail(Errc::unavailable, "no address");
+    if (found && found->empty()) found = fail(Errc::unavailable, "no address found");
     if (found) {
         good_ = std::move(*found);
         fresh_until_ = SteadyClock::now() + fresh_for;
@@ -116,7 +116,7 @@ Task<result<Resolver::Addresses>> Resolver::addresses(Deadline deadline) {
         if (wake == Wake::cancelled) co_return fail(Errc::cancelled, "cancelled");
         if (wake == Wake::notified || round_ != before) continue;
         if (!good_.empty() && SteadyClock::now() < deadline) co_return good_;
-        co_return fail(Errc::timeout, fmt::format("'{}' was not resolved within the deadline", host_));
+        co_return fail(Errc::timeout, fmt::format("timed out while resolving '{}'", host_));
     }
     if (!failure_) co_return good_;
     if (!good_.empty()) co_return good_;

@@ -22,8 +22,9 @@ constexpr std::chrono::seconds complaint_interval{10};
 result<tcp::endpoint> parse_endpoint(std::string_view text) {
     const auto colon = text.rfind(':');
     const auto wrong = [&] {
-        return fail(Errc::invalid,
-                    fmt::format("'{}' is no address to listen on; give HOST:PORT, as 0.0.0.0:8443", text));
+        return fail(
+            Errc::invalid,
+            fmt::format("invalid listen address '{}': must be HOST:PORT, such as 0.0.0.0:8443", text));
     };
     if (colon == std::string_view::npos) return wrong();
     std::string_view host = text.substr(0, colon);
@@ -136,7 +137,7 @@ void Server::open_session(Socket socket) {
         if (options_.metrics != nullptr) options_.metrics->session_opened();
     } catch (const std::bad_alloc&) {
         if (sessions_.size() > before) sessions_.pop_front();
-        if (options_.log != nullptr) options_.log->error("no memory for a connection");
+        if (options_.log != nullptr) options_.log->error("out of memory for a new connection");
     }
 }
 
@@ -181,9 +182,11 @@ Response Server::handle(const Request& request) {
         return handler_(request);
     } catch (const std::exception& e) {
         // The kind only: what() may repeat a piece of the request.
-        if (options_.log != nullptr) options_.log->error("the handler failed", {{"exception", type_of(e)}});
+        if (options_.log != nullptr)
+            options_.log->error("the request handler failed", {{"exception", type_of(e)}});
     } catch (...) {
-        if (options_.log != nullptr) options_.log->error("the handler failed", {{"exception", "unknown"}});
+        if (options_.log != nullptr)
+            options_.log->error("the request handler failed", {{"exception", "unknown"}});
     }
     Response response;
     response.status = 500;

@@ -46,9 +46,10 @@ Awaitable<void> Session::run() {
             response.status = outcome;
             response.body = fmt::format("{}\n", http::obsolete_reason(static_cast<http::status>(outcome)));
             if (outcome == 413)
-                response.body = fmt::format("the body is larger than {} bytes\n", limits().body_bytes);
+                response.body =
+                    fmt::format("the request body is larger than {} bytes\n", limits().body_bytes);
             if (outcome == 503) {
-                response.body = "too many bytes of request bodies in flight; retry\n";
+                response.body = "request bodies in progress use too much memory; try again\n";
                 response.headers.emplace_back("Retry-After", "1");
             }
         }

@@ -23,7 +23,8 @@ template <class T, std::size_t n>
 result<T> parse_name(const std::array<std::string_view, n>& names, std::string_view name) {
     for (std::size_t i = 0; i < n; ++i)
         if (names[i] == name) return static_cast<T>(i);
-    return fail(Errc::invalid, fmt::format("'{}' is none of {}", name, fmt::join(names, ", ")));
+    return fail(Errc::invalid,
+                fmt::format("invalid value '{}': must be one of {}", name, fmt::join(names, ", ")));
 }
 
 void append_character(std::string& line, std::string_view sequence) {

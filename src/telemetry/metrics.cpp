@@ -21,35 +21,35 @@ namespace {
 
 constexpr std::array table = {
     MetricDescription{Kind::counter, "keyshepherd_admission_requests_total", "outcome,reason,dry_run",
-                      "Admission reviews answered, by what became of them."},
+                      "Admission reviews, by outcome and reason."},
     MetricDescription{Kind::histogram, "keyshepherd_admission_duration_seconds", "",
-                      "Time from a whole request to its answer, without the network."},
+                      "Time to process an admission review, without network time."},
     MetricDescription{Kind::counter, "keyshepherd_http_requests_total", "code",
-                      "Answers of the admission port, by HTTP status."},
-    MetricDescription{Kind::gauge, "keyshepherd_sessions", "",
-                      "Connections of the admission port that are open."},
+                      "HTTP responses of the admission port, by status code."},
+    MetricDescription{Kind::gauge, "keyshepherd_sessions", "", "Open connections of the admission port."},
     MetricDescription{Kind::counter, "keyshepherd_sessions_closed_total", "reason",
-                      "Connections of the admission port that ended, by reason."},
+                      "Closed connections of the admission port, by reason."},
     MetricDescription{Kind::gauge, "keyshepherd_body_bytes_in_flight", "",
-                      "Bytes of request bodies held now."},
+                      "Bytes of request bodies currently in memory."},
     MetricDescription{Kind::gauge, "keyshepherd_certificate_expiry_seconds", "",
-                      "When the serving certificate expires, in seconds since 1970."},
+                      "Expiry time of the serving certificate, in seconds since the Unix epoch."},
     MetricDescription{Kind::counter, "keyshepherd_certificate_reloads_total", "",
-                      "Times a changed certificate was taken over."},
+                      "Certificate reloads that succeeded."},
     MetricDescription{Kind::counter, "keyshepherd_certificate_reload_errors_total", "",
-                      "Times a changed certificate was refused and the old one kept."},
+                      "Certificate reloads that failed; the previous certificate stays in use."},
     MetricDescription{Kind::counter, "keyshepherd_provider_reloads_total", "",
-                      "Times a changed providers file was taken over."},
+                      "Reloads of the providers file that succeeded."},
     MetricDescription{Kind::counter, "keyshepherd_provider_reload_errors_total", "",
-                      "Times a changed providers file was refused and the old providers kept."},
+                      "Reloads of the providers file that failed; the previous providers stay in use."},
     MetricDescription{Kind::gauge, "keyshepherd_providers", "",
-                      "AIProviders and ClusterAIProviders of the cluster that are in use."},
-    MetricDescription{Kind::gauge, "keyshepherd_providers_faulty", "",
-                      "Those that have faults; workloads that name one are refused."},
+                      "Valid AIProviders and ClusterAIProviders in the cluster."},
+    MetricDescription{
+        Kind::gauge, "keyshepherd_providers_faulty", "",
+        "Invalid AIProviders and ClusterAIProviders; the webhook rejects workloads that select one."},
     MetricDescription{Kind::counter, "keyshepherd_watch_failures_total", "",
-                      "Lists and watches of the API server that failed."},
+                      "Failed list and watch requests to the API server."},
     MetricDescription{Kind::gauge, "keyshepherd_watches_failing", "",
-                      "Collections that cannot be watched now; what they held last is served."},
+                      "Resource types whose watch is failing; the webhook serves their last known state."},
     MetricDescription{Kind::gauge, "keyshepherd_build_info", "version,commit", "Always 1."},
 };
 
@@ -80,7 +80,7 @@ constexpr std::array<std::string_view, 9> close_reasons = {
 const MetricDescription& description(std::string_view name) {
     for (const MetricDescription& each : table)
         if (each.name == name) return each;
-    throw std::logic_error(fmt::format("metric {} is not in the table", name));
+    throw std::logic_error(fmt::format("metric {} is missing from the table", name));
 }
 
 template <class T>

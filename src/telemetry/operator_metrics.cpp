@@ -51,37 +51,36 @@ struct OperatorMetrics::Series {
     prometheus::Registry registry;
     Pairs reconciled{prometheus::BuildCounter()
                          .Name("controller_runtime_reconcile_total")
-                         .Help("Reconciles by kind and by what became of them.")
+                         .Help("Reconciliations, by kind and outcome.")
                          .Register(registry),
                      "controller", "result"};
     prometheus::Histogram& duration =
         prometheus::BuildHistogram()
             .Name("controller_runtime_reconcile_time_seconds")
-            .Help("Time of a reconcile.")
+            .Help("Duration of a reconciliation.")
             .Register(registry)
             .Add({}, prometheus::Histogram::BucketBoundaries{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
                                                              0.25, 1, 5, 30});
     Pairs drift{prometheus::BuildCounter()
                     .Name("keyshepherd_drift_total")
-                    .Help("Differences found in Vault that no resource asked for.")
+                    .Help("Changes in Vault that no resource requested.")
                     .Register(registry),
                 "kind", "repaired"};
     prometheus::Family<prometheus::Counter>& orphaned =
         prometheus::BuildCounter()
             .Name("keyshepherd_orphaned_total")
-            .Help("Objects left in Vault because no login could remove them before the deletion timeout.")
+            .Help(
+                "Objects abandoned in Vault because no login could remove them before the deletion timeout.")
             .Register(registry);
     prometheus::Gauge& left_in_vault =
         prometheus::BuildGauge()
             .Name("keyshepherd_left_in_vault")
-            .Help(
-                "Objects of deleted resources that wait in Vault for a login that may "
-                "remove them.")
+            .Help("Objects of deleted resources that remain in Vault until a login may remove them.")
             .Register(registry)
             .Add({});
     Pairs requests{prometheus::BuildCounter()
                        .Name("keyshepherd_vault_requests_total")
-                       .Help("Requests to Vault by operation and answer.")
+                       .Help("Requests to Vault, by operation and response.")
                        .Register(registry),
                    "operation", "code"};
     prometheus::Family<prometheus::Counter>& logins = prometheus::BuildCounter()
@@ -92,37 +91,37 @@ struct OperatorMetrics::Series {
         prometheus::BuildGauge()
             .Name("keyshepherd_clock_skew_seconds")
             .Help(
-                "How far the operator's clock is ahead of the server's; less than 0: behind. Of several "
-                "Vaults the one that is furthest off.")
+                "Seconds by which the operator's clock is ahead of the server's clock; negative if it is "
+                "behind. With several Vaults, the largest difference.")
             .Register(registry);
     prometheus::Gauge& leading = prometheus::BuildGauge()
                                      .Name("leader_election_master_status")
-                                     .Help("1 while this process holds the Lease.")
+                                     .Help("1 if this process holds the Lease, else 0.")
                                      .Register(registry)
                                      .Add({{"name", "keyshepherd-operator"}});
     prometheus::Gauge& depth = prometheus::BuildGauge()
                                    .Name("workqueue_depth")
-                                   .Help("Resources that wait for their next reconcile.")
+                                   .Help("Resources waiting for their next reconciliation.")
                                    .Register(registry)
                                    .Add({{"name", "resources"}});
     prometheus::Counter& watch_failures = prometheus::BuildCounter()
                                               .Name("keyshepherd_watch_failures_total")
-                                              .Help("Lists and watches of the API server that failed.")
+                                              .Help("Failed list and watch requests to the API server.")
                                               .Register(registry)
                                               .Add({});
     prometheus::Family<prometheus::Gauge>& key_version = prometheus::BuildGauge()
                                                              .Name("keyshepherd_key_version")
-                                                             .Help("Version of a provider's key in Vault.")
+                                                             .Help("Version of the provider's key in Vault.")
                                                              .Register(registry);
     prometheus::Family<prometheus::Gauge>& key_valid =
         prometheus::BuildGauge()
             .Name("keyshepherd_key_valid")
-            .Help("1 while a provider takes its key, 0 while it refuses it; absent: not known.")
+            .Help("1 if the provider accepts its key, 0 if it rejects the key; absent if unknown.")
             .Register(registry);
     std::map<std::pair<std::string, std::string>, prometheus::Gauge*> key_versions, key_validities;
     Pairs rotations{prometheus::BuildCounter()
                         .Name("keyshepherd_rotation_rollouts_total")
-                        .Help("Workloads that were to be rolled for a new key, by what became of it.")
+                        .Help("Workloads to restart for a new key, by outcome.")
                         .Register(registry),
                     "provider", "result"};
     Series() {

@@ -34,8 +34,8 @@ TEST_P(BadVersion, IsRefusedWithWhatWouldBeRight) {
     const auto version = parse_kubernetes_version(GetParam());
     ASSERT_FALSE(version) << version->text();
     EXPECT_EQ(version.error().code, Errc::invalid);
-    EXPECT_EQ(version.error().message,
-              std::string("'") + GetParam() + "' is no Kubernetes version; give one like 1.35");
+    EXPECT_EQ(version.error().message, "invalid Kubernetes version '" + std::string(GetParam()) +
+                                           "': must be MAJOR.MINOR, such as 1.35");
 }
 
 INSTANTIATE_TEST_SUITE_P(KubernetesVersion, BadVersion,

@@ -120,9 +120,9 @@ TEST_F(ClientTest, SpeaksHttp) {
 TEST_F(ClientTest, SendsNothingThatWouldBeAnotherRequest) {
     Peer peer(context_, {{Peer::hold()}});
     Client client(context_, plain(peer));
-    expect(Errc::invalid, "cannot be sent", run(client.send(get("/a b"))));
-    expect(Errc::invalid, "cannot be sent", run(client.send(get("a"))));
-    expect(Errc::invalid, "cannot be sent", run(client.send(get("/a\r\nX: y"))));
+    expect(Errc::invalid, "invalid HTTP method or request target", run(client.send(get("/a b"))));
+    expect(Errc::invalid, "invalid HTTP method or request target", run(client.send(get("a"))));
+    expect(Errc::invalid, "invalid HTTP method or request target", run(client.send(get("/a\r\nX: y"))));
     Call call = get();
     call.headers = {{"X-Token", "secret\r\nX: y"}};
     const auto answer = run(client.send(std::move(call)));
@@ -159,11 +159,11 @@ TEST_F(ClientTest, WaitsForAFreeConnectionUntilTheDeadline) {
     const auto first = start(client.send(get("/", 300ms)));
     const auto second = start(client.send(get("/", 50ms)));
     const auto third = start(client.send(get("/")));
-    expect(Errc::timeout, "busy", finish(second));
+    expect(Errc::timeout, "in use", finish(second));
     third->cancel.emit(boost::asio::cancellation_type::terminal);
     expect(Errc::cancelled, "", finish(third));
     EXPECT_FALSE(first->value);
-    expect(Errc::timeout, "no answer", finish(first));
+    expect(Errc::timeout, "timed out while waiting for the response", finish(first));
 }
 
 TEST_F(ClientTest, NamesAConnectionThatIsRefused) {
@@ -189,7 +189,7 @@ TEST_F(ClientTest, EndsAtTheDeadline) {
          {std::pair(&never, false), std::pair(&slow, false), std::pair(&no_tls, true)}) {
         Client client(context_, {tls, "127.0.0.1", peer->port()});
         const Deadline start = SteadyClock::now();
-        expect(Errc::timeout, "within the deadline", run(client.send(get("/", 150ms))));
+        expect(Errc::timeout, "timed out", run(client.send(get("/", 150ms))));
         EXPECT_LT(SteadyClock::now() - start, 1s);
     }
     Client client(context_, plain(never));
@@ -214,7 +214,7 @@ TEST_F(ClientTest, SendsOnceMoreWhenAKeptConnectionWasClosed) {
         Peer peer(context_, {script, {Peer::take(), Peer::ok("two"), Peer::hold()}});
         Client client(context_, plain(peer));
         ASSERT_EQ(run(client.send(post("a")))->body, "one");
-        expect(Errc::unavailable, "before the answer", run(client.send(post("b"))));
+        expect(Errc::unavailable, "before the response", run(client.send(post("b"))));
         EXPECT_EQ(peer.requests().size(), 2U);
         ASSERT_EQ(run(client.send(post("c")))->body, "two");
     }
@@ -223,16 +223,16 @@ TEST_F(ClientTest, SendsOnceMoreWhenAKeptConnectionWasClosed) {
 TEST_F(ClientTest, DoesNotSendOnceMoreOnANewConnectionOrAfterAByte) {
     Peer closes(context_, {{Peer::take()}});
     Client one(context_, plain(closes));
-    expect(Errc::unavailable, "before the answer", run(one.send(get())));
+    expect(Errc::unavailable, "before the response", run(one.send(get())));
     EXPECT_EQ(closes.requests().size(), 1U);
     Peer breaks(context_, {{Peer::take(), Peer::ok("one"), Peer::take(), Peer::say("HTTP/1.1 2")}});
     Client two(context_, plain(breaks));
     ASSERT_TRUE(run(two.send(get())));
-    expect(Errc::unavailable, "in the middle", run(two.send(get())));
+    expect(Errc::unavailable, "during the response", run(two.send(get())));
     EXPECT_EQ(breaks.requests().size(), 2U);
     Peer short_of(context_, {{Peer::take(), Peer::say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc")}});
     Client three(context_, plain(short_of));
-    expect(Errc::unavailable, "in the middle", run(three.send(get())));
+    expect(Errc::unavailable, "during the response", run(three.send(get())));
 }
 
 TEST_F(ClientTest, DoesNotUseAConnectionThatWasClosedWhileItIdled) {
@@ -366,9 +366,9 @@ TEST_F(ClientTest, DoesNotWaitForANameServer) {
         Client client(context_, {false, "vault.example", "1"}, {}, {}, block);
         const auto one = start(client.send(get("/", 50ms)));
         const auto two = start(client.send(get("/", 100ms)));
-        expect(Errc::timeout, "'vault.example' was not resolved", finish(one));
-        expect(Errc::timeout, "'vault.example' was not resolved", finish(two));
-        expect(Errc::timeout, "'vault.example' was not resolved", run(client.send(get("/", 50ms))));
+        expect(Errc::timeout, "timed out while resolving 'vault.example'", finish(one));
+        expect(Errc::timeout, "timed out while resolving 'vault.example'", finish(two));
+        expect(Errc::timeout, "timed out while resolving 'vault.example'", run(client.send(get("/", 50ms))));
         EXPECT_EQ(*asked, 1);
     }
     stop->count_down();
@@ -526,7 +526,7 @@ TEST_F(ClientTlsTest, GoesByTheNameInTheCertificate) {
     EXPECT_TRUE(run(by_given_name.send(get())));
     Client wrong_name(context_, origin("other.example"), {.ca = ca}, {}, resolve);
     expect(Errc::unavailable,
-           "certificate verify failed: hostname mismatch (expected one for 'other.example')",
+           "certificate verify failed: hostname mismatch (expected server name 'other.example')",
            run(wrong_name.send(get())));
     Client wrong_address(context_, origin(), {.ca = ca, .server_name = "127.0.0.2"});
     expect(Errc::unavailable, "certificate verify failed: IP address mismatch",
