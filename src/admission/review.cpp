@@ -27,10 +27,9 @@ using json::append_text;
 
 // Status.details of a denial: one cause a fault, as the API server's own validation does.
 void append_denial(std::string& out, const Answer& answer, const Outcome& outcome) {
-    std::string message =
-        outcome.faults.size() == 1
-            ? "keyshepherd cannot inject: "
-            : fmt::format("keyshepherd cannot inject, for {} reasons: ", outcome.faults.size());
+    std::string message = outcome.faults.size() == 1
+                              ? "keyshepherd cannot inject: "
+                              : fmt::format("keyshepherd cannot inject, {} errors: ", outcome.faults.size());
     for (std::size_t i = 0; i < outcome.faults.size(); ++i)
         message +=
             fmt::format("{}{}: {}", i == 0 ? "" : "; ", outcome.faults[i].field, outcome.faults[i].message);
@@ -109,21 +108,20 @@ std::string body_of(std::string_view version, std::string_view uid, const Answer
 
 Answer review(std::string_view body, const inject::Catalog& catalog, const inject::Settings& settings,
               const inject::Namespaces& namespaces) {
-    if (body.empty()) return malformed(400, "the body is empty; send an AdmissionReview");
+    if (body.empty()) return malformed(400, "the request body is empty; send an AdmissionReview");
     unsigned char buffer[64 << 10];
     json::bj::monotonic_resource arena(buffer, sizeof buffer);
     auto parsed = json::parse(body, &arena);
     if (!parsed)
         return malformed(parsed.error().code == Errc::too_large ? 413 : 400,
-                         "the body is " + parsed.error().message);
+                         "request body: " + parsed.error().message);
     const std::string_view version = json::find_text(*parsed, {"apiVersion"});
     if (json::find_text(*parsed, {"kind"}) != "AdmissionReview" ||
         (version != "admission.k8s.io/v1" && version != "admission.k8s.io/v1beta1"))
-        return malformed(400, "the body is no AdmissionReview of admission.k8s.io/v1 or v1beta1");
+        return malformed(400, "the request body is not an AdmissionReview of admission.k8s.io/v1 or v1beta1");
     const json::object* request = json::find_object(*parsed, {"request"});
     const std::string_view uid = json::find_text(*parsed, {"request", "uid"});
-    if (request == nullptr || uid.empty())
-        return malformed(400, "the AdmissionReview has no request with a uid");
+    if (request == nullptr || uid.empty()) return malformed(400, "the AdmissionReview has no request.uid");
 
     Answer answer;
     answer.uid = uid;

@@ -26,7 +26,7 @@ bool is_command(const CLI::App& app, const std::string& name) {
 }
 
 int unknown_command(const CLI::App& app, const std::string& name) {
-    std::cerr << fmt::format("error: there is no command {}; the commands are {}\n", name,
+    std::cerr << fmt::format("error: unknown command {}; the commands are {}\n", name,
                              fmt::join(commands_of(app), ", "));
     return 1;
 }
@@ -43,7 +43,7 @@ std::string stray_file(const CLI::App& app) {
 }  // namespace
 
 int run(int argc, char** argv) {
-    CLI::App app("keyshepherd: provider keys out of Vault or OpenBao, into Kubernetes workloads",
+    CLI::App app("keyshepherd delivers AI provider keys from Vault or OpenBao to Kubernetes workloads",
                  "keyshepherd");
     app.require_subcommand(1);
     int exit_code = 0;
@@ -70,7 +70,8 @@ int run(int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() != 0)
             if (const std::string file = stray_file(app); !file.empty()) {
-                std::cerr << fmt::format("error: {0} is no flag: give a file with -f, as -f {0}\n", file);
+                std::cerr << fmt::format("error: unexpected argument {0}; pass files with -f, as in -f {0}\n",
+                                         file);
                 return 1;
             }
         return app.exit(error) == 0 ? 0 : 1;

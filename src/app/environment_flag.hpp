@@ -11,15 +11,14 @@ namespace keyshepherd::app {
 
 // Of flags that the webhook, inject and the operator have in common.
 inline constexpr const char* allowed_address_doc =
-    "Address where workloads may log in beside --vault-address, by annotation or provider; a * stands for a "
-    "part "
-    "of one label of the host, as in https://*.vault.example:8200; may be repeated";
+    "Address that annotations and providers may set in addition to --vault-address; a * matches part of one "
+    "label of the host, as in https://*.vault.example:8200 (repeatable)";
 inline constexpr const char* allowed_audience_doc =
-    "Audience that the token of a workload may be for; never one of the API server's; may be repeated";
+    "Audience that annotations and providers may set for a workload's token; must not be an audience of the "
+    "API server (repeatable)";
 inline constexpr const char* shadowing_doc =
-    "An AIProvider takes the place of the ClusterAIProvider or built-in provider of its name in its "
-    "namespace; "
-    "otherwise it is not used";
+    "Allow an AIProvider to override the ClusterAIProvider or built-in provider of the same name in its "
+    "namespace; by default, such an AIProvider is ignored";
 
 // "vault-address" → "KEYSHEPHERD_VAULT_ADDRESS".
 inline std::string environment_name(std::string_view flag) {

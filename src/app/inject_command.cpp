@@ -134,7 +134,7 @@ public:
         ++files_;
         if (!documents) return unreadable(file, documents.error().message);
         if (std::ranges::all_of(*documents, [](const yaml::Document& d) { return d.json.is_null(); }))
-            outcome_.diagnostics.push_back(fmt::format("warning: {}: holds no object", file.name));
+            outcome_.diagnostics.push_back(fmt::format("warning: {}: no objects found", file.name));
         UnifiedDiff diff;
         for (std::size_t i = 0; i < documents->size(); ++i) {
             const yaml::Document& document = (*documents)[i];
@@ -164,8 +164,7 @@ private:
     void unreadable(const InputFile& file, const std::string& message) {
         ++unreadable_;
         if (!flags_.skip_unreadable) return error(file, message);
-        outcome_.diagnostics.push_back(
-            fmt::format("warning: {} {}: the file is left out", file.name, message));
+        outcome_.diagnostics.push_back(fmt::format("warning: {} {}: file skipped", file.name, message));
     }
 
     void error(const InputFile& file, const std::string& message) {
@@ -178,8 +177,7 @@ private:
                                         std::string& label) {
         if (document.json.is_null()) return {};
         if (!document.json.is_object()) {
-            error(file, fmt::format("line {}: a Kubernetes object is a map; this is something else",
-                                    document.line));
+            error(file, fmt::format("line {}: not a Kubernetes object; expected a map", document.line));
             return {};
         }
         std::vector<Target> targets;
@@ -190,7 +188,7 @@ private:
             const Names names = names_of(*other.object, flags_.workload_namespace);
             const std::string_view kind = json::find_text(*other.object, {"kind"});
             outcome_.diagnostics.push_back(fmt::format(
-                "warning: {}: {}/{}/{}: left alone: this version injects Deployments of apps/v1 only",
+                "warning: {}: {}/{}/{}: not injected: this version injects only Deployments of apps/v1",
                 file.name, kind.empty() ? "(no kind)" : kind, names.workload_namespace, names.name));
         }
         json::array patch;
@@ -206,19 +204,18 @@ private:
                                           .namespaces = &namespaces_},
                                          catalog_, settings_);
             } catch (const std::exception& malfunction) {  // ours: it must not hide what is wrong elsewhere
-                error(file, fmt::format("line {}: Deployment {}/{}: keyshepherd itself failed: {}",
-                                        lines.at(target.pointer), names.workload_namespace, names.name,
-                                        malfunction.what()));
+                error(file,
+                      fmt::format("line {}: Deployment {}/{}: internal error: {}", lines.at(target.pointer),
+                                  names.workload_namespace, names.name, malfunction.what()));
                 continue;
             }
             for (const std::string& warning : outcome.warnings)
                 outcome_.diagnostics.push_back(fmt::format("warning: {}: Deployment/{}/{}: {}", file.name,
                                                            names.workload_namespace, names.name, warning));
             if (outcome.reason == "namespace" && asks(*target.object))
-                outcome_.diagnostics.push_back(
-                    fmt::format("warning: {}: Deployment/{}/{}: left alone: nothing is injected in this "
-                                "namespace (--own-namespace)",
-                                file.name, names.workload_namespace, names.name));
+                outcome_.diagnostics.push_back(fmt::format(
+                    "warning: {}: Deployment/{}/{}: not injected: --own-namespace excludes this namespace",
+                    file.name, names.workload_namespace, names.name));
             for (const inject::Fault& fault : outcome.faults)
                 error(file, fmt::format("line {}: Deployment {}/{}: {}: {}", lines.at(target.pointer),
                                         names.workload_namespace, names.name, fault.field, fault.message));
@@ -304,7 +301,7 @@ result<Outcome> run_inject(const InjectFlags& flags) {
                                                   catalog ? nullptr : &catalog.error()}));
     KEYSHEPHERD_TRY(const std::vector<InputFile> files, read_inputs(flags.files, flags.recursive));
     std::vector<result<std::vector<yaml::Document>>> documents;
-    inject::Namespaces namespaces("give the Namespace with its labels among the files");
+    inject::Namespaces namespaces("add a file with the Namespace and its labels");
     for (const InputFile& file : files) {
         const auto& read = documents.emplace_back(file.fault.empty() ? yaml::read(file.text)
                                                                      : fail(Errc::unavailable, file.fault));
@@ -320,28 +317,30 @@ result<Outcome> run_inject(const InjectFlags& flags) {
 
 void add_inject_command(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<InjectFlags>();
-    CLI::App* command = app.add_subcommand(
-        "inject",
-        "Patch the Deployments of files as the webhook would, and print everything\n\n"
-        "What the patch does not touch stays as it is written, comments too. Only a document whose anchors "
-        "and aliases\n"
-        "stand in the way is printed anew, without its comments. Other objects pass through byte for byte,\n"
-        "with a line '---' before a document where kubectl needs one.\n"
-        "Nothing is printed when anything is wrong.");
+    CLI::App* command =
+        app.add_subcommand("inject",
+                           "Apply the webhook's patch to Deployments in files and print all objects\n\n"
+                           "The output keeps comments and formatting. A document loses its comments only if "
+                           "its anchors and aliases\n"
+                           "prevent an edit in place. Other objects are printed unchanged, with a '---' line "
+                           "where kubectl needs one.\n"
+                           "If any file or workload has an error, the command prints no objects.");
     command
         ->add_option("-f,--filename", flags->files,
-                     "File, directory (*.yaml, *.yml, *.json) or - for standard input; may be repeated")
+                     "File, directory (*.yaml, *.yml, *.json) or - for standard input (repeatable)")
         ->required()
         ->type_name("FILE");
-    command->add_flag("-R,--recursive", flags->recursive, "Look below directories too");
+    command->add_flag("-R,--recursive", flags->recursive, "Read subdirectories, too");
     command->add_flag("--skip-unreadable", flags->skip_unreadable, skip_unreadable_help);
     command->add_flag("--diff", flags->diff, "Print a unified diff instead of the objects");
-    command->add_option("-n,--namespace", flags->workload_namespace, "Namespace of objects that name none")
+    command
+        ->add_option("-n,--namespace", flags->workload_namespace,
+                     "Namespace of objects without metadata.namespace")
         ->envname("KEYSHEPHERD_NAMESPACE")
         ->capture_default_str();
     command->add_flag_callback(
         "--help-annotations", [] { throw CLI::CallForVersion(inject::annotation_reference(), 0); },
-        "Print every annotation of a workload, as a Markdown page");
+        "Print the reference of all workload annotations as Markdown");
     add_settings_flags(*command, flags->shared);
 
     command->callback([flags, &exit_code] {

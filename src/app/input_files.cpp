@@ -47,7 +47,8 @@ result<std::vector<std::string>> manifests_below(const std::string& directory) {
         if (is_manifest(at->path()) && !at->is_directory(ignored)) names.push_back(at->path().string());
     }
     if (error)
-        return fail(Errc::unavailable, fmt::format("{}: cannot be listed: {}", directory, error.message()));
+        return fail(Errc::unavailable,
+                    fmt::format("{}: the directory cannot be listed: {}", directory, error.message()));
     std::ranges::sort(names);
     return names;
 }
@@ -56,8 +57,8 @@ result<std::vector<std::string>> manifests_below(const std::string& directory) {
 
 std::string unreadable_hint(std::size_t count, std::size_t all) {
     return fmt::format(
-        "{} of {} files cannot be read, and nothing is done: correct {}, take {} out, or give "
-        "--skip-unreadable to go on without {}",
+        "{} of {} files cannot be read, so the command did nothing; correct {}, remove {}, or use "
+        "--skip-unreadable to skip {}",
         count, all, count == 1 ? "it" : "them", count == 1 ? "it" : "them", count == 1 ? "it" : "them");
 }
 
@@ -67,7 +68,7 @@ result<std::vector<InputFile>> read_inputs(const std::vector<std::string>& names
     for (const std::string& name : names) {
         if (name == "-") {
             if (stdin_read)
-                return fail(Errc::invalid, "-f - is given twice: standard input can be read once");
+                return fail(Errc::invalid, "-f - is set twice, but standard input can be read only once");
             stdin_read = true;
             KEYSHEPHERD_TRY(std::string text, read_all(stdin, "stdin"));
             files.push_back({"stdin", std::move(text)});
@@ -84,8 +85,8 @@ result<std::vector<InputFile>> read_inputs(const std::vector<std::string>& names
                                   : manifests_below<fs::directory_iterator>(name));
         if (found.empty())
             return fail(Errc::not_found,
-                        fmt::format("{}: no *.yaml, *.yml or *.json in this directory{}", name,
-                                    recursive ? "" : "; --recursive looks below it too"));
+                        fmt::format("{}: no *.yaml, *.yml or *.json files in this directory{}", name,
+                                    recursive ? "" : "; use --recursive to read subdirectories"));
         for (const std::string& path : found) {
             auto text = read_file(path);
             if (text)

@@ -19,7 +19,7 @@ struct InputFile {
 enum class Unreadable { refused, skipped };
 
 inline constexpr const char* skip_unreadable_help =
-    "Go on without files that cannot be read, such as Helm templates: each is a warning";
+    "Skip files that cannot be read, such as Helm templates, with a warning for each";
 
 // The line that follows the errors of `count` files that cannot be read, of `all`.
 std::string unreadable_hint(std::size_t count, std::size_t all);

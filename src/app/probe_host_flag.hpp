@@ -21,7 +21,7 @@ inline CLI::Option* add_probe_host_flag(CLI::App& command, std::vector<std::stri
             [](const std::string& host) {
                 return planner::is_probe_host(host)
                            ? std::string()
-                           : fmt::format("{} is not HOST[:PORT], such as api.holysheep.ai",
+                           : fmt::format("{} must be HOST[:PORT], such as api.holysheep.ai",
                                          one_line(host, 253));
             },
             "HOST[:PORT]"));

@@ -53,32 +53,35 @@ void add_settings_flags(CLI::App& command, SettingsFlags& f) {
         return add_environment_flag(command, flag, into, doc)->group("Injection");
     };
     add("kubernetes-version", f.kubernetes_version,
-        "Version of the API server, as 1.35; the webhook asks it when this is not given");
+        "Kubernetes version of the API server, such as 1.35; by default, the webhook reads it from the API "
+        "server");
     add("min-kubelet-version", f.min_kubelet_version,
-        "Version of the oldest kubelet of the cluster, as 1.35");
-    add("providers", f.providers_file, "File of AIProvider and ClusterAIProvider documents");
-    add("default-provider", f.settings.default_provider, "Provider that `inject: \"true\"` means");
-    add("vault-address", f.vault_address, "Vault or OpenBao of the built-in provider, as the pods reach it");
-    add("vault-ca-file", f.vault_ca_file, "PEM file: the CA of that server, when it is a private one");
+        "Version of the oldest kubelet in the cluster, such as 1.35");
+    add("providers", f.providers_file, "File with AIProviders and ClusterAIProviders");
+    add("default-provider", f.settings.default_provider, "Provider that `inject: \"true\"` selects");
+    add("vault-address", f.vault_address,
+        "Address at which pods reach the Vault or OpenBao server of the built-in provider");
+    add("vault-ca-file", f.vault_ca_file,
+        "PEM file with the CA of the --vault-address server, if it is a private CA");
     add("allowed-vault-address", f.settings.allowed_vault_addresses, allowed_address_doc);
     add("allowed-token-audience", f.settings.allowed_token_audiences, allowed_audience_doc);
     command.add_flag("--allow-provider-shadowing", f.provider_shadowing, shadowing_doc)
         ->envname(environment_name("allow-provider-shadowing"))
         ->group("Injection");
-    add("own-namespace", f.settings.own_namespaces, "Namespace that is never injected; may be repeated");
+    add("own-namespace", f.settings.own_namespaces, "Namespace to exclude from injection (repeatable)");
     add("image", f.settings.image,
-        "Image that holds /keyshepherd-exec, by tag or digest; needed by every wiring but secret");
-    add("agent-flavor", f.settings.agent_flavor, "Agent: bao or vault")
+        "Image that contains /keyshepherd-exec, with a tag or a digest; required for every wiring except "
+        "secret");
+    add("agent-flavor", f.settings.agent_flavor, "Agent to run: bao or vault")
         ->check(CLI::IsMember({"bao", "vault"}));
-    add("bao-image", f.settings.bao_image, "Image of OpenBao's agent, by tag or digest");
-    add("vault-image", f.settings.vault_image, "Image of Vault's agent, by tag or digest");
-    add("agent-cpu-request", f.settings.agent.cpu_request, "CPU request of the agent, \"none\" for none");
-    add("agent-cpu-limit", f.settings.agent.cpu_limit, "CPU limit of the agent, \"none\" for none");
-    add("agent-memory-request", f.settings.agent.memory_request,
-        "Memory request of the agent, \"none\" for none");
-    add("agent-memory-limit", f.settings.agent.memory_limit, "Memory limit of the agent, \"none\" for none");
-    add("agent-run-as-user", f.settings.agent_user, "User id of the agent");
-    add("agent-run-as-group", f.settings.agent_group, "Group id of the agent");
+    add("bao-image", f.settings.bao_image, "OpenBao Agent image, with a tag or a digest");
+    add("vault-image", f.settings.vault_image, "Vault Agent image, with a tag or a digest");
+    add("agent-cpu-request", f.settings.agent.cpu_request, "CPU request of the agent, or \"none\"");
+    add("agent-cpu-limit", f.settings.agent.cpu_limit, "CPU limit of the agent, or \"none\"");
+    add("agent-memory-request", f.settings.agent.memory_request, "Memory request of the agent, or \"none\"");
+    add("agent-memory-limit", f.settings.agent.memory_limit, "Memory limit of the agent, or \"none\"");
+    add("agent-run-as-user", f.settings.agent_user, "User ID that the agent runs as");
+    add("agent-run-as-group", f.settings.agent_group, "Group ID that the agent runs as");
     add("agent-log-level", f.settings.agent_log_level, "Log level of the agent")
         ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
 }
@@ -103,7 +106,7 @@ result<inject::Settings> settings_from(const SettingsFlags& flags, int oldest_sk
     // A version that could not be read is not held against the other one.
     if (!faults.empty()) settings.lowest_kubelet = settings.kubernetes;
     if (const auto address = parse_server_address(flags.vault_address); !address)
-        faults.push_back(fmt::format("--vault-address is {}, such as https://vault.vault.svc:8200",
+        faults.push_back(fmt::format("--vault-address: {}, such as https://vault.vault.svc:8200",
                                      address.error().message));
     std::ranges::move(inject::faults_of(settings), std::back_inserter(faults));
     if (!faults.empty()) return fail(Errc::invalid, fmt::format("{}", fmt::join(faults, "; ")));
@@ -122,12 +125,11 @@ result<void> check_audiences(std::string_view flag, const std::vector<std::strin
                              const std::vector<std::string>& of_api_server) {
     for (const std::string& audience : audiences)
         if (std::ranges::find(of_api_server, audience) != of_api_server.end())
-            return fail(
-                Errc::invalid,
-                fmt::format("{}: {} is an audience of the API server (--api-audiences of "
-                            "kube-apiserver), where whoever receives the token could use it; give one "
-                            "that only Vault accepts, such as vault",
-                            flag, audience));
+            return fail(Errc::invalid,
+                        fmt::format("{}: {} is an audience of the API server (kube-apiserver "
+                                    "--api-audiences), so Vault could use the token at the API server; use "
+                                    "an audience that only Vault accepts, such as vault",
+                                    flag, audience));
     return {};
 }
 
@@ -136,10 +138,9 @@ result<inject::Catalog> built_in_from(const SettingsFlags& flags) {
     if (!flags.vault_ca_file.empty()) {
         KEYSHEPHERD_TRY(ca, read_file(flags.vault_ca_file, "--vault-ca-file"));
         if (!inject::is_certificates(ca))
-            return fail(Errc::invalid,
-                        fmt::format("--vault-ca-file: {} must hold PEM certificates and nothing else: it is "
-                                    "published with every workload",
-                                    flags.vault_ca_file));
+            return fail(Errc::invalid, fmt::format("--vault-ca-file: {} must contain only PEM certificates, "
+                                                   "because every workload gets a copy",
+                                                   flags.vault_ca_file));
     }
     return inject::Catalog::built_in(flags.vault_address, std::move(ca),
                                      flags.settings.allowed_token_audiences.front(),
@@ -152,8 +153,9 @@ result<inject::Catalog> catalog_from(const SettingsFlags& flags) {
         KEYSHEPHERD_TRY_CHECK(add_providers(flags, catalog));
     }
     if (!catalog.has(flags.settings.default_provider))
-        return fail(Errc::invalid, fmt::format("--default-provider names no provider; known are {}",
-                                               fmt::join(catalog.names(""), ", ")));
+        return fail(Errc::invalid,
+                    fmt::format("--default-provider: provider not found; available providers: {}",
+                                fmt::join(catalog.names(""), ", ")));
     return catalog;
 }
 

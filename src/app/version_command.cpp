@@ -26,11 +26,12 @@ std::string version_line() {
 }  // namespace
 
 void add_version_command(CLI::App& app, int& exit_code) {
-    app.set_version_flag("--version", version_line(), "Print the version, as `keyshepherd version` does");
+    app.set_version_flag("--version", version_line(), "Print the version, like `keyshepherd version`");
     auto format = std::make_shared<std::string>("text");
     CLI::App* command =
-        app.add_subcommand("version", "Print the version, what it was built from, and its libraries");
-    command->add_option("-o,--output", *format, "text or json")->check(CLI::IsMember({"text", "json"}));
+        app.add_subcommand("version", "Print the version, the commit, the build and library versions");
+    command->add_option("-o,--output", *format, "Output format: text or json")
+        ->check(CLI::IsMember({"text", "json"}));
     command->callback([format, &exit_code] {
         if (*format == "json") {
             std::cout << fmt::format(

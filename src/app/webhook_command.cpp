@@ -44,7 +44,7 @@ result<std::string> ask_version(const std::string& kubeconfig) {
     KEYSHEPHERD_TRY(kube::Config config, kube::load(kubeconfig));
     boost::asio::io_context context;
     kube::Client client(context, std::move(config));
-    result<std::string> version = fail(Errc::internal, "not asked");
+    result<std::string> version = fail(Errc::internal, "not requested");
     boost::asio::co_spawn(context, client.server_version(kube::SteadyClock::now() + std::chrono::seconds(10)),
                           [&](const std::exception_ptr& thrown, result<std::string> answer) {
                               if (thrown) std::rethrow_exception(thrown);
@@ -88,10 +88,11 @@ result<int> serve(const WebhookFlags& flags) {
         if (auto asked = ask_version(flags.kubeconfig))
             shared.kubernetes_version = std::move(*asked);
         else
-            version =
-                fail(asked.error().code,
-                     fmt::format("--kubernetes-version: not given, and the API server cannot be asked: {}",
-                                 asked.error().message));
+            version = fail(
+                asked.error().code,
+                fmt::format(
+                    "--kubernetes-version is not set, and the version cannot be read from the API server: {}",
+                    asked.error().message));
     }
     // https://kubernetes.io/releases/version-skew-policy/: a kubelet may be three minors older than the API
     // server.
@@ -118,10 +119,11 @@ result<int> serve(const WebhookFlags& flags) {
     options.provider_rules = provider_rules(flags.shared);
     options.namespaces =
         options.cluster
-            ? inject::Namespaces("the webhook has not been told of this namespace yet, so try again", true)
+            ? inject::Namespaces(
+                  "the webhook has not received this namespace from the API server yet; try again", true)
             : inject::Namespaces(
-                  "a webhook that watches no cluster knows namespaces by name only; select by "
-                  "kubernetes.io/metadata.name, or give it --kubeconfig and no --providers");
+                  "the webhook reads no namespace labels with --providers; select by "
+                  "kubernetes.io/metadata.name, or use --kubeconfig instead of --providers");
     options.load_catalog = [shared = flags.shared, load] { return load(shared); };
     for (const std::string& file : {flags.shared.providers_file, flags.shared.vault_ca_file})
         if (!file.empty()) options.catalog_files.push_back(file);
@@ -139,76 +141,80 @@ result<int> serve(const WebhookFlags& flags) {
 
 void add_webhook_command(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<WebhookFlags>();
-    CLI::App* command = app.add_subcommand("webhook", "Serve admission reviews over TLS until SIGTERM");
+    CLI::App* command = app.add_subcommand("webhook", "Run the admission webhook over TLS");
     auto add = [command](const std::string& flag, auto& into, const std::string& doc) {
         return add_environment_flag(*command, flag, into, doc);
     };
     const auto positive = CLI::Range(0.05, 86'400.0);
 
-    add("listen", flags->options.listen, "HOST:PORT of the admission port; port 0 takes a free one")
+    add("listen", flags->options.listen,
+        "HOST:PORT to serve admission reviews on; port 0 selects a free port")
         ->group("Serving");
     add("metrics-listen", flags->options.metrics_listen,
-        "HOST:PORT of /metrics, /healthz and /readyz over plain HTTP")
+        "HOST:PORT to serve /metrics, /healthz and /readyz on, over plain HTTP")
         ->group("Serving");
     add("tls-cert-file", flags->options.certificate_file,
-        "PEM file: the serving certificate, leaf first; reloaded on change")
+        "PEM file with the serving certificate chain, leaf first; reloaded on change")
         ->required()
         ->group("Serving");
-    add("tls-key-file", flags->options.key_file, "PEM file: its private key")->required()->group("Serving");
+    add("tls-key-file", flags->options.key_file,
+        "PEM file with the private key of the serving certificate; reloaded on change")
+        ->required()
+        ->group("Serving");
     add("client-ca-file", flags->options.client_ca_file,
-        "PEM file: the CA of the API server's client certificate, without which no review is answered; "
-        "reloaded on "
-        "change; default: none is asked for")
+        "PEM file with the CA of the API server's client certificate; if set, /mutate requires a client "
+        "certificate; reloaded on change")
         ->group("Serving");
     add("reload-seconds", flags->poll_seconds,
-        "How often the certificate and the providers file are looked at")
+        "Interval for checking the certificate and providers files for changes")
         ->check(positive)
         ->group("Serving");
     add("drain-seconds", flags->drain_seconds,
-        "After SIGTERM: how long to go on accepting while /readyz says 503")
+        "Time after SIGTERM to accept connections while /readyz returns 503")
         ->check(CLI::Range(0.0, 86'400.0))
         ->group("Serving");
-    add("shutdown-seconds", flags->shutdown_seconds, "After that: how long requests under way may take")
+    add("shutdown-seconds", flags->shutdown_seconds, "Time after draining for requests in progress to finish")
         ->check(positive)
         ->group("Serving");
-    add("log-level", flags->log_level, "trace, debug, info, warn or error")
+    add("log-level", flags->log_level, "Log level: trace, debug, info, warn or error")
         ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
         ->group("Serving");
-    add("log-format", flags->log_format, "json or text")
+    add("log-format", flags->log_format, "Log format: json or text")
         ->check(CLI::IsMember({"json", "text"}))
         ->group("Serving");
 
     add("max-sessions", flags->options.limits.sessions,
-        "Connections at once, some 20 KB each; one more closes the longest idle one")
+        "Maximum number of connections (about 20 KB each); at the limit, a new connection closes the one "
+        "that is idle longest")
         ->check(CLI::Range(4, 100'000))
         ->group("Limits");
-    add("max-body-bytes", flags->options.limits.body_bytes, "Largest request body")
+    add("max-body-bytes", flags->options.limits.body_bytes, "Maximum size of a request body")
         ->check(CLI::Range(1'024, 1 << 30))
         ->group("Limits");
     add("max-bodies-bytes", flags->options.limits.all_bodies_bytes,
-        "Bytes of all request bodies held at once")
+        "Maximum total size of all request bodies in memory")
         ->check(CLI::Range(1'024, 1 << 30))
         ->group("Limits");
-    add("handshake-seconds", flags->handshake_seconds, "Deadline of a TLS handshake")
+    add("handshake-seconds", flags->handshake_seconds, "Timeout for a TLS handshake")
         ->check(positive)
         ->group("Limits");
-    add("request-seconds", flags->request_seconds, "Deadline of a request's header, and of its body")
+    add("request-seconds", flags->request_seconds,
+        "Timeout for reading a request header, and for reading its body")
         ->check(positive)
         ->group("Limits");
-    add("answer-seconds", flags->answer_seconds, "Deadline of the client to take an answer")
+    add("answer-seconds", flags->answer_seconds, "Timeout for sending a response")
         ->check(positive)
         ->group("Limits");
     add("idle-seconds", flags->idle_seconds,
-        "How long a connection may idle; clients keep theirs 90 seconds, so stay above 120")
+        "Timeout for idle connections; the API server keeps connections for 90 seconds, so use at least 120")
         ->check(positive)
         ->group("Limits");
     add_settings_flags(*command, flags->shared);
     add("kubeconfig", flags->kubeconfig,
-        "API server whose AIProviders, ClusterAIProviders and Namespaces are watched, unless --providers is "
-        "given; "
-        "default: the pod's ServiceAccount. It is also asked for --kubernetes-version when that is not "
-        "given, then "
-        "by default also $KUBECONFIG or ~/.kube/config")
+        "Kubeconfig of the API server to watch for AIProviders, ClusterAIProviders and Namespaces, unless "
+        "--providers is set; by default, the pod's ServiceAccount. If --kubernetes-version is not set, the "
+        "webhook also reads the version from this API server, by default also from $KUBECONFIG or "
+        "~/.kube/config")
         ->group("Injection");
 
     command->callback([flags, &exit_code] {
@@ -217,7 +223,7 @@ void add_webhook_command(CLI::App& app, int& exit_code) {
             // As one line of the log: what reads it in a cluster expects no other.
             telemetry::Log log(telemetry::Level::error,
                                telemetry::parse_format(flags->log_format).value_or(telemetry::Format::json));
-            log.error("cannot serve", {{"error", ended.error().message}});
+            log.error("cannot start the webhook", {{"error", ended.error().message}});
         }
         exit_code = ended ? *ended : 1;
     });

@@ -49,7 +49,7 @@ string choose(const std::array<Choice<Enum>, N>& choices, string_view value, Enu
         known += known.empty() ? "" : ", ";
         known += choice.text;
     }
-    return fmt::format("is {}; give one of {}", quoted(value), known);
+    return fmt::format("invalid value {}: must be one of {}", quoted(value), known);
 }
 
 // Comma list of names, blanks around them dropped.
@@ -64,7 +64,7 @@ string read_names(string_view value, std::vector<string>& names) {
         while (name.ends_with(' ')) name.remove_suffix(1);
         if (!is_dns_label(name))
             return fmt::format(
-                "is {}; give names like app,worker: lower-case letters, digits and '-', separated by commas",
+                "invalid value {}: must be container names separated by commas, such as app,worker",
                 quoted(value));
         if (seen.insert(name).second) into.emplace_back(name);
         at = comma + 1;
@@ -81,7 +81,7 @@ string read_names(string_view value, std::optional<std::vector<string>>& into) {
 }
 
 string read_text(std::optional<string>& into, string_view value, bool good, string_view right) {
-    if (!good) return fmt::format("is {}; give {}", quoted(value), right);
+    if (!good) return fmt::format("invalid value {}: must be {}", quoted(value), right);
     into = string(value);
     return "";
 }
@@ -89,8 +89,7 @@ string read_text(std::optional<string>& into, string_view value, bool good, stri
 // Of a path that is right but for a slash at its end, which `vault` and `bao` take on the command line.
 string slash_fault(string_view path, string_view right) {
     if (!path.ends_with('/') || !is_vault_path(path.substr(0, path.size() - 1))) return "";
-    return fmt::format("has the path {}, which ends with '/': remove the '/', and give {}", quoted(path),
-                       right);
+    return fmt::format("invalid path {}: remove the trailing '/'; use {}", quoted(path), right);
 }
 
 string read_path(std::optional<string>& into, string_view value, string_view right) {
@@ -105,7 +104,8 @@ string read_quantity(std::optional<string>& into, string_view value) {
     }
     const auto quantity = parse_quantity(value);
     if (!quantity)
-        return fmt::format("is {}; give a Kubernetes quantity such as 100m or 64Mi, or none", quoted(value));
+        return fmt::format("invalid value {}: must be a Kubernetes quantity such as 100m or 64Mi, or none",
+                           quoted(value));
     into = quantity->canonical;
     return "";
 }
@@ -115,7 +115,7 @@ string read_id(std::optional<long>& into, string_view value) {
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), id);
     if (error != std::errc{} || end != value.data() + value.size() || id < 1 || id > 2147483647)
         return fmt::format(
-            "is {}; give a number from 1 to 2147483647 (0 is root, which the agent does not need)",
+            "invalid value {}: must be a number from 1 to 2147483647; the agent does not run as root (0)",
             quoted(value));
     into = id;
     return "";
@@ -135,8 +135,9 @@ string read_inject(Wishes& w, string_view, string_view value) {
         }
     std::vector<string> names;
     if (!read_names(value, names).empty())
-        return fmt::format("is {}; give \"true\", \"false\", or names of providers such as holysheep",
-                           quoted(value));
+        return fmt::format(
+            "invalid value {}: must be \"true\", \"false\", or provider names such as holysheep",
+            quoted(value));
     w.asked = true;
     w.providers = std::move(names);
     return "";
@@ -145,7 +146,7 @@ string read_inject(Wishes& w, string_view, string_view value) {
 string read_variable(Wishes& w, string_view variable, string_view value) {
     if (!is_variable_name(variable))
         return fmt::format(
-            "names the variable {}; a name has letters, digits and '_' and starts with no digit",
+            "invalid variable name {}: use letters, digits and '_', and do not start with a digit",
             quoted(variable));
     string fault;
     auto reference = parse_reference(without_scheme(value), fault);
@@ -156,7 +157,7 @@ string read_variable(Wishes& w, string_view variable, string_view value) {
 
 string read_secret_file(Wishes& w, string_view file, string_view value) {
     if (!is_file_name(file))
-        return fmt::format("names the file {}; use letters, digits, '.', '_' and '-'", quoted(file));
+        return fmt::format("invalid file name {}: use letters, digits, '.', '_' and '-'", quoted(file));
     string fault;
     const bool whole = value.find('#') == string_view::npos;
     auto reference = parse_reference(whole ? string(value) + "#x" : string(value), fault);
@@ -168,8 +169,8 @@ string read_secret_file(Wishes& w, string_view file, string_view value) {
 
 string read_template_file(Wishes& w, string_view file, string_view value) {
     if (!is_file_name(file))
-        return fmt::format("names the file {}; use letters, digits, '.', '_' and '-'", quoted(file));
-    if (value.empty()) return "is empty; give the text of an agent template";
+        return fmt::format("invalid file name {}: use letters, digits, '.', '_' and '-'", quoted(file));
+    if (value.empty()) return "must not be empty; set it to a Vault Agent template";
     w.files[string(file)].content = string(value);
     return "";
 }
@@ -177,9 +178,10 @@ string read_template_file(Wishes& w, string_view file, string_view value) {
 string read_permissions(Wishes& w, string_view file, string_view value) {
     const bool good = value.size() == 4 && value[0] == '0' &&
                       std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '7'; });
-    if (!good) return fmt::format("is {}; give an octal mode of four digits such as 0444", quoted(value));
+    if (!good)
+        return fmt::format("invalid value {}: must be a four-digit octal mode such as 0444", quoted(value));
     if (std::none_of(value.begin() + 1, value.end(), [](char c) { return c >= '4'; }))
-        return fmt::format("is {}, which nobody may read; give one with a 4 or more in it, such as 0444",
+        return fmt::format("invalid value {}: no user could read the file; set a read bit, such as in 0444",
                            quoted(value));
     w.files[string(file)].permissions = string(value);
     return "";
@@ -192,23 +194,23 @@ string read_on_rotate(Wishes& w, string_view, string_view value) {
     }
     return choose(rotations, value, w.on_rotate).empty()
                ? ""
-               : fmt::format("is {}; give rollout, restart, signal:NAME or none", quoted(value));
+               : fmt::format("invalid value {}: must be rollout, restart, signal:NAME or none",
+                             quoted(value));
 }
 
 string read_entrypoint(Wishes& w, string_view container, string_view value) {
-    if (!is_dns_label(container))
-        return fmt::format("names the container {}, which no container can be", quoted(container));
-    const string_view right = "give a JSON list of texts such as [\"/app\", \"serve\"]";
+    if (!is_dns_label(container)) return fmt::format("invalid container name {}", quoted(container));
+    const string_view right = "must be a JSON array of strings such as [\"/app\", \"serve\"]";
     auto list = json::parse(value);
-    if (!list) return fmt::format("is no JSON list ({}); {}", list.error().message, right);
+    if (!list) return fmt::format("{}; {}", list.error().message, right);
     std::vector<string> words;
     if (const json::array* elements = list->if_array())
         for (const json::value& element : *elements) {
             const auto* word = element.if_string();
-            if (word == nullptr) return fmt::format("holds something that is no text; {}", right);
+            if (word == nullptr) return fmt::format("contains an element that is not a string: {}", right);
             words.emplace_back(*word);
         }
-    if (words.empty()) return fmt::format("is {}; {}", quoted(value), right);
+    if (words.empty()) return fmt::format("invalid value {}: {}", quoted(value), right);
     w.entrypoints[string(container)] = std::move(words);
     return "";
 }
@@ -219,7 +221,7 @@ string read_log_level(Wishes& w, string_view, string_view value) {
             w.log_level = string(value);
             return "";
         }
-    return fmt::format("is {}; give one of trace, debug, info, warn, error", quoted(value));
+    return fmt::format("invalid value {}: must be one of trace, debug, info, warn, error", quoted(value));
 }
 
 string read_spec(Wishes&, string_view, string_view) {
@@ -227,79 +229,86 @@ string read_spec(Wishes&, string_view, string_view) {
 }  // taken apart before the table is walked
 
 constexpr auto table = std::to_array<Annotation>({
-    {"inject", "", "true, false, or names of providers", "", Needs::nothing,
-     "Asks for injection; `true` means the default provider", read_inject},
+    {"inject", "", "`true`, `false`, or provider names", "", Needs::nothing,
+     "Enables injection; `true` selects the default provider", read_inject},
     {"wiring", "", "one of auto, envfile, exec, secret, file", "auto", Needs::nothing,
-     "How the variable reaches the process",
+     "How the process receives the variables",
      [](Wishes& w, string_view, string_view v) { return choose(wirings, v, w.wiring); }},
-    {"containers", "", "names", "all", Needs::nothing, "Containers that get the provider's variables",
+    {"containers", "", "container names", "all", Needs::nothing,
+     "Containers that receive the provider's variables",
      [](Wishes& w, string_view, string_view v) { return read_names(v, w.containers); }},
-    {"init-containers", "", "names", "none", Needs::nothing, "Init containers that get them",
+    {"init-containers", "", "container names", "none", Needs::nothing,
+     "Init containers that receive the provider's variables",
      [](Wishes& w, string_view, string_view v) { return read_names(v, w.init_containers); }},
-    {"env-", "VAR", "path#key", "", Needs::nothing, "One more variable out of Vault", read_variable},
+    {"env-", "VAR", "path#key", "", Needs::nothing, "Additional variable read from Vault", read_variable},
     {"secret-", "file", "path or path#key", "", Needs::agent,
-     "One more file below /keyshepherd/files: a field, or all of them as JSON", read_secret_file},
-    {"template-", "file", "agent template", "", Needs::agent,
-     "The same file, rendered by a template of your own", read_template_file},
-    {"perms-", "file", "octal mode", "0444", Needs::agent, "Mode of that file", read_permissions},
-    {"role", "", "text", "provider's", Needs::agent, "Role of the Kubernetes login",
+     "Additional file in `/keyshepherd/files`: one field of the secret, or all fields as JSON",
+     read_secret_file},
+    {"template-", "file", "Vault Agent template", "", Needs::agent,
+     "Additional file in `/keyshepherd/files`, rendered from your own template", read_template_file},
+    {"perms-", "file", "octal mode", "0444", Needs::agent, "Mode of an additional file", read_permissions},
+    {"role", "", "text", "provider's", Needs::agent, "Vault role for the Kubernetes login",
      [](Wishes& w, string_view, string_view v) {
-         return read_text(w.role, v, is_vault_name(v), "the name of a Vault role");
+         return read_text(w.role, v, is_vault_name(v), "a Vault role name");
      }},
-    {"auth-type", "", "kubernetes or approle", "provider's", Needs::agent, "How the agent logs in",
+    {"auth-type", "", "kubernetes or approle", "provider's", Needs::agent,
+     "Auth method that the agent logs in with",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.auth_type, v, v == "kubernetes" || v == "approle", "kubernetes or approle");
      }},
-    {"auth-path", "", "path", "auth/<auth-type>", Needs::agent, "Mount of that login",
+    {"auth-path", "", "path", "auth/<auth-type>", Needs::agent, "Path of the auth method",
      [](Wishes& w, string_view, string_view v) {
-         return read_path(w.auth_path, v, "a mount such as auth/kubernetes");
+         return read_path(w.auth_path, v, "an auth method path such as auth/kubernetes");
      }},
     {"token-audience", "", "text", "vault", Needs::agent,
-     "Audience of the projected ServiceAccount token; only one that the installation allows",
+     "Audience of the projected ServiceAccount token; the installation must allow it",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.token_audience, v, !v.empty() && v.size() <= 253, "an audience such as vault");
      }},
     {"approle-secret", "", "name", "provider's", Needs::agent,
-     "Secret with `role_id` and `secret_id` for the AppRole login",
+     "Secret that contains `role_id` and `secret_id` for the AppRole login",
      [](Wishes& w, string_view, string_view v) {
-         return read_text(w.approle_secret, v, is_dns_subdomain(v), "the name of a Secret");
+         return read_text(w.approle_secret, v, is_dns_subdomain(v), "a Secret name");
      }},
     {"vault-address", "", "URL", "provider's", Needs::agent,
-     "Vault or OpenBao; only an address that the installation allows",
+     "Address of Vault or OpenBao; the installation must allow it",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.vault_address, v, parse_server_address(v).has_value(),
-                          "an address such as https://vault.example:8200, with no user and no path");
+                          "an address such as https://vault.example:8200, without user or path");
      }},
-    {"vault-namespace", "", "path", "provider's", Needs::agent, "Namespace in Vault",
+    {"vault-namespace", "", "path", "provider's", Needs::agent, "Vault namespace",
      [](Wishes& w, string_view, string_view v) {
          return read_path(w.vault_namespace, v, "a namespace such as team/ai");
      }},
-    {"ca-secret", "", "name", "provider's CA", Needs::agent, "Secret with the CA of Vault as `ca.crt`",
+    {"ca-secret", "", "name", "provider's CA", Needs::agent,
+     "Secret that contains Vault's CA certificate as `ca.crt`",
      [](Wishes& w, string_view, string_view v) {
-         return read_text(w.ca_secret, v, is_dns_subdomain(v), "the name of a Secret");
+         return read_text(w.ca_secret, v, is_dns_subdomain(v), "a Secret name");
      }},
-    {"tls-server-name", "", "name", "provider's", Needs::agent, "Name that Vault's certificate must carry",
-     [](Wishes& w, string_view, string_view v) {
-         return read_text(w.tls_server_name, v, is_dns_subdomain(v), "a host name");
-     }},
+    {"tls-server-name", "", "name", "provider's", Needs::agent,
+     "Server name to expect in Vault's certificate",
+     [](Wishes& w, string_view,
+        string_view v) { return read_text(w.tls_server_name, v, is_dns_subdomain(v), "a host name"); }},
     {"agent", "", "one of sidecar, init, none", "by wiring", Needs::nothing,
-     "Whether the agent runs beside the application, ends after it has rendered the files, or does not run",
+     "`sidecar` runs the agent next to the application, `init` runs it once before the application starts, "
+     "`none` runs no agent",
      [](Wishes& w, string_view, string_view v) { return choose(agents, v, w.agent.emplace()); }},
-    {"agent-flavor", "", "vault or bao", "installation's", Needs::agent, "Which agent",
-     [](Wishes& w, string_view, string_view v) {
-         return read_text(w.agent_flavor, v, v == "vault" || v == "bao", "vault or bao");
-     }},
-    {"agent-image", "", "image", "installation's", Needs::agent, "Its image, by tag or digest",
+    {"agent-flavor", "", "vault or bao", "installation's", Needs::agent,
+     "Agent to run: Vault Agent or OpenBao Agent",
+     [](Wishes& w, string_view,
+        string_view v) { return read_text(w.agent_flavor, v, v == "vault" || v == "bao", "vault or bao"); }},
+    {"agent-image", "", "image", "installation's", Needs::agent, "Agent image, with a tag or a digest",
      [](Wishes& w, string_view, string_view v) {
          return read_text(w.agent_image, v, is_image(v), image_example);
      }},
     {"on-rotate", "", "rollout, restart, signal:NAME or none", "by wiring", Needs::nothing,
-     "What happens to running pods when the key changes; the operator does the rollout", read_on_rotate},
+     "What happens to running pods when the key changes; `rollout` lets the operator restart the workload",
+     read_on_rotate},
     {"on-conflict", "", "one of keep, replace, deny", "keep", Needs::nothing,
-     "What happens to a variable that the container sets already",
+     "What to do with a variable that the container already sets",
      [](Wishes& w, string_view, string_view v) { return choose(conflicts, v, w.on_conflict); }},
-    {"entrypoint-", "container", "JSON list", "", Needs::nothing,
-     "The image's entrypoint, for wiring exec when the template has no `command`", read_entrypoint},
+    {"entrypoint-", "container", "JSON array", "", Needs::nothing,
+     "Entrypoint of the image; wiring `exec` needs it for a container without `command`", read_entrypoint},
     {"agent-cpu-request", "", "quantity or none", "installation's", Needs::agent, "CPU request of the agent",
      [](Wishes& w, string_view, string_view v) { return read_quantity(w.cpu_request, v); }},
     {"agent-cpu-limit", "", "quantity or none", "installation's", Needs::agent, "CPU limit of the agent",
@@ -310,14 +319,15 @@ constexpr auto table = std::to_array<Annotation>({
     {"agent-memory-limit", "", "quantity or none", "installation's", Needs::agent,
      "Memory limit of the agent",
      [](Wishes& w, string_view, string_view v) { return read_quantity(w.memory_limit, v); }},
-    {"agent-run-as-user", "", "number", "installation's", Needs::agent, "User id of the agent",
+    {"agent-run-as-user", "", "number", "installation's", Needs::agent, "User ID that the agent runs as",
      [](Wishes& w, string_view, string_view v) { return read_id(w.run_as_user, v); }},
-    {"agent-run-as-group", "", "number", "installation's", Needs::agent, "Group id of the agent",
+    {"agent-run-as-group", "", "number", "installation's", Needs::agent, "Group ID that the agent runs as",
      [](Wishes& w, string_view, string_view v) { return read_id(w.run_as_group, v); }},
     {"log-level", "", "one of trace, debug, info, warn, error", "info", Needs::agent,
      "Log level of the agent", read_log_level},
     {"spec", "", "JSON object", "", Needs::nothing,
-     "Any of these annotations but `inject`, as one object, for names longer than 63 characters", read_spec},
+     "Any of these annotations except `inject`, in one JSON object; allows names longer than 63 characters",
+     read_spec},
 });
 
 const Annotation* find_annotation(string_view name, string_view& argument) {
@@ -360,8 +370,8 @@ string unknown(string_view name, bool suggest = true) {
             nearest = a.name;
         }
     if (!nearest.empty())
-        return fmt::format("is no annotation of keyshepherd; did you mean {}{}?", annotation_prefix, nearest);
-    return "is no annotation of keyshepherd; `keyshepherd inject --help-annotations` lists them";
+        return fmt::format("unknown annotation; did you mean {}{}?", annotation_prefix, nearest);
+    return "unknown annotation; `keyshepherd inject --help-annotations` lists all annotations";
 }
 
 }  // namespace
@@ -387,7 +397,7 @@ string_view text(OnRotate on_rotate) {
 std::optional<Reference> parse_reference(string_view text, string& fault) {
     const std::size_t hash = text.find('#');
     if (hash == string_view::npos) {
-        fault = "names no field; give path#key, such as ai-apis/data/holysheep#api_key";
+        fault = "must name a field; use path#key, such as ai-apis/data/holysheep#api_key";
         return std::nullopt;
     }
     Reference reference{string(text.substr(0, hash)), string(text.substr(hash + 1))};
@@ -395,13 +405,13 @@ std::optional<Reference> parse_reference(string_view text, string& fault) {
     if (!fault.empty()) return std::nullopt;
     if (!is_vault_path(reference.path)) {
         fault =
-            "must have an API path such as ai-apis/data/holysheep before '#': no leading, trailing or double "
-            "'/', no "
-            "'..', none of \" \\ ` { } ? % * and no blank at an end of a segment";
+            "invalid path before '#': use an API path such as ai-apis/data/holysheep, without a leading, "
+            "trailing or double '/', without '..', without \" \\ ` { } ? % *, and without a space at either "
+            "end of a segment";
         return std::nullopt;
     }
     if (!is_vault_key(reference.key)) {
-        fault = "must have the name of one field behind '#', such as api_key";
+        fault = "must have one field name after '#', such as api_key";
         return std::nullopt;
     }
     return reference;
@@ -464,25 +474,25 @@ Wishes read_annotations(const std::map<string, string>& annotations, std::vector
         auto parsed = json::parse(spec->second);
         const json::object* members = parsed ? parsed->if_object() : nullptr;
         if (members == nullptr) {
-            faults.push_back(
-                {"spec", fmt::format("is no JSON object{}; give one such as {{\"role\": \"ai\"}}",
-                                     parsed ? "" : " (" + parsed.error().message + ")")});
+            faults.push_back({"spec", fmt::format("must be a JSON object such as {{\"role\": \"ai\"}}{}",
+                                                  parsed ? "" : " (" + parsed.error().message + ")")});
         } else {
             for (const auto& member : *members) {
                 const string name(member.key());
                 const auto* value = member.value().if_string();
                 if (value == nullptr) {
-                    faults.push_back({"spec", fmt::format("member \"{}\": give a text", name)});
+                    faults.push_back({"spec", fmt::format("member \"{}\": must be a string", name)});
                 } else if (name == "inject" || name == "spec") {
-                    faults.push_back({"spec", fmt::format("member \"{0}\": cannot stand in spec; write the "
-                                                          "annotation {1}{0}",
-                                                          name, annotation_prefix)});
+                    faults.push_back(
+                        {"spec", fmt::format("member \"{0}\": not allowed in spec; use the annotation {1}{0}",
+                                             name, annotation_prefix)});
                 } else if (const auto other = all.find(name);
                            other != all.end() && other->second.first != *value) {
                     faults.push_back(
                         {"spec",
-                         fmt::format("member \"{}\": is also an annotation, with another value; drop one",
-                                     name)});
+                         fmt::format(
+                             "member \"{}\": conflicts with the annotation of that name; remove one of them",
+                             name)});
                 } else {
                     all[name] = {string(*value), "spec"};
                 }
@@ -505,10 +515,12 @@ Wishes read_annotations(const std::map<string, string>& annotations, std::vector
             if (tried) continue;
             faults.push_back(fault_of(
                 wishes, "perms-" + file,
-                fmt::format("is for a file that nothing renders; add secret-{0} or template-{0}", file)));
+                fmt::format("no annotation renders this file; add secret-{0} or template-{0}", file)));
         } else if (!wish.path.empty() && !wish.content.empty()) {
-            faults.push_back(fault_of(wishes, "template-" + file,
-                                      fmt::format("and secret-{} both render this file; drop one", file)));
+            faults.push_back(fault_of(
+                wishes, "template-" + file,
+                fmt::format("conflicts with secret-{}, which renders the same file; remove one of them",
+                            file)));
         }
     }
     return wishes;
@@ -516,13 +528,15 @@ Wishes read_annotations(const std::map<string, string>& annotations, std::vector
 
 string annotation_reference() {
     string page =
-        "# Annotations\n\nGenerated from the tables in `src/inject` by `hack/generate.sh`; not edited by "
-        "hand.\n\n"
-        "An annotation stands on the workload's own metadata or on its pod template; the template's wins. "
-        "Each has the\n"
-        "prefix `keyshepherd.dev/`. Wiring `secret` runs no agent: it refuses the annotations that need one, "
-        "and every\nvariable that is no provider's.\n\n"
-        "| annotation | value | default | needs an agent | meaning |\n|---|---|---|---|---|\n";
+        "# Annotations\n\n"
+        "`hack/generate.sh` generates this page from the tables in `src/inject`; do not edit it.\n\n"
+        "Set an annotation on the workload or on its pod template; the pod template takes precedence. Every "
+        "name has the\n"
+        "prefix `keyshepherd.dev/`. Wiring `secret` runs no agent, so it rejects annotations that need one "
+        "and variables\n"
+        "that do not come from a provider.\n\n"
+        "| annotation | value | default | needs an agent | meaning |\n"
+        "|---|---|---|---|---|\n";
     for (const Annotation& a : table)
         page +=
             fmt::format("| `{}{}` | {} | {} | {} | {} |\n", a.name,

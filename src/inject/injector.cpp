@@ -46,8 +46,8 @@ Source collect(const value& workload, Outcome* outcome = nullptr) {
             if (outcome != nullptr)
                 outcome->refuse(
                     std::string(place),
-                    fmt::format("has {} bytes of {}*; Kubernetes allows {} for all annotations of an "
-                                "object. Ask for less, or in several workloads",
+                    fmt::format("{} bytes of {}* annotations exceed the limit of {} bytes for all "
+                                "annotations of an object; shorten them or split the workload",
                                 bytes, annotation_prefix, annotation_bytes));
             return;
         }
@@ -60,14 +60,15 @@ Source collect(const value& workload, Outcome* outcome = nullptr) {
             if (text == nullptr) {
                 if (outcome != nullptr)
                     outcome->refuse(fmt::format("{}[{}]", place, key.substr(0, 100)),
-                                    "must be a text: put it in quotes, as \"true\"");
+                                    "must be a string; quote the value, as in \"true\"");
                 continue;
             }
             const auto known = source.values.find(name);
             if (known != source.values.end() && known->second != *text && outcome != nullptr)
-                outcome->warnings.push_back(fmt::format(
-                    "{} differs between the workload and its pod template; the template's is taken",
-                    clipped(key)));
+                outcome->warnings.push_back(
+                    fmt::format("the workload and its pod template set {} to different values; the pod "
+                                "template takes precedence",
+                                clipped(key)));
             source.values[name] = *text;
             // The API server, which checks names after us, allows 63 characters behind the prefix.
             source.fields[name] = key.size() <= 100 ? fmt::format("{}[{}]", place, key)
@@ -117,12 +118,12 @@ void warn_of_the_unasked(const Source& source, std::vector<std::string>& warning
         names += fmt::format("{}{}{}", names.empty() ? "" : ", ", annotation_prefix, name.substr(0, 63));
     }
     if (source.values.size() > most) names += ", …";
-    warnings.push_back(fmt::format("{} without {}inject: nothing is injected", names, annotation_prefix));
+    warnings.push_back(fmt::format("no effect without {}inject: {}", annotation_prefix, names));
     for (const auto& [name, wish] : source.values)
         if (warnings.size() > most)
             break;
         else if (const std::string meant = meant_by(name); !meant.empty())
-            warnings.push_back(fmt::format("{}{} {}", annotation_prefix, name.substr(0, 63), meant));
+            warnings.push_back(fmt::format("{}{}: {}", annotation_prefix, name.substr(0, 63), meant));
 }
 
 // The template as the user gave it, apart: with what the marker names taken out.
@@ -372,7 +373,8 @@ Outcome settle(Verdict verdict, json::Editor&& edit, Outcome outcome) {
 
 Outcome deny(Outcome outcome) {
     if (outcome.unnamed_faults > 0)
-        outcome.faults.push_back({"metadata", fmt::format("has {} faults more", outcome.unnamed_faults)});
+        outcome.faults.push_back(
+            {"metadata", fmt::format("{} more errors are not shown", outcome.unnamed_faults)});
     outcome.verdict = Verdict::denied;
     outcome.patch.clear();
     return outcome;
@@ -418,8 +420,7 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     if (!asked && !marker && !has_unreadable_marker)
         return untouched(SkipReason::opted_out, std::move(outcome));
     if (asked && is_windows(*pod)) {
-        outcome.warnings.emplace_back(
-            "this is a Windows pod, and there is no agent for it: nothing was injected");
+        outcome.warnings.emplace_back("nothing was injected: the agent does not support Windows pods");
         return untouched(SkipReason::windows, std::move(outcome));
     }
     const value& pod_template = *json::find(workload, {"spec", "template"});
@@ -444,8 +445,8 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
                 for (const auto& [variable, original] : variables)
                     if (is_forgotten(original))
                         outcome.warnings.push_back(
-                            fmt::format("the value that {} had in container {} before the injection was "
-                                        "written down nowhere: set it again",
+                            fmt::format("set {} in container {} again: injection replaced its value, and "
+                                        "keyshepherd keeps no copy",
                                         variable, container));
         return settle(Verdict::removed, std::move(edit), std::move(outcome));
     }
@@ -482,8 +483,8 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     }
     if (json::find_text(users, {"metadata", "annotations", "vault.hashicorp.com/agent-inject"}) == "true")
         outcome.warnings.emplace_back(
-            "vault.hashicorp.com/agent-inject asks another injector for an agent of its own; drop it to run "
-            "one agent only");
+            "vault.hashicorp.com/agent-inject makes another injector add a second agent; remove it to run "
+            "one agent");
 
     Marker fresh;
     fresh.by = version();
@@ -513,9 +514,10 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     if (bytes_of_annotations(workload) > annotation_bytes) {
         outcome.faults.push_back(
             {"spec.template.metadata.annotations",
-             fmt::format("would be {} bytes with the agent's configuration and CA; Kubernetes allows {}. "
-                         "Shorten templates, or name the CA with {}ca-secret",
-                         bytes_of_annotations(workload), annotation_bytes, annotation_prefix)});
+             fmt::format(
+                 "with the agent configuration and the CA, the annotations would have {} bytes, but "
+                 "Kubernetes allows {}; shorten the templates, or put the CA in a Secret and set {}ca-secret",
+                 bytes_of_annotations(workload), annotation_bytes, annotation_prefix)});
         return deny(std::move(outcome));
     }
     if (before && json::equal(*before, workload)) return untouched(SkipReason::unchanged, std::move(outcome));

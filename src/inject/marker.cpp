@@ -332,18 +332,18 @@ std::optional<Marker> parse_marker(std::string_view text) {
 
 std::string unreadable(std::string_view text) {
     const std::string way_out =
-        "apply the manifest without anything named keyshepherd-… (kubectl replace -f FILE)";
+        "remove everything named keyshepherd-… from the manifest and run kubectl replace -f FILE";
     const auto parsed = json::parse(text.substr(0, annotation_bytes + 1), {}, marker_limits);
     const value* version = parsed ? json::find(*parsed, {"v"}) : nullptr;
     const auto* later = version == nullptr ? nullptr : version->if_int64();
     if (later == nullptr || *later <= schema)
         return fmt::format(
-            "is damaged, so what was injected cannot be told from what is yours; take an earlier "
-            "revision (kubectl rollout undo), or {}",
+            "the annotation is damaged, so keyshepherd cannot separate the injected parts from yours; return "
+            "to an earlier revision (kubectl rollout undo), or {}",
             way_out);
     return fmt::format(
-        "was written by a later keyshepherd, {} (schema {}; this one is {} and knows {}); run "
-        "that one again, or {}",
+        "written by a newer keyshepherd, {} with schema {}; this is {}, which supports schema {}; upgrade "
+        "keyshepherd, or {}",
         quoted(json::find_text(*parsed, {"by"})), *later, keyshepherd::version(), schema, way_out);
 }
 

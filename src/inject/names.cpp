@@ -214,7 +214,7 @@ std::string clipped(std::string_view name) {
 }
 
 std::string quoted(std::string_view text) {
-    if (may_be_a_key(text)) return fmt::format("a text of {} characters", text.size());
+    if (may_be_a_key(text)) return fmt::format("({} characters, hidden)", text.size());
     constexpr std::size_t most = 60;  // characters
     std::size_t end = text.size();
     if (end > most) {

@@ -32,7 +32,7 @@ std::string some_of(Names&& names) {
     for (const auto& name : names)
         if (count++ < most) text += (text.empty() ? "" : ", ") + clipped(name);
     if (count == 0) return "(none)";
-    return count <= most ? text : text + ", … (" + std::to_string(count) + " in all)";
+    return count <= most ? text : text + ", … (" + std::to_string(count) + " in total)";
 }
 
 // For messages about an image.

@@ -165,8 +165,8 @@ private:
             }
             if (listed.empty()) listed = some_of(in_order);
             fault(annotation,
-                  fmt::format("names {}, which the template does not have; {} are: {}", quoted(name),
-                              list == "containers" ? "its containers" : "its init containers", listed));
+                  fmt::format("container {} not found; the {} of the template are: {}", quoted(name),
+                              list == "containers" ? "containers" : "init containers", listed));
         }
     }
 
@@ -179,17 +179,16 @@ private:
         // An annotation may name thousands: only the messages that are kept are made.
         if (outcome_.faults.size() >= most_faults) return outcome_.refuse({}, {});
         if (why.code == Errc::invalid)
-            return fault("inject", fmt::format("names the provider {}, which has faults and is not used: {}",
-                                               quoted(name), why.message));
+            return fault("inject", fmt::format("provider {} is invalid: {}", quoted(name), why.message));
         const Namespaces nothing;
         const Namespaces& known = namespaces_ == nullptr ? nothing : *namespaces_;
         const std::size_t before = outcome_.faults.size();
         if (why.code == Errc::unavailable)
-            fault("inject", fmt::format("names the provider {}, but {}: {}", quoted(name), why.message,
+            fault("inject", fmt::format("provider {} cannot be resolved: {}; {}", quoted(name), why.message,
                                         known.way_out()));
         else
-            fault("inject", fmt::format("names the provider {}, which is unknown; known are: {}",
-                                        quoted(name), known_providers()));
+            fault("inject", fmt::format("provider {} not found; available providers: {}", quoted(name),
+                                        known_providers()));
         if (outcome_.faults.size() == before) return;
         outcome_.faults.back().arriving = known.arriving();
         outcome_.faults.back().passing = known.arriving() && why.code == Errc::unavailable;
@@ -214,14 +213,13 @@ private:
             providers_.push_back(provider);
             if (catalog_.is_overruled(namespace_, name))
                 warn(fmt::format(
-                    "the AIProvider {} of the namespace {} is not used, because {} has that name and this "
-                    "installation lets no AIProvider take its place; give the AIProvider another name",
+                    "ignored AIProvider {} in namespace {}: {} has the same name, and this installation does "
+                    "not allow shadowing; rename the AIProvider",
                     name, namespace_,
                     catalog_.is_built_in(name) ? "the built-in provider" : "a ClusterAIProvider"));
             for (const Variable& v : provider->variables) {
                 if (const auto other = plan_.variables.find(v.name); other != plan_.variables.end()) {
-                    fault("inject",
-                          fmt::format("names two providers that both set {}; drop one of them", v.name));
+                    fault("inject", fmt::format("two of the providers set {}; remove one of them", v.name));
                     continue;
                 }
                 plan_.variables[v.name] = {
@@ -248,20 +246,17 @@ private:
         }
         const std::size_t entries = references + selected * plan_.order.size();
         if (entries > most_wired)
-            outcome_.refuse(
-                "spec.template.spec",
-                fmt::format("asks for {} entries of env to be wired in its containers; a pod may have "
-                            "{}. Wire fewer containers, with {}containers, or fewer variables",
-                            entries, most_wired, annotation_prefix));
+            outcome_.refuse("spec.template.spec",
+                            fmt::format("injection would set {} env entries, but the limit is {} per pod; "
+                                        "select fewer containers with {}containers, or fewer variables",
+                                        entries, most_wired, annotation_prefix));
         const std::size_t requested = wishes_.wiring == Wiring::secret ? 0 : requested_of(references);
         if (requested > most_requested)
-            outcome_.refuse(
-                "spec.template.spec",
-                fmt::format(
-                    "asks for {} variables and files out of Vault; a pod may have {}, since the agent's "
-                    "configuration must fit into an annotation. Render a whole secret as one file, with "
-                    "{}secret-<file>: path",
-                    requested, most_requested, annotation_prefix));
+            outcome_.refuse("spec.template.spec",
+                            fmt::format("the pod requests {} variables and files from Vault, but the limit "
+                                        "is {}, because the agent configuration must fit into an annotation; "
+                                        "render a whole secret as one file with {}secret-<file>: path",
+                                        requested, most_requested, annotation_prefix));
         return entries <= most_wired && requested <= most_requested;
     }
 
@@ -298,20 +293,18 @@ private:
                 std::string wrong;
                 const auto reference = parse_reference(without_scheme(value), wrong);
                 if (!reference) {
-                    fault_at(c, at("value"),
-                             "asks for a value out of Vault (vault:<path>#<key>) but " + wrong);
+                    fault_at(c, at("value"), "invalid Vault reference (vault:<path>#<key>): " + wrong);
                 } else if (!is_variable_name(name)) {
                     fault_at(c, at("name"),
-                             "must have only letters, digits and '_' and start with no digit to be carried "
-                             "by an env file");
+                             "cannot be written to an env file: use letters, digits and '_', and do not "
+                             "start with a digit");
                 } else if (!refer(name, *reference)) {
                     fault_at(c, at("value"),
-                             fmt::format("asks for {} from another place than the rest of the pod does; a "
-                                         "variable has one "
-                                         "value in a pod, so use two names",
+                             fmt::format("{} refers to another path or key than elsewhere in the pod; a "
+                                         "variable has one value per pod, so use two names",
                                          clipped(name)));
                 } else if (c.variables.last(name) != i) {
-                    fault_at(c, at("name"), "stands twice in this container; keep one entry");
+                    fault_at(c, at("name"), "duplicate variable in this container; keep one entry");
                 }
             }
         }
@@ -323,18 +316,17 @@ private:
         const Namespaces& known = namespaces_ == nullptr ? nothing : *namespaces_;
         const auto selected = match(provider.secret_namespaces, namespace_, known.find(namespace_));
         if (selected == Match::no)
-            fault(
-                "wiring",
-                fmt::format("is secret, and spec.delivery.namespaceSelector of the ClusterAIProvider {} does "
-                            "not select the namespace {}; use envfile, exec or file, or ask whoever manages "
-                            "the provider for the Secret here",
-                            provider.name, namespace_));
+            fault("wiring",
+                  fmt::format("wiring secret is not available: spec.delivery.namespaceSelector of "
+                              "ClusterAIProvider {} does not select namespace {}; use envfile, exec or file, "
+                              "or ask the provider's administrator to select this namespace",
+                              provider.name, namespace_));
         if (selected != Match::unknown) return;
-        fault("wiring",
-              fmt::format(
-                  "is secret, and spec.delivery.namespaceSelector of the ClusterAIProvider {} selects by "
-                  "labels of the namespace {} ({}), which are not known: {}",
-                  provider.name, namespace_, labels_of(provider.secret_namespaces), known.way_out()));
+        fault(
+            "wiring",
+            fmt::format("wiring secret is not available: spec.delivery.namespaceSelector of "
+                        "ClusterAIProvider {} depends on labels of namespace {} ({}), which are unknown; {}",
+                        provider.name, namespace_, labels_of(provider.secret_namespaces), known.way_out()));
         outcome_.faults.back().arriving = outcome_.faults.back().passing = known.arriving();
     }
 
@@ -344,23 +336,23 @@ private:
             if (p->secret.empty())
                 fault("wiring",
                       fmt::format(
-                          "is secret, and the operator publishes no Secret for the provider {} here: that "
-                          "takes spec.delivery.secret: true and spec.connectionRef in it, and no Vault "
-                          "of its own in an override; or use envfile, exec or file",
+                          "wiring secret is not available: the operator publishes no Secret of provider {} "
+                          "in this namespace; set spec.delivery.secret: true and spec.connectionRef in the "
+                          "provider, without an override that sets vault, or use envfile, exec or file",
                           p->name));
             else
                 check_selected(*p);
         for (const auto& [variable, carried] : plan_.variables)
             if (carried.file == references_file)
-                fault(
-                    wishes_.variables.contains(variable) ? "env-" + variable : "wiring",
-                    fmt::format("asks for {} out of {}, and wiring secret carries the variables of providers "
-                                "only; use envfile, exec or file",
-                                variable, carried.reference.path));
+                fault(wishes_.variables.contains(variable) ? "env-" + variable : "wiring",
+                      fmt::format("wiring secret cannot set {} from {}: it supports only the variables of "
+                                  "providers; use envfile, exec or file",
+                                  variable, carried.reference.path));
         for (const auto& [name, came_in] : wishes_.came_in)
             if (needs_agent(name))
                 fault(name,
-                      "is for the agent, and wiring secret runs none; drop it, or use envfile, exec or file");
+                      "not allowed with wiring secret, which runs no agent; remove it, or use envfile, exec "
+                      "or file");
     }
 
     void find_connection() {
@@ -372,13 +364,13 @@ private:
             wishes_.role || wishes_.auth_type || wishes_.auth_path || wishes_.approle_secret;
         for (const Provider* p : providers_) {
             if (p->vault != plan_.vault && !wishes_.vault_address)
-                fault("inject", fmt::format("names {} and {}, whose Vault is not the same; one agent logs in "
-                                            "to one Vault, so name one of them",
+                fault("inject", fmt::format("providers {} and {} use different Vaults, but the agent "
+                                            "connects to one Vault; select one of them",
                                             providers_.front()->name, p->name));
             if (p->login != plan_.login && !own_login)
                 fault(
                     "inject",
-                    fmt::format("names {} and {}, which log in differently; name one, or say how with {}role",
+                    fmt::format("providers {} and {} use different logins; select one of them, or set {}role",
                                 providers_.front()->name, p->name, annotation_prefix));
         }
         if (wishes_.vault_address) {
@@ -387,8 +379,8 @@ private:
                 [&](const Provider* p) { return matches_address(p->vault.address, *wishes_.vault_address); });
             if (!of_provider && !matches_address(settings_.allowed_vault_addresses, *wishes_.vault_address))
                 fault("vault-address",
-                      "is not allowed by this installation; ask its administrator for "
-                      "--allowed-vault-address, or drop it");
+                      "this installation does not allow the address; remove the annotation, or ask an "
+                      "administrator to add the address to --allowed-vault-address");
             plan_.vault.address = *wishes_.vault_address;
         }
         if (wishes_.vault_namespace) plan_.vault.vault_namespace = *wishes_.vault_namespace;
@@ -411,19 +403,21 @@ private:
         if (wishes_.approle_secret) login.secret = *wishes_.approle_secret;
         if (login.type == "approle" && login.secret.empty())
             fault(wishes_.auth_type ? "auth-type" : "inject",
-                  fmt::format("means an AppRole login, which needs a Secret with role_id and secret_id; name "
-                              "it with {}approle-secret",
+                  fmt::format("AppRole login needs a Secret with role_id and secret_id; set its name in "
+                              "{}approle-secret",
                               annotation_prefix));
         if (login.type == "approle")
             for (const auto& [name, wish] :
                  {std::pair{"role", &wishes_.role}, std::pair{"token-audience", &wishes_.token_audience}})
                 if (*wish)
-                    fault(name, fmt::format("is only for the Kubernetes login, and this one is AppRole; drop "
-                                            "it, or add {}auth-type: kubernetes",
-                                            annotation_prefix));
+                    fault(name,
+                          fmt::format(
+                              "not allowed with AppRole login; remove it, or set {}auth-type: kubernetes",
+                              annotation_prefix));
         if (login.type == "kubernetes" && wishes_.approle_secret)
-            fault("approle-secret", fmt::format("is only for AppRole; add {}auth-type: approle, or drop it",
-                                                annotation_prefix));
+            fault("approle-secret",
+                  fmt::format("allowed only with AppRole login; set {}auth-type: approle, or remove it",
+                              annotation_prefix));
     }
 
     // A token for the API server's audience would let whoever receives it act as the workload there.
@@ -432,8 +426,8 @@ private:
             std::ranges::find(settings_.allowed_token_audiences, *wishes_.token_audience) ==
                 settings_.allowed_token_audiences.end())
             fault("token-audience",
-                  fmt::format("is none of the audiences that this installation allows ({}); ask its "
-                              "administrator for --allowed-token-audience, or drop it",
+                  fmt::format("this installation allows only the audiences {}; remove the annotation, or ask "
+                              "an administrator to add the audience to --allowed-token-audience",
                               fmt::join(settings_.allowed_token_audiences, ", ")));
     }
 
@@ -460,36 +454,35 @@ private:
             if (gets_variables(c) && !command_known(c)) opaque.push_back(&c);
         auto ways_out = [](const Container& c) {
             return fmt::format(
-                "set its `command`, or {}entrypoint-{} to the image's ENTRYPOINT as a JSON list",
+                "set `command`, or set {}entrypoint-{} to the image's ENTRYPOINT as a JSON array",
                 annotation_prefix, clipped(c.name));
         };
         auto oldest = [&] {
             std::string version = std::min(settings_.kubernetes, settings_.lowest_kubelet).text();
             if (!settings_.kubelet_is_assumed) return version;
             const int older = settings_.kubernetes.minor - settings_.lowest_kubelet.minor;
-            return version + fmt::format(" (assumed, {} the API server: --min-kubelet-version is not given)",
-                                         older > 0 ? fmt::format("{} minors older than", older) : "as");
+            return version +
+                   fmt::format(
+                       " (assumed {} the API server, because --min-kubelet-version is not set)",
+                       older > 0 ? fmt::format("to be {} minor versions older than", older) : "to match");
         };
         if (wishes_.wiring == Wiring::automatic) {
             plan_.wiring = envfile ? Wiring::envfile : Wiring::exec;
             for (const Container* c : opaque)
                 if (!envfile)
-                    fault_at(
-                        *c, ".command",
-                        fmt::format(
-                            "is absent in container {}, and the oldest node runs Kubernetes {}, where a "
-                            "variable can only be set "
-                            "through the command; {}, or use {}wiring: file, or upgrade the nodes to 1.35",
-                            clipped(c->name), oldest(), ways_out(*c), annotation_prefix));
+                    fault_at(*c, ".command",
+                             fmt::format("container {} has no command, and wiring exec needs one; wiring "
+                                         "envfile is not available, because the oldest node runs Kubernetes "
+                                         "{}; {}, or use {}wiring: file, or upgrade the nodes to 1.35",
+                                         clipped(c->name), oldest(), ways_out(*c), annotation_prefix));
         } else if (wishes_.wiring == Wiring::envfile && !envfile) {
-            fault("wiring", fmt::format("is envfile, which needs every node at Kubernetes 1.35 or newer; the "
-                                        "oldest is {}, where the variable "
-                                        "would be empty. Use exec or auto",
+            fault("wiring", fmt::format("wiring envfile needs Kubernetes 1.35 or newer on every node, but "
+                                        "the oldest node runs {}; use exec or auto",
                                         oldest()));
         } else if (wishes_.wiring == Wiring::exec) {
             for (const Container* c : opaque)
                 fault_at(*c, ".command",
-                         fmt::format("is absent in container {}, and wiring exec must know what to run; {}",
+                         fmt::format("container {} has no command, and wiring exec needs one; {}",
                                      clipped(c->name), ways_out(*c)));
         }
         std::set<std::string_view> names;
@@ -497,7 +490,7 @@ private:
             for (const Container& c : containers_) names.insert(c.name);
         for (const auto& [name, words] : wishes_.entrypoints)
             if (!names.contains(name))
-                fault("entrypoint-" + name, "is for a container that the template does not have");
+                fault("entrypoint-" + name, "the template has no container of this name");
 
         plan_.agent = wishes_.agent.value_or(default_agent(plan_.wiring));
         plan_.native_sidecar =
@@ -551,10 +544,11 @@ private:
                 if (!reference && target != v) at = c.variables.last(target);
                 const json::value* entry = at ? &(*c.env)[*at] : nullptr;
                 if (reference && plan_.wiring == Wiring::file) {
-                    fault_at(c, fmt::format(".env[{}].value", *at),
-                             fmt::format("asks for {} in the environment, which wiring file does not give; "
-                                         "use envfile, exec or auto",
-                                         clipped(v)));
+                    fault_at(
+                        c, fmt::format(".env[{}].value", *at),
+                        fmt::format(
+                            "wiring file cannot set the environment variable {}; use envfile, exec or auto",
+                            clipped(v)));
                     continue;
                 }
                 // An empty entry sets nothing: what a replaced literal leaves behind is one.
@@ -564,14 +558,14 @@ private:
                 if (entry != nullptr && !reference && !empty) {
                     if (wishes_.on_conflict == OnConflict::deny) {
                         fault_at(c, fmt::format(".env[{}]", *at),
-                                 fmt::format("sets {} itself and {}on-conflict is deny; remove the entry",
+                                 fmt::format("{} is already set, and {}on-conflict is deny; remove the entry",
                                              clipped(target), annotation_prefix));
                         continue;
                     }
                     if (wishes_.on_conflict == OnConflict::keep) {
                         warn(
-                            fmt::format("container {} sets {} itself: kept as it is; {}on-conflict: replace "
-                                        "would wire it",
+                            fmt::format("container {} already sets {}, so it was not injected; set "
+                                        "{}on-conflict: replace to override it",
                                         shown, clipped(target), annotation_prefix));
                         continue;
                     }
@@ -579,17 +573,16 @@ private:
                 }
                 p.variables.emplace_back(v);
                 if (entry == nullptr && has_sources)
-                    warn(fmt::format("container {} has envFrom: should it hold {}, the injected value wins",
+                    warn(fmt::format("container {} has envFrom; the injected value of {} takes precedence",
                                      shown, clipped(target)));
                 if (plan_.wiring == Wiring::file && expanded.contains(v))
-                    warn(
-                        fmt::format("container {} expands $({}), which wiring file does not set; wiring "
-                                    "envfile can do it",
-                                    shown, clipped(v)));
+                    warn(fmt::format(
+                        "container {} expands $({}), which wiring file does not set; use wiring envfile",
+                        shown, clipped(v)));
                 if (plan_.wiring == Wiring::exec && expanded.contains(v))
                     warn(
-                        fmt::format("container {} expands $({}), which Kubernetes does before the launcher "
-                                    "has the value; wiring envfile can do it",
+                        fmt::format("container {} expands $({}), but Kubernetes expands it before wiring "
+                                    "exec sets the value; use wiring envfile",
                                     shown, clipped(v)));
             }
             p.wrap = plan_.wiring == Wiring::exec && !p.variables.empty();
@@ -606,15 +599,16 @@ private:
                 p.files_folder = files_folders.name_for(
                     c.name, file_variables ? p.variables : std::vector<std::string>(), extra_files);
             if ((p.wrap && p.env_folder.empty()) || (mounts_files && p.files_folder.empty()))
-                fault_at(
-                    c, ".name",
-                    fmt::format("is {}; the folder of its files needs a name of lower-case letters, digits "
-                                "and '-' that no other container has",
-                                quoted(c.name)));
+                fault_at(c, ".name",
+                         fmt::format("invalid value {}: must be a unique name of lowercase letters, digits "
+                                     "and '-', because the container's files are stored under it",
+                                     quoted(c.name)));
             if (!p.variables.empty() || extra_files) plan_.containers.push_back(std::move(p));
         }
         if (plan_.containers.empty() && outcome_.faults.empty())
-            warn("no container gets anything: each sets the variables itself, or none is selected");
+            warn(
+                "nothing was injected: no container is selected, or the containers already set the "
+                "variables");
         // Only what somebody gets is rendered.
         std::set<std::string_view> wired;
         for (const ContainerPlan& c : plan_.containers) wired.insert(c.variables.begin(), c.variables.end());
@@ -626,7 +620,7 @@ private:
             if (plan_.wiring == Wiring::file && plan_.variables.contains(name))
                 fault(
                     (wish.content.empty() ? "secret-" : "template-") + name,
-                    fmt::format("would be rendered where wiring file puts the variable {}; take another name",
+                    fmt::format("conflicts with the file of variable {} (wiring file); use another file name",
                                 name));
             std::string contents = wish.content;
             if (contents.empty()) {
@@ -657,18 +651,17 @@ private:
         if (bytes > annotation_bytes)
             outcome_.refuse(
                 "spec.template.spec",
-                fmt::format("has containers that ask for {} different sets of files, and the agent's "
-                            "configuration cannot hold the templates of all of them; select fewer containers "
-                            "with {}containers, or let them ask for the same",
+                fmt::format("the containers need {} different sets of files, and their templates do not fit "
+                            "into the agent configuration; select fewer containers with {}containers, or "
+                            "request the same files in each",
                             plan_.env_folders.size() + plan_.files_folders.size(), annotation_prefix));
     }
 
     void plan_agent() {
         if (plan_.agent != AgentMode::none && !plan_.containers.empty() && settings_.image.empty())
-            fault("inject",
-                  fmt::format("needs the image that holds keyshepherd-exec, and none is set: give --image to "
-                              "keyshepherd inject or to the webhook; only {}wiring: secret works without it",
-                              annotation_prefix));
+            fault("inject", fmt::format("needs the image that contains keyshepherd-exec; set --image of the "
+                                        "webhook or of keyshepherd inject, or use {}wiring: secret",
+                                        annotation_prefix));
         plan_.flavor = wishes_.agent_flavor.value_or(settings_.agent_flavor);
         plan_.agent_image = wishes_.agent_image.value_or(plan_.flavor == "vault" ? settings_.vault_image
                                                                                  : settings_.bao_image);
@@ -692,9 +685,9 @@ private:
                 fault(wishes_.came_in.contains(fmt::format("agent-{}-request", what))
                           ? fmt::format("agent-{}-request", what)
                           : fmt::format("agent-{}-limit", what),
-                      fmt::format("makes the {} request {} greater than the limit {}; raise the limit or "
-                                  "lower the request",
-                                  what, request->canonical, limit->canonical));
+                      fmt::format(
+                          "the {} request {} exceeds the limit {}; raise the limit or lower the request",
+                          what, request->canonical, limit->canonical));
         };
         fits(cpu_request, cpu_limit, "cpu");
         fits(memory_request, memory_limit, "memory");
@@ -710,31 +703,31 @@ private:
                 const json::value* source = json::find((*c.env)[i], {"valueFrom"});
                 if (source == nullptr) continue;
                 if (secrets.contains(json::find_text(*source, {"secretKeyRef", "name"})))
-                    fault_at(c, fmt::format(".env[{}].valueFrom.secretKeyRef.name", i),
-                             fmt::format("is the Secret that {}wiring: secret wires; drop the entry",
-                                         annotation_prefix));
+                    fault_at(
+                        c, fmt::format(".env[{}].valueFrom.secretKeyRef.name", i),
+                        fmt::format(
+                            "{}wiring: secret already sets the variables from this Secret; remove the entry",
+                            annotation_prefix));
                 if (is_own_name(json::find_text(*source, {"fileKeyRef", "volumeName"})))
-                    fault_at(c, fmt::format(".env[{}].valueFrom.fileKeyRef.volumeName", i),
-                             fmt::format(
-                                 "is keyshepherd's own volume; ask for the variable with {}env-{}: path#key",
-                                 annotation_prefix, clipped(variable_of((*c.env)[i]))));
+                    fault_at(
+                        c, fmt::format(".env[{}].valueFrom.fileKeyRef.volumeName", i),
+                        fmt::format("reserved for keyshepherd; use {}env-{}: path#key to set the variable",
+                                    annotation_prefix, clipped(variable_of((*c.env)[i]))));
             }
             if (c.name.starts_with(name_prefix))
-                fault_at(
-                    c, ".name",
-                    fmt::format("is \"{}\"; names that start with {} are keyshepherd's own, so rename it",
-                                clipped(c.name), name_prefix));
+                fault_at(c, ".name",
+                         fmt::format("invalid value \"{}\": names that start with {} are reserved; rename it",
+                                     clipped(c.name), name_prefix));
             if (const json::array* mounts = json::find_array(*c.spec, {"volumeMounts"}))
                 for (std::size_t i = 0; i < mounts->size(); ++i) {
                     const std::string_view path = json::find_text((*mounts)[i], {"mountPath"});
                     if (is_own_name(json::find_text((*mounts)[i], {"name"})))
-                        fault_at(
-                            c, fmt::format(".volumeMounts[{}].name", i),
-                            fmt::format("is keyshepherd's own volume; ask for a file with {}secret-<file>",
-                                        annotation_prefix));
+                        fault_at(c, fmt::format(".volumeMounts[{}].name", i),
+                                 fmt::format("reserved for keyshepherd; use {}secret-<file> to add a file",
+                                             annotation_prefix));
                     if (path == root_folder || path.starts_with("/keyshepherd/"))
                         fault_at(c, fmt::format(".volumeMounts[{}].mountPath", i),
-                                 fmt::format("is \"{}\"; {} is keyshepherd's own, so mount it elsewhere",
+                                 fmt::format("invalid value \"{}\": {} is reserved; use another path",
                                              clipped(path), root_folder));
                 }
         }
@@ -744,7 +737,7 @@ private:
                     name.starts_with(name_prefix))
                     outcome_.refuse(
                         fmt::format("spec.template.spec.volumes[{}].name", i),
-                        fmt::format("is \"{}\"; names that start with {} are keyshepherd's own, so rename it",
+                        fmt::format("invalid value \"{}\": names that start with {} are reserved; rename it",
                                     clipped(name), name_prefix));
     }
 

@@ -67,7 +67,7 @@ result<void> Catalog::add(Declaration declaration) {
     const std::string ns = declaration.workload_namespace;
     if (!among(ns).try_emplace(name, std::move(declaration)).second)
         return fail(Errc::invalid,
-                    fmt::format("{}{}: is given twice; keep one",
+                    fmt::format("{}{}: duplicate; keep one",
                                 ns.empty() ? "ClusterAIProvider " : fmt::format("AIProvider {}/", ns), name));
     return {};
 }
@@ -122,7 +122,7 @@ bool Catalog::is_built_in(std::string_view name) const {
 result<const Provider*> Catalog::find(std::string_view workload_namespace, std::string_view name,
                                       const Labels* labels) const {
     const Declaration* const found = entry(workload_namespace, name);
-    if (found == nullptr) return fail(Errc::not_found, "is unknown");
+    if (found == nullptr) return fail(Errc::not_found, "not found");
     if (!found->fault.empty()) return fail(Errc::invalid, found->fault);
     for (const Override& candidate : found->overrides) {
         switch (match(candidate.namespaces, workload_namespace, labels)) {
@@ -134,7 +134,7 @@ result<const Provider*> Catalog::find(std::string_view workload_namespace, std::
                 // Not the next one: the key of another namespace's stage would be the wrong one.
                 return fail(
                     Errc::unavailable,
-                    fmt::format("its overrides go by labels of the namespace {} ({}), which are not known",
+                    fmt::format("its overrides depend on labels of namespace {} ({}), which are unknown",
                                 workload_namespace, labels_of(candidate.namespaces)));
         }
     }

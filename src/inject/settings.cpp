@@ -15,13 +15,14 @@ constexpr int oldest_skew = 3;  // https://kubernetes.io/releases/version-skew-p
 class Check {
 public:
     void image(std::string_view flag, std::string_view name) {
-        if (!is_image(name)) fault(flag, fmt::format("is {}; give {}", quoted(name), image_example));
+        if (!is_image(name))
+            fault(flag, fmt::format("invalid value {}: must be {}", quoted(name), image_example));
     }
 
     void id(std::string_view flag, long number) {
         if (number < 1 || number > 2147483647)
-            fault(flag, fmt::format("is {}; give a number from 1 to 2147483647 (0 is root, which the agent "
-                                    "does not need)",
+            fault(flag, fmt::format("invalid value {}: must be a number from 1 to 2147483647; the agent does "
+                                    "not run as root (0)",
                                     number));
     }
 
@@ -30,41 +31,42 @@ public:
         const auto lower = quantity(fmt::format("--agent-{}-request", what), request, such_as);
         const auto upper = quantity(fmt::format("--agent-{}-limit", what), limit, such_as);
         if (lower && upper && lower->milli > upper->milli)
-            fault(fmt::format("--agent-{}-request", what),
-                  fmt::format("is {}, more than --agent-{}-limit, which is {}; raise the limit or lower the "
-                              "request",
-                              lower->canonical, what, upper->canonical));
+            fault(
+                fmt::format("--agent-{}-request", what),
+                fmt::format("{} exceeds --agent-{}-limit, which is {}; raise the limit or lower the request",
+                            lower->canonical, what, upper->canonical));
     }
 
     void allowed_address(std::string_view pattern) {
         if (const auto checked = check_address_pattern(pattern); !checked)
-            fault("--allowed-vault-address",
-                  fmt::format(
-                      "is {}: {}; a * stands for a part of one label, as in https://*.vault.example:8200",
-                      quoted(pattern), checked.error().message));
+            fault(
+                "--allowed-vault-address",
+                fmt::format(
+                    "invalid value {}: {}; a * matches part of one label, as in https://*.vault.example:8200",
+                    quoted(pattern), checked.error().message));
     }
 
     void audiences(const std::vector<std::string>& allowed) {
         if (allowed.empty())
-            fault("--allowed-token-audience", "is given without a value; leave it out for vault");
+            fault("--allowed-token-audience", "must not be empty; omit the flag to use vault");
         for (const std::string& audience : allowed)
             if (!is_audience(audience))
                 fault("--allowed-token-audience",
-                      fmt::format("is {}; give an audience such as vault", quoted(audience)));
+                      fmt::format("invalid value {}: must be an audience such as vault", quoted(audience)));
     }
 
     void versions(const KubernetesVersion& server, const KubernetesVersion& kubelet) {
         if (kubelet > server) {
             fault("--min-kubelet-version",
-                  fmt::format("is {}, newer than the API server's {}, which Kubernetes does not allow; give "
-                              "the version of the oldest node, or correct --kubernetes-version",
+                  fmt::format("kubelet {} is newer than API server {}, which Kubernetes does not support; "
+                              "set the version of the oldest node, or correct --kubernetes-version",
                               kubelet.text(), server.text()));
         } else if (kubelet.major < server.major || kubelet.minor < server.minor - oldest_skew) {
             fault("--min-kubelet-version",
-                  fmt::format("is {}, more than {} minors older than the API server's {}, which Kubernetes "
-                              "does not allow; give the version of the oldest node, or correct "
-                              "--kubernetes-version",
-                              kubelet.text(), oldest_skew, server.text()));
+                  fmt::format(
+                      "kubelet {} is more than {} minor versions older than API server {}, which Kubernetes "
+                      "does not support; set the version of the oldest node, or correct --kubernetes-version",
+                      kubelet.text(), oldest_skew, server.text()));
         }
     }
 
@@ -75,13 +77,13 @@ private:
         if (text == "none") return std::nullopt;
         auto read = parse_quantity(text);
         if (!read)
-            fault(flag, fmt::format("is {}; give a Kubernetes quantity such as {}, or none", quoted(text),
-                                    such_as));
+            fault(flag, fmt::format("invalid value {}: must be a Kubernetes quantity such as {}, or none",
+                                    quoted(text), such_as));
         return read;
     }
 
     void fault(std::string_view flag, std::string_view what) {
-        faults_.push_back(fmt::format("{} {}", flag, what));
+        faults_.push_back(fmt::format("{}: {}", flag, what));
     }
 
     std::vector<std::string> faults_;

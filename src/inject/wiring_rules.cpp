@@ -10,10 +10,10 @@ AgentMode default_agent(Wiring wiring) {
 
 std::string refusal(Wiring wiring, AgentMode agent, OnRotate on_rotate) {
     if (wiring == Wiring::secret && agent != AgentMode::none)
-        return fmt::format("wiring secret runs no agent; drop agent {}, or use envfile, exec or file",
+        return fmt::format("wiring secret runs no agent; remove agent {}, or use envfile, exec or file",
                            text(agent));
     if (wiring != Wiring::secret && agent == AgentMode::none)
-        return fmt::format("wiring {} needs an agent in the pod; use agent sidecar or init", text(wiring));
+        return fmt::format("wiring {} needs an agent; use agent sidecar or init", text(wiring));
     switch (on_rotate) {
         case OnRotate::by_wiring:
         case OnRotate::rollout:
@@ -22,8 +22,8 @@ std::string refusal(Wiring wiring, AgentMode agent, OnRotate on_rotate) {
         case OnRotate::restart:
         case OnRotate::signal:
             return fmt::format(
-                "on-rotate {} is not possible with wiring {}: the process is not watched by keyshepherd; use "
-                "rollout or none",
+                "on-rotate {} is not supported with wiring {}, because keyshepherd does not supervise the "
+                "process; use rollout or none",
                 text(on_rotate), text(wiring));
     }
     return "";
@@ -32,8 +32,9 @@ std::string refusal(Wiring wiring, AgentMode agent, OnRotate on_rotate) {
 std::string wiring_rules_reference() {
     std::string page =
         "## Wiring, agent and on-rotate\n\n"
-        "These combinations are accepted. Every other combination is refused with the reason. `auto` means\n"
-        "`envfile` or `exec`.\n\n| wiring | agent | on-rotate |\n|---|---|---|\n";
+        "The webhook accepts only these combinations. `auto` selects `envfile` or `exec`.\n\n"
+        "| wiring | agent | on-rotate |\n"
+        "|---|---|---|\n";
     for (const Wiring wiring : {Wiring::envfile, Wiring::exec, Wiring::file, Wiring::secret})
         for (const AgentMode agent : {AgentMode::sidecar, AgentMode::init, AgentMode::none}) {
             std::string accepted;

@@ -71,20 +71,18 @@ void check_parts(const Json& from, const std::string& path, bool is_whole, const
                  std::vector<resources::Fault>& faults) {
     if (const auto vault = from.find("vault"); vault != from.end())
         if (!matches_address(rules.vault_addresses, vault->at("address").get<std::string>()))
-            faults.push_back(
-                {path + ".vault.address",
-                 "is none of the addresses that this installation allows: a workload's token goes "
-                 "there; ask its administrator for --allowed-vault-address"});
+            faults.push_back({path + ".vault.address",
+                              "is not allowed by this installation; ask an administrator to add the address "
+                              "to --allowed-vault-address"});
     const auto auth = from.find("auth");
     if (auth == from.end() && !is_whole) return;  // an override keeps the provider's
     const std::string fallback = inject::Login().audience;
     const std::string audience = auth == from.end() ? fallback : auth->value("audience", fallback);
     if (std::ranges::find(rules.token_audiences, audience) == rules.token_audiences.end())
-        faults.push_back(
-            {path + ".auth.audience",
-             fmt::format("{} is none of the audiences that this installation allows ({}); ask its "
-                         "administrator for --allowed-token-audience",
-                         audience, fmt::join(rules.token_audiences, ", "))});
+        faults.push_back({path + ".auth.audience",
+                          fmt::format("is {}, but this installation allows only {}; ask an administrator to "
+                                      "add the audience to --allowed-token-audience",
+                                      audience, fmt::join(rules.token_audiences, ", "))});
 }
 
 void take_spec(const resources::Resource& resource, inject::Declaration& declaration) {
@@ -124,9 +122,9 @@ inject::Declaration declare(const resources::Reading& reading, const inject::Con
     for (const resources::Fault& each : reading.faults)
         fault += fmt::format("{}{} {}", fault.empty() ? "" : "; ", each.field, each.message);
     if (resource.kind->namespaced && resource.ns.empty())
-        fault +=
-            fmt::format("{}metadata.namespace must be given for an AIProvider; a ClusterAIProvider has none",
-                        fault.empty() ? "" : "; ");
+        fault += fmt::format(
+            "{}metadata.namespace is required for an AIProvider; use a ClusterAIProvider for all namespaces",
+            fault.empty() ? "" : "; ");
     if (fault.empty())
         take_spec(resource, declaration);
     else
@@ -147,7 +145,7 @@ result<inject::Declaration> read(const Json& document, const inject::Connection&
                                  const Rules& rules) {
     resources::Reading reading = resources::read(document, "");
     if (!resources::is_ours(document) || !is_provider(reading.resource.kind))
-        return fail(Errc::invalid, "is not an AIProvider or ClusterAIProvider of keyshepherd.dev/v1alpha1");
+        return fail(Errc::invalid, "must be an AIProvider or ClusterAIProvider of keyshepherd.dev/v1alpha1");
     if (reading.faults.empty()) reading.faults = disallowed(reading.resource, rules);
     return declare(reading, installation);
 }

@@ -54,14 +54,14 @@ void ClusterView::Collection::removed(const std::string& key, kube::Json) {
 void ClusterView::Collection::failed(const Error& error, std::chrono::milliseconds wait) {
     failure = error.message;
     owner.metrics_.watch_failed();
-    owner.log_.warn(owner.synced() ? "cannot watch, what was told last is served" : "cannot watch",
+    owner.log_.warn(owner.synced() ? "cannot watch; serving the last known state" : "cannot watch",
                     {{"resource", resource.plural}, {"error", failure}, {"waitMs", wait.count()}});
     owner.changed();
 }
 
 void ClusterView::Collection::recovered() {
     failure.clear();
-    owner.log_.info("watching again", {{"resource", resource.plural}});
+    owner.log_.info("watch resumed", {{"resource", resource.plural}});
     owner.changed();
 }
 
@@ -78,7 +78,7 @@ void ClusterView::Providers::erase(const std::string& key) {
     documents.erase(key);
     const auto [ns, name] = kube::split_key(key);
     owner.view_.catalog.erase(ns, name);
-    owner.log_.info("provider gone", {{"resource", resource.plural}, {"namespace", ns}, {"name", name}});
+    owner.log_.info("provider removed", {{"resource", resource.plural}, {"namespace", ns}, {"name", name}});
 }
 
 void ClusterView::NamespaceLabels::applied(kube::Json object) {
@@ -106,7 +106,7 @@ ClusterView::ClusterView(asio::io_context& context, kube::Config config, View& v
       all_{&own_, &shared_, &namespaces_},
       ended_(context.get_executor()) {
     view_.catalog = std::move(base);
-    view_.unread = "not read yet";
+    view_.unread = "the initial list of providers is not complete";
 }
 
 void ClusterView::start() {
@@ -137,12 +137,13 @@ void ClusterView::put(const std::string& document) {
     const std::string name = declared->provider.name;
     const auto taken = view_.catalog.put(*std::move(declared));
     if (!taken)
-        log_.warn("a provider has faults and is not used",
+        log_.warn("ignoring invalid provider",
                   {{"namespace", ns}, {"name", name}, {"error", taken.error().message}});
     else if (synced())
-        log_.info("provider taken", {{"namespace", ns}, {"name", name}});
+        log_.info("provider loaded", {{"namespace", ns}, {"name", name}});
     if (!ns.empty() && view_.catalog.is_overruled(ns, name))
-        log_.warn("an AIProvider is not used: its name is taken", {{"namespace", ns}, {"name", name}});
+        log_.warn("ignoring AIProvider: its name is in use by a ClusterAIProvider or the built-in provider",
+                  {{"namespace", ns}, {"name", name}});
     news_();
 }
 
@@ -155,16 +156,19 @@ void ClusterView::changed() {
     std::string unread;
     for (const Collection* each : all_) {
         if (each->synced) continue;
-        unread += unread.empty() ? "not read yet: " : "; ";
+        unread += unread.empty() ? "waiting for the initial list of " : ", ";
         unread += each->resource.plural;
         if (!each->failure.empty()) unread += fmt::format(" ({})", each->failure);
     }
     view_.unread = std::move(unread);
     if (!synced()) return;
-    log_.info("providers read", {{"providers", view_.catalog.usable()}, {"faulty", view_.catalog.faulty()}});
+    log_.info("initial list of providers complete",
+              {{"providers", view_.catalog.usable()}, {"faulty", view_.catalog.faulty()}});
     if (!view_.catalog.has(default_provider_))
-        log_.warn("--default-provider names no provider: `inject: \"true\"` is refused until there is one",
-                  {{"provider", default_provider_}});
+        log_.warn(
+            "the provider of --default-provider does not exist; the webhook rejects `inject: \"true\"` until "
+            "it does",
+            {{"provider", default_provider_}});
 }
 
 net::Task<bool> ClusterView::stop(std::chrono::milliseconds within) {

@@ -27,7 +27,8 @@ Response text(int status, std::string body) {
 }
 
 Response wrong_method(std::string_view method, std::string_view path, std::string_view allowed) {
-    Response response = text(405, fmt::format("{} takes {}, not {}\n", path, allowed, method.substr(0, 20)));
+    Response response =
+        text(405, fmt::format("{} supports {}, not {}\n", path, allowed, method.substr(0, 20)));
     response.headers.emplace_back("Allow", allowed);
     return response;
 }
@@ -76,23 +77,22 @@ Response Routes::admission_port(const Request& request) {
     const std::string_view path = path_of(request.target);
     if (path == "/mutate") {
         if (verified_clients_only_ && !request.client_is_verified)
-            return text(403, "this needs a client certificate of the webhook's --client-ca-file\n");
+            return text(403, "a client certificate issued by the CA of --client-ca-file is required\n");
         if (request.method != "POST") return wrong_method(request.method, path, "POST");
-        if (!is_json(request.content_type))
-            return text(415, "the body of an AdmissionReview is application/json\n");
+        if (!is_json(request.content_type)) return text(415, "Content-Type must be application/json\n");
         return mutate(request);
     }
     if (path == "/healthz")
         return is_read(request.method) ? text(200, "ok\n") : wrong_method(request.method, path, "GET");
     if (path == "/readyz")
         return is_read(request.method) ? readiness() : wrong_method(request.method, path, "GET");
-    return text(404, "there are /mutate, /healthz and /readyz\n");
+    return text(404, "not found; the paths are /mutate, /healthz and /readyz\n");
 }
 
 Response Routes::metrics_port(const Request& request) {
     const std::string_view path = path_of(request.target);
     if (path != "/metrics" && path != "/healthz" && path != "/readyz")
-        return text(404, "there are /metrics, /healthz and /readyz\n");
+        return text(404, "not found; the paths are /metrics, /healthz and /readyz\n");
     if (!is_read(request.method)) return wrong_method(request.method, path, "GET");
     if (path == "/healthz") return text(200, "ok\n");
     if (path == "/readyz") return readiness();
@@ -102,7 +102,7 @@ Response Routes::metrics_port(const Request& request) {
 }
 
 Response Routes::readiness() const {
-    if (draining_) return text(503, "draining: this process is about to end\n");
+    if (draining_) return text(503, "the server is shutting down\n");
     if (std::chrono::system_clock::now() >= not_after_)
         return text(503, fmt::format("the certificate expired at {}\n", net::format_time(not_after_)));
     if (!view_.unread.empty()) return text(503, view_.unread + "\n");

@@ -37,7 +37,7 @@ void prepare_process(telemetry::Log& log) {
     rlimit files{};
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &files) != 0) log.warn("cannot raise the limit of open files");
+        if (setrlimit(RLIMIT_NOFILE, &files) != 0) log.warn("cannot raise the open file limit");
     }
     // A body of megabytes goes back to the system when it is answered; otherwise glibc raises this threshold
     // at the first.
@@ -94,7 +94,7 @@ public:
                                options_.cluster ? options_.cluster->origin.text() : std::string("flags")},
                               {"certificateNotAfter", net::format_time(certificate_.not_after)}});
         if (options_.settings.image.empty())
-            log_.warn("--image is not set: workloads are refused unless their wiring is secret");
+            log_.warn("--image is not set; the webhook rejects every workload whose wiring is not secret");
         context_.run();
         return 0;
     }
@@ -103,7 +103,7 @@ private:
     void warn_of_tenant_reach() {
         for (const std::string& pattern : options_.provider_rules.vault_addresses)
             if (const std::string reach = tenant_reach(pattern); !reach.empty())
-                log_.warn("a tenant may answer at an allowed address of Vault",
+                log_.warn("a tenant could impersonate Vault at an allowed address",
                           {{"address", pattern}, {"reason", reach}});
     }
 
@@ -133,7 +133,8 @@ private:
         log_.info("stopping", {{"sessions", server_.sessions()}});
         server_.stop();
         const bool all = co_await server_.finished(options_.shutdown);
-        if (!all) log_.warn("sessions cut off", {{"sessions", server_.sessions()}});
+        if (!all)
+            log_.warn("closing sessions that did not finish in time", {{"sessions", server_.sessions()}});
         server_.close_all();
         metrics_server_.stop();
         metrics_server_.close_all();
@@ -175,11 +176,12 @@ private:
         auto loaded =
             net::load_certificate(options_.certificate_file, options_.key_file, options_.client_ca_file);
         if (loaded && loaded->not_after <= std::chrono::system_clock::now())
-            loaded =
-                fail(Errc::invalid, fmt::format("it expired at {}", net::format_time(loaded->not_after)));
+            loaded = fail(Errc::invalid,
+                          fmt::format("the certificate expired at {}", net::format_time(loaded->not_after)));
         if (!loaded) {
             metrics_.certificate_reload_failed();
-            log_.error("certificate refused, the old one stays", {{"error", loaded.error().message}});
+            log_.error("cannot load the new certificate; keeping the current one",
+                       {{"error", loaded.error().message}});
             return;
         }
         certificate_ = std::move(*loaded);
@@ -192,7 +194,8 @@ private:
         auto loaded = options_.load_catalog();
         if (!loaded) {
             metrics_.provider_reload_failed();
-            log_.error("providers refused, the old ones stay", {{"error", loaded.error().message}});
+            log_.error("cannot load the new providers; keeping the current ones",
+                       {{"error", loaded.error().message}});
             return;
         }
         if (cluster_)

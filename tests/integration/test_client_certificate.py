@@ -53,7 +53,7 @@ def test_the_ca_is_reloaded_and_a_bad_one_keeps_the_old(webhooks, clients, tmp_p
         (tmp_path / "client-ca.pem").write_text(bad)
         wait_until(lambda: webhook.metric("keyshepherd_certificate_reload_errors_total") > failures, 10)
         assert ask(webhook, old) == 200 and ask(webhook) == 403 and ask(webhook, new) == "refused"
-    assert any(r["msg"] == "certificate refused, the old one stays" and "client-ca.pem" in r["error"] for r in webhook.records())
+    assert any(r["msg"] == "cannot load the new certificate; keeping the current one" and "client-ca.pem" in r["error"] for r in webhook.records())
     (tmp_path / "client-ca.pem").write_text(other.ca_pem)
     wait_until(lambda: ask(webhook, new) == 200, 10)
     assert ask(webhook, old) == "refused"

@@ -351,14 +351,14 @@ def test_kubectl_reads_every_object_of_a_folder(tmp_path, texts):
 
 def test_a_json_value_that_kubectl_would_drop_is_refused():
     error = refused("-f", "-", stdin=f"---\n{JSON_MAPS}\n")
-    assert re.match(r"error: stdin line 3\b", error) and "put a line '---' before it" in error
+    assert re.match(r"error: stdin line 3\b", error) and "add a '---' line" in error
     assert read_by_kubectl(f"---\n{JSON_MAPS}\n") == ["configmap/one"]
     assert printed("-f", "-", stdin=JSON_MAPS) == JSON_MAPS
 
 
 def test_an_empty_input_prints_itself():
     done = inject("-f", "-", stdin="")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "warning: stdin: holds no object\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "warning: stdin: no objects found\n")
     assert printed("-f", "-", stdin="# c\n---\n") == "# c\n---\n"
 
 
@@ -369,13 +369,13 @@ def test_an_empty_input_prints_itself():
     "text, message",
     [
         ("a: 1\nb: [\n", r"error: stdin line 3, column 1: .+"),
-        ("a: 1\n---\nb: 1\nb: 2\n", r'error: stdin line 4, column 1: the key "b" is repeated: .+'),
+        ("a: 1\n---\nb: 1\nb: 2\n", r'error: stdin line 4, column 1: duplicate key "b": .+'),
         ('{"a": 1,\n "b": }{', r"error: stdin line 2, column \d+: .+"),
-        ("just text\n", r"error: stdin line 1: a Kubernetes object is a map; this is something else"),
-        ("---\n- a\n", r"error: stdin line 2: a Kubernetes object is a map; .+"),
-        (b"a: \xff\n", r"error: stdin line 1, column 4: not UTF-8"),
-        (b"\x7fELF\0\1", r"error: stdin line 1, column 1: the control character U\+007F"),
-        ("a: \"x\n", r"error: stdin line 1, column 4: the quote is not closed"),
+        ("just text\n", r"error: stdin line 1: not a Kubernetes object; expected a map"),
+        ("---\n- a\n", r"error: stdin line 2: not a Kubernetes object; .+"),
+        (b"a: \xff\n", r"error: stdin line 1, column 4: invalid UTF-8"),
+        (b"\x7fELF\0\1", r"error: stdin line 1, column 1: control character U\+007F is not allowed"),
+        ("a: \"x\n", r"error: stdin line 1, column 4: the closing quote is missing"),
     ],
 )
 def test_bad_input_names_file_and_line(text, message):
@@ -409,16 +409,16 @@ def test_warnings_go_to_stderr_and_do_not_fail():
     text = DEPLOYMENT.replace("labels: {app: ai}\n    spec", "labels: {app: ai}\n      annotations: {keyshepherd.dev/inject: 'true'}\n    spec")
     done = inject("-f", "-", stdin=text)
     assert done.returncode == 0 and "initContainers" in done.stdout
-    assert done.stderr.startswith("warning: stdin: Deployment/default/ai-application: keyshepherd.dev/inject differs")
+    assert done.stderr.startswith("warning: stdin: Deployment/default/ai-application: the workload and its pod template set keyshepherd.dev/inject")
 
 
 def test_files_that_cannot_be_read(tmp_path, folder):
     assert refused("-f", tmp_path / "no.yaml") == f"error: {tmp_path}/no.yaml: cannot be opened: No such file or directory\n"
     (tmp_path / "empty").mkdir()
-    assert refused("-f", tmp_path / "empty").startswith(f"error: {tmp_path}/empty: no *.yaml, *.yml or *.json in this directory; --recursive")
+    assert refused("-f", tmp_path / "empty").startswith(f"error: {tmp_path}/empty: no *.yaml, *.yml or *.json files in this directory; use --recursive")
     (tmp_path / "empty" / "deeper").mkdir()
-    assert refused("-R", "-f", tmp_path / "empty") == f"error: {tmp_path}/empty: no *.yaml, *.yml or *.json in this directory\n"
-    assert refused("-f", "-", "-f", "-") == "error: -f - is given twice: standard input can be read once\n"
+    assert refused("-R", "-f", tmp_path / "empty") == f"error: {tmp_path}/empty: no *.yaml, *.yml or *.json files in this directory\n"
+    assert refused("-f", "-", "-f", "-") == "error: -f - is set twice, but standard input can be read only once\n"
     assert refused("-f", folder / "a.yml", "-f", folder / "notes.txt").startswith(f"error: {folder}/notes.txt line ")
     assert inject().returncode != 0 and "--filename is required" in inject().stderr
 
@@ -427,12 +427,12 @@ def test_one_unreadable_file_stops_a_folder_and_can_be_skipped(folder):
     template = "kind: Deployment\nmetadata:\n  {{- include \"labels\" . }}\n"
     (folder / "chart.yaml").write_text(template)
     errors = refused("-f", folder).splitlines()
-    assert errors[0].startswith(f"error: {folder}/chart.yaml line 3, column ") and "as `helm template` does" in errors[0]
-    assert errors[1:] == ["error: 1 of 5 files cannot be read, and nothing is done: correct it, take it out, or give --skip-unreadable to go on without it"]
+    assert errors[0].startswith(f"error: {folder}/chart.yaml line 3, column ") and "with `helm template`" in errors[0]
+    assert errors[1:] == ["error: 1 of 5 files cannot be read, so the command did nothing; correct it, remove it, or use --skip-unreadable to skip it"]
     done = inject("-f", folder, "--skip-unreadable")
     (folder / "chart.yaml").unlink()
     assert (done.returncode, done.stdout) == (0, printed("-f", folder))
-    assert done.stderr == errors[0].replace("error: ", "warning: ", 1) + ": the file is left out\n"
+    assert done.stderr == errors[0].replace("error: ", "warning: ", 1) + ": file skipped\n"
     (folder / "gone.yaml").symlink_to("nowhere")
     errors = refused("-f", folder).splitlines()
     assert errors[0] == f"error: {folder}/gone.yaml cannot be opened: No such file or directory"
@@ -448,12 +448,12 @@ def test_a_fault_of_syntax_in_a_list_names_the_item():
 
 
 @pytest.mark.parametrize("annotation, words", [
-    ("wiring: environment-file", 'is "environment-file"; give one of auto, envfile'),
-    ("auth-path: auth/kubernetes/", "has the path \"auth/kubernetes/\", which ends with '/': remove the '/'"),
-    ("env-KEY: ai-apis/data/holysheep/#api_key", "has the path \"ai-apis/data/holysheep/\", which ends with '/': remove the '/'"),
-    ("log-level: " + "much " * 13, 'is "' + ("much " * 13)[:60] + '…"; give one of trace'),
-    ("log-level: sk-live-0123456789abcdef0123456789abcdef", "is a text of 40 characters"),
-    ("log-level: 3f2c8a1e-77b0-4c7e-9d53-0c1f5d1f8a77", "is a text of 36 characters"),
+    ("wiring: environment-file", 'invalid value "environment-file": must be one of auto, envfile'),
+    ("auth-path: auth/kubernetes/", "invalid path \"auth/kubernetes/\": remove the trailing '/'"),
+    ("env-KEY: ai-apis/data/holysheep/#api_key", "invalid path \"ai-apis/data/holysheep/\": remove the trailing '/'"),
+    ("log-level: " + "much " * 13, 'invalid value "' + ("much " * 13)[:60] + '…": must be one of trace'),
+    ("log-level: sk-live-0123456789abcdef0123456789abcdef", "invalid value (40 characters, hidden)"),
+    ("log-level: 3f2c8a1e-77b0-4c7e-9d53-0c1f5d1f8a77", "invalid value (36 characters, hidden)"),
 ])
 def test_a_message_shows_the_value_and_what_is_wrong_with_it(annotation, words):
     text = DEPLOYMENT.replace("inject: holysheep", f"inject: holysheep\n    keyshepherd.dev/{annotation}")
@@ -506,7 +506,7 @@ def test_overrides_go_by_the_labels_of_namespaces_among_the_files(tmp_path):
         assert path in done.stdout
     unknown = inject("-f", "-", "-n", "shop", "--providers", tmp_path / "providers.yaml", stdin=DEPLOYMENT)
     assert unknown.returncode == 1 and unknown.stdout == ""
-    assert "labels of the namespace shop (env), which are not known: give the Namespace with its labels among the files" in unknown.stderr
+    assert "labels of namespace shop (env), which are unknown; add a file with the Namespace and its labels" in unknown.stderr
     by_name = STAGES | {"spec": STAGES["spec"] | {"overrides": STAGES["spec"]["overrides"][1:]}}
     (tmp_path / "providers.yaml").write_text(json.dumps(by_name))
     done = inject("-f", "-", "-n", "stage", "--providers", tmp_path / "providers.yaml", stdin=DEPLOYMENT)
@@ -517,28 +517,28 @@ def test_settings_are_checked_before_anything_is_read():
     bad = {"--agent-cpu-request": "9", "--image": "Registry/x@sha256:00", "--min-kubelet-version": "1.36", "--vault-address": "vault:8200",
            "--default-provider": "nobody", "--agent-run-as-user": "-3"}
     error = refused("-f", "/nowhere", *(part for pair in bad.items() for part in pair))
-    assert error.count("\n") == 1 and [flag for flag in bad if f"{flag} " not in error] == [], error
-    assert "known are holysheep" in error and "https://" in error and "more than --agent-cpu-limit" in error
-    assert "--min-kubelet-version is 1.31, more than 3 minors older" in refused("-f", "-", "--min-kubelet-version", "1.31", stdin=DEPLOYMENT)
-    assert "--agent-run-as-user is -3" in refused("-f", "-", stdin=DEPLOYMENT, environment={"KEYSHEPHERD_AGENT_RUN_AS_USER": "-3"})
+    assert error.count("\n") == 1 and [flag for flag in bad if f"{flag}: " not in error] == [], error
+    assert "available providers: holysheep" in error and "https://" in error and "exceeds --agent-cpu-limit" in error
+    assert "--min-kubelet-version: kubelet 1.31 is more than 3 minor versions older" in refused("-f", "-", "--min-kubelet-version", "1.31", stdin=DEPLOYMENT)
+    assert "--agent-run-as-user: invalid value -3" in refused("-f", "-", stdin=DEPLOYMENT, environment={"KEYSHEPHERD_AGENT_RUN_AS_USER": "-3"})
 
 
 def test_without_image_only_what_needs_none_is_injected():
     error = refused("-f", "-", "--image", "", stdin=DEPLOYMENT)
-    assert error.count("\n") == 1 and "metadata.annotations[keyshepherd.dev/inject]: needs the image that holds keyshepherd-exec" in error
-    assert "give --image to keyshepherd inject" in error
+    assert error.count("\n") == 1 and "metadata.annotations[keyshepherd.dev/inject]: needs the image that contains keyshepherd-exec" in error
+    assert "set --image of the webhook or of keyshepherd inject" in error
     assert inject("-f", "-", "--image", "", stdin=DEPLOYMENT.replace("holysheep", "'false'")).returncode == 0
     for image in (f"k@sha256:{'0' * 64}", f"registry.example:5000/k:0.1.0@sha256:{'a' * 64}"):
         assert f"image: {image}\n" in inject("-f", "-", "--image", image, stdin=DEPLOYMENT).stdout
         assert f"image: {image}\n" in inject("-f", "-", "--bao-image", image, stdin=DEPLOYMENT).stdout
         assert f"image: {image}\n" in inject("-f", "-", stdin=DEPLOYMENT, environment={"KEYSHEPHERD_IMAGE": image}).stdout
     for flag in ("--image", "--bao-image", "--vault-image"):
-        assert f"{flag} is" in refused("-f", "-", flag, "k@sha256:00", stdin=DEPLOYMENT)
+        assert f"{flag}: invalid value" in refused("-f", "-", flag, "k@sha256:00", stdin=DEPLOYMENT)
 
 
 def test_an_assumed_kubelet_is_said_to_be_assumed():
     assumed = refused("-f", "-", "--kubernetes-version", "1.34", stdin=DEPLOYMENT)
-    assert "oldest node runs Kubernetes 1.34 (assumed, as the API server: --min-kubelet-version is not given)" in assumed
+    assert "oldest node runs Kubernetes 1.34 (assumed to match the API server, because --min-kubelet-version is not set)" in assumed
     assert "assumed" not in refused("-f", "-", "--min-kubelet-version", "1.34", stdin=DEPLOYMENT)
 
 
@@ -551,7 +551,7 @@ def test_what_asks_and_is_no_deployment_is_left_alone_with_a_warning(version, ki
     if kind == "CronJob":
         item["spec"]["jobTemplate"] = {"spec": {"template": item["spec"].pop("template")}}
         item["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["annotations"] = item["metadata"].pop("annotations")
-    warning = f"warning: stdin: {kind}/default/ai-application: left alone: this version injects Deployments of apps/v1 only\n"
+    warning = f"warning: stdin: {kind}/default/ai-application: not injected: this version injects only Deployments of apps/v1\n"
     for text in (json.dumps(item), json.dumps({"apiVersion": "v1", "kind": "List", "items": [item]})):
         done = inject("-f", "-", stdin=text)
         assert (done.returncode, done.stdout, done.stderr) == (0, text, warning)
@@ -561,15 +561,15 @@ def test_what_asks_and_is_no_deployment_is_left_alone_with_a_warning(version, ki
 
 def test_an_own_namespace_is_left_alone_with_a_warning():
     done = inject("-f", "-", "-n", "kube-system", stdin=DEPLOYMENT)
-    assert done.returncode == 0 and done.stderr == "warning: stdin: Deployment/kube-system/ai-application: left alone: nothing is injected in this namespace (--own-namespace)\n"
+    assert done.returncode == 0 and done.stderr == "warning: stdin: Deployment/kube-system/ai-application: not injected: --own-namespace excludes this namespace\n"
     assert inject("-f", "-", "-n", "kube-system", stdin=DEPLOYMENT.replace("holysheep", "'false'")).stderr == ""
 
 
 def test_annotations_without_the_one_that_asks_are_a_warning():
     done = inject("-f", "-", stdin=DEPLOYMENT.replace("inject: holysheep", "injct: holysheep\n    keyshepherd.dev/wiring: exec"))
     assert done.returncode == 0
-    assert "keyshepherd.dev/injct, keyshepherd.dev/wiring without keyshepherd.dev/inject: nothing is injected\n" in done.stderr
-    assert "keyshepherd.dev/injct is no annotation of keyshepherd; did you mean keyshepherd.dev/inject?\n" in done.stderr
+    assert "no effect without keyshepherd.dev/inject: keyshepherd.dev/injct, keyshepherd.dev/wiring\n" in done.stderr
+    assert "keyshepherd.dev/injct: unknown annotation; did you mean keyshepherd.dev/inject?\n" in done.stderr
 
 
 # ---- the program itself --------------------------------------------------------------------------------------------------
@@ -587,11 +587,11 @@ def test_a_commit_makes_the_build_ask_for_the_commit_anew():
 @pytest.mark.parametrize(
     "words, code, said",
     [
-        (["injct"], 1, "error: there is no command injct; the commands are webhook, inject, "),
-        (["help", "injct"], 1, "error: there is no command injct; "),
-        (["inject", "deploy.yaml"], 1, "error: deploy.yaml is no flag: give a file with -f, as -f deploy.yaml\n"),
-        (["inject", "deploy.yaml", "-f", "-"], 1, "error: deploy.yaml is no flag: give a file with -f, "),
-        (["plan", "a.yaml"], 1, "error: a.yaml is no flag: give a file with -f, "),
+        (["injct"], 1, "error: unknown command injct; the commands are webhook, inject, "),
+        (["help", "injct"], 1, "error: unknown command injct; "),
+        (["inject", "deploy.yaml"], 1, "error: unexpected argument deploy.yaml; pass files with -f, as in -f deploy.yaml\n"),
+        (["inject", "deploy.yaml", "-f", "-"], 1, "error: unexpected argument deploy.yaml; pass files with -f, "),
+        (["plan", "a.yaml"], 1, "error: unexpected argument a.yaml; pass files with -f, "),
         (["--version"], 0, "keyshepherd "),
         (["help"], 0, "inject"),
         (["help", "inject"], 0, "--filename"),

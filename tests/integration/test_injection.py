@@ -197,7 +197,7 @@ def test_every_fault_comes_in_one_answer(cluster, namespace, installed_webhook):
     bad = rig.seed_deployment(wiring="envfil", containers="ap", agent_cpu_request="12x", inject="nobody")
     done = cluster.kubectl("apply", "-n", namespace, "-f", "-", input=bad, check=False)
     assert done.returncode != 0
-    for part in ("keyshepherd.dev/wiring", "envfile", "keyshepherd.dev/containers", "its containers are: app", "keyshepherd.dev/agent-cpu-request",
+    for part in ("keyshepherd.dev/wiring", "envfile", "keyshepherd.dev/containers", "containers are: app", "keyshepherd.dev/agent-cpu-request",
                  "100m", "keyshepherd.dev/inject", "known are: holysheep"):
         assert part in done.stderr, done.stderr
     assert cluster.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/ai-application").status_code == 404
@@ -206,10 +206,10 @@ def test_every_fault_comes_in_one_answer(cluster, namespace, installed_webhook):
 def test_a_webhook_without_image_says_so_and_refuses_what_needs_it(cluster, namespace, webhooks, install_webhook):
     webhook = webhooks(image=None)
     warning = next(r for r in webhook.records() if r["level"] == "warn")
-    assert warning["msg"] == "--image is not set: workloads are refused unless their wiring is secret"
+    assert warning["msg"] == "--image is not set; the webhook rejects every workload whose wiring is not secret"
     install_webhook(webhook.url, webhook.certificates.ca_pem)
     done = cluster.kubectl("apply", "-n", namespace, "-f", "-", input=rig.seed_deployment(), check=False)
-    assert done.returncode != 0 and "keyshepherd-exec, and none is set: give --image" in done.stderr, done.stderr
+    assert done.returncode != 0 and "set --image of the webhook or of keyshepherd inject" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("image", ["openbao/openbao@sha256:" + "0" * 64, "openbao/openbao:2.7.2@sha256:" + "a" * 64])

@@ -1163,7 +1163,7 @@ def test_a_cluster_provider_publishes_only_in_selected_namespaces(users, world):
         wait_until(lambda: wired(team.ns).returncode == 0, 10)
         wait_until(lambda: values_of(world.cluster, team.ns, secret) == {"ACME_API_KEY": "sk-all"}, 10)
         refused = wired(other.ns)
-        assert refused.returncode != 0 and f"does not select the namespace {other.ns}" in refused.stderr, refused.stderr
+        assert refused.returncode != 0 and f"does not select namespace {other.ns}" in refused.stderr, refused.stderr
         # Not even for a workload that says by itself that it was wired so.
         forged = world.cluster.deployment(team.ns, "web")
         made = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "forged", "namespace": other.ns},

@@ -216,7 +216,7 @@ def test_the_webhook_and_the_operator_agree_with_the_api_server(documents, clust
     operator = rig.Operator(tmp_path / "operator", cluster, bao, flags=flags())
     try:
         assert webhook.metric("keyshepherd_providers_faulty") == len(unsaid)
-        faulty = {r["name"] for r in webhook.records() if r["msg"] == "a provider has faults and is not used"}
+        faulty = {r["name"] for r in webhook.records() if r["msg"] == "ignoring invalid provider"}
         assert faulty == unsaid
 
         def reasons():

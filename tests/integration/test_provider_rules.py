@@ -89,14 +89,14 @@ def test_a_tenants_aiprovider_gets_no_workload_of_a_clusters_provider(installati
     allowed, patch, warnings = wait_until(lambda: (r := installation.inject(namespace, "shared"))[2] and r, 5)
     assert allowed and "ai-apis/data/everybody" in patch and "evil" not in patch and API_AUDIENCE not in patch
     assert json.dumps(installation.bao.address)[1:-1] in patch
-    assert f"the AIProvider shared of the namespace {namespace} is not used" in warnings
+    assert f"ignored AIProvider shared in namespace {namespace}" in warnings
     # One that goes nowhere else still takes nobody's place.
     installation.apply(provider("shared", "ai-apis/data/own", namespace, vault={"address": installation.bao.address},
                                 auth={"audience": "vault"}))
     condition = installation.wait_reason(namespace, "shared", "NameTaken")
     assert condition["status"] == "False" and "ClusterAIProvider shared" in condition["message"]
     allowed, patch, warnings = installation.inject(namespace, "shared")
-    assert allowed and "ai-apis/data/everybody" in patch and "is not used" in warnings
+    assert allowed and "ai-apis/data/everybody" in patch and "ignored AIProvider" in warnings
     # Its name is free again.
     installation.delete(shared)
     assert installation.wait_reason(namespace, "shared", "Declared")["status"] == "True"
@@ -109,7 +109,7 @@ def test_nor_one_of_the_built_in_provider(installation, namespace):
     installation.apply(provider("holysheep", "ai-apis/data/own", namespace))
     assert "the built-in provider" in installation.wait_reason(namespace, "holysheep", "NameTaken")["message"]
     allowed, patch, warnings = wait_until(lambda: (r := installation.inject(namespace, "true"))[2] and r, 5)
-    assert allowed and "ai-apis/data/holysheep" in patch and "because the built-in provider has that name" in warnings
+    assert allowed and "ai-apis/data/holysheep" in patch and "the built-in provider has the same name" in warnings
 
 
 @pytest.mark.parametrize("spec, field", [
@@ -131,10 +131,10 @@ def test_the_webhook_and_the_operator_say_the_same(installation, namespace, kind
         field = field and "spec.overrides[0]" + field.removeprefix("spec")
     installation.apply(provider(name, "ai-apis/data/x", own, **spec))
     condition = installation.wait_reason(own, name, "NotAllowed" if field else "Declared")
-    allowed, said, _ = wait_until(lambda: (r := installation.inject(namespace, name)) and "is unknown" not in r[1] and r, 5)
+    allowed, said, _ = wait_until(lambda: (r := installation.inject(namespace, name)) and "not found" not in r[1] and r, 5)
     assert allowed == (field is None), said
     if field:
-        assert field in condition["message"] and field in said and "is none of the" in said
+        assert field in condition["message"] and field in said and "this installation" in said
     installation.delete(installation.made.pop())
 
 
@@ -155,9 +155,9 @@ def test_a_pattern_that_a_tenant_can_match_is_warned_of(cluster, bao, certificat
         "https://*.svc:8200", "https://vault.*.svc:8200", "http://*", "https://*.vault.svc:8200"]})
     try:
         for log in (installation.webhook.log, installation.operator.log):
-            warned = [r for r in map(json.loads, log.splitlines()) if r["msg"] == "a tenant may answer at an allowed address of Vault"]
+            warned = [r for r in map(json.loads, log.splitlines()) if r["msg"] == "a tenant could impersonate Vault at an allowed address"]
             assert {r["address"] for r in warned} == {"https://*.svc:8200", "https://vault.*.svc:8200", "http://*"}
-            assert all(r["level"] == "warn" and "write" in r["reason"] for r in warned)
+            assert all(r["level"] == "warn" and ("use a name of at least three labels" in r["reason"] or "write the namespace out" in r["reason"]) for r in warned)
     finally:
         installation.stop()
 

@@ -121,12 +121,12 @@ def test_is_not_ready_and_refuses_before_all_was_read(installed, certificates, t
     try:
         ready = webhook.get("/readyz")
         assert ready.status_code == 503
-        assert ready.text == "not read yet: aiproviders; clusteraiproviders; namespaces\n"
+        assert ready.text == "waiting for the initial list of aiproviders, clusteraiproviders, namespaces\n"
         review = webhook.review({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"})
         assert review.status_code == 503, "failurePolicy decides, and no built-in provider"
         cut.cut_off = False
         wait_until(webhook.ready, 10, "ready")
-        assert any(record["msg"] == "providers read" for record in webhook.records())
+        assert any(record["msg"] == "initial list of providers complete" for record in webhook.records())
     finally:
         cut.close()
         assert webhook.stop() == 0, webhook.log[-2000:]
@@ -150,7 +150,7 @@ def test_without_rights_it_says_so_and_is_not_ready(installed, certificates, tmp
 
 def test_a_new_provider_is_used_by_the_next_workload(installed, watching, apply, namespace):
     unknown = post(installed, namespace, "acme")
-    assert unknown.status_code == 422 and 'names the provider \\"acme\\", which is unknown; known are: holysheep' in unknown.text
+    assert unknown.status_code == 422 and 'provider \\"acme\\" not found; available providers: holysheep' in unknown.text
     for turn in range(10):  # no pause between the two: the watch may still be on its way
         name, path = f"acme-{turn}", f"ai-apis/data/acme-{turn}"
         created = installed.request("POST", CLUSTER, provider(name, path))
@@ -166,7 +166,7 @@ def test_a_changed_provider_is_used_and_its_status_changes_nothing(installed, wa
     assert "ai-apis/data/one" in agent_config(post(installed, namespace, "acme"))
     apply(provider("acme", "ai-apis/data/two"))
     wait_until(lambda: "ai-apis/data/two" in agent_config(post(installed, namespace, "acme")), 5)
-    taken = len([r for r in watching.records() if r["msg"] == "provider taken"])
+    taken = len([r for r in watching.records() if r["msg"] == "provider loaded"])
     status = {"status": {"keyVersion": 3, "users": 2, "stale": 0, "skipped": 1, "conditions": [
         {"type": "Ready", "status": "True", "reason": "X", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}
     done = installed.request("PATCH", f"{CLUSTER}/acme/status", status, "application/merge-patch+json")
@@ -174,7 +174,7 @@ def test_a_changed_provider_is_used_and_its_status_changes_nothing(installed, wa
     table = installed.kubectl("get", "caip")
     assert all(word in table for word in ("READY", "REASON", "PATH", "KEY", "USERS", "ai-apis/data/two")), table
     agent_config(post(installed, namespace, "acme"))
-    assert len([r for r in watching.records() if r["msg"] == "provider taken"]) == taken
+    assert len([r for r in watching.records() if r["msg"] == "provider loaded"]) == taken
 
 
 def test_the_built_in_is_there_until_a_provider_of_its_name_is(installed, watching, apply, namespace):
@@ -192,10 +192,10 @@ def test_a_provider_with_faults_refuses_its_workloads_and_no_other(installed, wa
     # What the definition's patterns let pass: that this is no IPv6 address no schema can say.
     apply(provider("holysheep", "ai-apis/data/mine", vault={"address": "https://[:::]"}))
     refused = wait_until(lambda: (r := post(installed, namespace, "holysheep")).status_code == 422 and r.text, 5)
-    assert "has faults and is not used" in refused and "spec.vault.address must be an http or https URL" in refused
+    assert "is invalid: " in refused and "spec.vault.address must be an http or https URL" in refused
     assert "ai-apis/data/acme" in agent_config(post(installed, namespace, "acme"))
     assert watching.metric("keyshepherd_providers_faulty") == 1
-    assert any(r["msg"] == "a provider has faults and is not used" and r["name"] == "holysheep" for r in watching.records())
+    assert any(r["msg"] == "ignoring invalid provider" and r["name"] == "holysheep" for r in watching.records())
     apply(provider("holysheep", "ai-apis/data/mended"))
     wait_until(lambda: "ai-apis/data/mended" in agent_config(post(installed, namespace, "holysheep")), 5)
     assert watching.metric("keyshepherd_providers_faulty") == 0
@@ -245,7 +245,7 @@ def test_a_namespace_that_nobody_told_of_gets_no_key_and_a_retry(installed, watc
         print(f"answered after {took:.2f} s")
         assert 1.8 < took < 3 and refused.status_code == 503, refused.text
         assert refused.headers["Retry-After"] == "1", "clients of Kubernetes retry by themselves then"
-        assert f"labels of the namespace {name} (env), which are not known" in refused.text and "try again" in refused.text
+        assert f"labels of namespace {name} (env), which are unknown" in refused.text and "try again" in refused.text
         assert watching.metric('keyshepherd_admission_requests_total{dry_run="true",outcome="denied",reason="namespace-unknown"}') == 1
         assert watching.get("/readyz").status_code == 200, "another request is not held up"
         threading.Timer(0.7, lambda: setattr(proxy, "cut_off", False)).start()
@@ -388,11 +388,11 @@ def test_the_last_view_is_served_while_the_api_server_is_away(installed, watchin
         assert watching.ready()
         assert "ai-apis/data/before" in served("acme") and "data/prod/" in served("true")
         assert watching.metric("keyshepherd_watch_failures_total") >= failures + 3
-        assert any(r["msg"] == "cannot watch, what was told last is served" for r in watching.records())
+        assert any(r["msg"] == "cannot watch; serving the last known state" for r in watching.records())
     finally:
         installed.restart_apiserver()
     apply(provider("acme", "ai-apis/data/after"))
     wait_until(lambda: "ai-apis/data/after" in agent_config(post(installed, namespace, "acme")), 60, "the watch is back")
     wait_until(lambda: watching.metric("keyshepherd_watches_failing") == 0, 60)
-    assert any(r["msg"] == "watching again" for r in watching.records())
+    assert any(r["msg"] == "watch resumed" for r in watching.records())
     installed.core.delete_namespace(prod)

@@ -707,7 +707,7 @@ def test_a_bad_pair_keeps_the_old_one_and_is_counted_once(start, authority, tmp_
         assert webhook.metric("keyshepherd_certificate_reload_errors_total") == count
         assert webhook.serial() == 6000
         assert webhook.request("GET", "/readyz")[0].status == 200
-    assert sum(e["msg"] == "certificate refused, the old one stays" for e in webhook.log()) == len(bad)
+    assert sum(e["msg"] == "cannot load the new certificate; keeping the current one" for e in webhook.log()) == len(bad)
     assert webhook.metric("keyshepherd_certificate_expiry_seconds") == expiry
     authority.mount(mount, *other)
     eventually(lambda: webhook.serial() == 6001)
@@ -747,7 +747,7 @@ def test_takes_new_providers_and_keeps_the_old_on_a_bad_file(start, tmp_path):
     webhook.wait_for_log("providers loaded")
     assert known("second") and not known("first")
     write('{"apiVersion": "keyshepherd.dev/v1alpha1", "kind": "ClusterAIProvider"}')
-    webhook.wait_for_log("providers refused, the old ones stay")
+    webhook.wait_for_log("cannot load the new providers; keeping the current ones")
     assert webhook.metric("keyshepherd_provider_reload_errors_total") == 1
     assert known("second")
 
@@ -842,7 +842,7 @@ def test_ends_within_its_bound_with_clients_that_are_stuck(start):
     begin = time.monotonic()
     assert webhook.stop(5) == 0
     assert time.monotonic() - begin < 3
-    assert any(e["msg"] == "sessions cut off" for e in webhook.log())
+    assert any(e["msg"] == "closing sessions that did not finish in time" for e in webhook.log())
     for connection in (*stuck, metrics):
         connection.close()
 
@@ -869,7 +869,7 @@ def test_names_what_is_missing_at_start(tmp_path, authority):
         ([*files[:2], "--tls-key-file", "/nowhere/tls.key", *version, *any_port], 1, "--tls-key-file: cannot open /nowhere/tls.key"),
         (["--tls-cert-file", "/nowhere/tls.crt", *files[2:], *version, *any_port], 1, "--tls-cert-file: cannot open /nowhere/tls.crt"),
         ([*files, *version, *any_port, "--agent-memory-limit", "lots"], 1, "--agent-memory-limit is"),
-        ([*files, *version, *any_port, "--default-provider", "nobody"], 1, "--default-provider names no provider; known are holysheep"),
+        ([*files, *version, *any_port, "--default-provider", "nobody"], 1, "--default-provider: provider not found; available providers: holysheep"),
         ([*files, *version, "--listen", "localhost"], 1, "HOST:PORT"),
         ([*files, *version, "--providers", "/nowhere/providers.yaml", *any_port], 1, "/nowhere/providers.yaml"),
     ]

@@ -14,7 +14,7 @@ class Namespaces {
 public:
     // `way_out` tells a user how the labels of a namespace become known. `arriving`: a watch tells of them
     // and of providers, so that what is not known may be on its way.
-    explicit Namespaces(std::string way_out = "nothing tells of namespaces here", bool arriving = false)
+    explicit Namespaces(std::string way_out = "no namespace labels are available here", bool arriving = false)
         : way_out_(std::move(way_out)), arriving_(arriving) {}
 
     // True for a namespace that was not known before.

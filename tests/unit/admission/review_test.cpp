@@ -326,7 +326,7 @@ TEST(Review, ADenialNamesEveryFaultAtOnce) {
     const Json& causes = status["details"]["causes"];
     ASSERT_EQ(causes.size(), 3U);
     const std::string message = status["message"];
-    EXPECT_TRUE(message.starts_with("keyshepherd cannot inject, for 3 reasons: ")) << message;
+    EXPECT_TRUE(message.starts_with("keyshepherd cannot inject, 3 errors: ")) << message;
     std::vector<std::string> fields;
     for (const Json& cause : causes) {
         EXPECT_EQ(cause["reason"], "FieldValueInvalid");
@@ -360,7 +360,7 @@ TEST(Review, WarningsComeAlong) {
     EXPECT_EQ(response["allowed"], true);
     ASSERT_EQ(response["warnings"].size(), 1U);
     EXPECT_TRUE(response["warnings"][0].get<std::string>().starts_with(
-        "keyshepherd: container app sets HOLYSHEEP_API_KEY itself"))
+        "keyshepherd: container app already sets HOLYSHEEP_API_KEY"))
         << response["warnings"];
     EXPECT_EQ(response.dump().find(canary), std::string::npos);
     EXPECT_EQ(patch_of(response).dump().find(canary), std::string::npos);
@@ -559,7 +559,7 @@ TEST(Limits, ReferencesAreCountedBeforeTheyAreRead) {
         if (count <= 10'000) {
             // The provider's two variables count too.
             expect_one_cause(response, "spec.template.spec",
-                             {fmt::format("asks for {} variables and files", count + 2), "may have 1000",
+                             {fmt::format("requests {} variables and files", count + 2), "the limit is 1000",
                               "keyshepherd.dev/secret-<file>"});
         } else {
             ASSERT_EQ(response["allowed"], false);
@@ -567,8 +567,8 @@ TEST(Limits, ReferencesAreCountedBeforeTheyAreRead) {
             ASSERT_EQ(causes.size(), 2U);
             EXPECT_EQ(
                 causes[0]["message"],
-                fmt::format("asks for {} entries of env to be wired in its containers; a pod may have 10000. "
-                            "Wire fewer containers, with keyshepherd.dev/containers, or fewer variables",
+                fmt::format("injection would set {} env entries, but the limit is 10000 per pod; select "
+                            "fewer containers with keyshepherd.dev/containers, or fewer variables",
                             count + 2));
         }
     }
@@ -585,7 +585,7 @@ TEST(Limits, VariablesTimesContainersAreCounted) {
     EXPECT_EQ(answer_to(review_of(object).dump()).outcome, "injected");
     grow(5'001);
     expect_one_cause(response_to(review_of(object)), "spec.template.spec",
-                     {"10002 entries", "may have 10000"});
+                     {"10002 env entries", "the limit is 10000"});
 }
 
 // The API server checks the size of annotations only after the webhook. The stored ones of our own do not
@@ -596,7 +596,7 @@ TEST(Limits, AnnotationsAreMeasuredBeforeTheyAreRead) {
         object["metadata"]["annotations"][fmt::format("keyshepherd.dev/{}", name)] =
             std::string(262'144, 'x');
         expect_one_cause(response_to(review_of(object)), "metadata.annotations",
-                         {"bytes of keyshepherd.dev/*", "Kubernetes allows 262144"});
+                         {"bytes of keyshepherd.dev/*", "limit of 262144"});
     }
     Json object = deployment();
     object["metadata"]["annotations"]["keyshepherd.dev/agent-config"] = std::string(262'144, 'x');
@@ -663,7 +663,7 @@ TEST(Review, AnnotationsThatWouldPassTheLimitOfKubernetesAreADenial) {
             EXPECT_EQ(causes[0]["field"], "spec.template.metadata.annotations");
             const std::string message = causes[0]["message"];
             EXPECT_NE(message.find("Kubernetes allows 262144"), std::string::npos) << message;
-            EXPECT_NE(message.find("Shorten templates"), std::string::npos) << message;
+            EXPECT_NE(message.find("shorten the templates"), std::string::npos) << message;
             EXPECT_FALSE(response.contains("patch"));
             return 0;
         }
@@ -701,7 +701,7 @@ TEST(Review, WithoutTheLabelsThatItNeedsIsDeniedForTheMoment) {
     EXPECT_EQ(status["code"], 503);
     EXPECT_EQ(status["details"]["retryAfterSeconds"], 1);
     EXPECT_NE(status["message"].get<std::string>().find(
-                  "labels of the namespace team (env), which are not known: try again"),
+                  "labels of namespace team (env), which are unknown; try again"),
               std::string::npos)
         << status;
 

@@ -125,7 +125,7 @@ TEST(WiringRules, MoreSetsOfFilesThanAnAnnotationHoldsAreRefusedBeforeTheyAreRen
     const Outcome outcome = outcome_of(100);
     ASSERT_EQ(outcome.faults.size(), 1U);
     EXPECT_EQ(outcome.faults[0].field, "spec.template.spec");
-    EXPECT_NE(outcome.faults[0].message.find("ask for 100 different sets of files"), std::string::npos)
+    EXPECT_NE(outcome.faults[0].message.find("need 100 different sets of files"), std::string::npos)
         << outcome.faults[0].message;
 }
 
@@ -179,7 +179,7 @@ TEST(WiringRules, SecretRefusesWhatNeedsAnAgentAsAnAnnotationAndInsideSpec) {
         const Outcome outer = injected(outside), inner = injected({{"spec", members.dump()}});
         EXPECT_EQ(outer.verdict == Verdict::denied, refused) << name;
         EXPECT_EQ(inner.verdict == Verdict::denied, refused) << name;
-        const std::string says = "is for the agent, and wiring secret runs none";
+        const std::string says = "not allowed with wiring secret, which runs no agent";
         bool outer_says = false, inner_says = false;
         for (const Fault& f : outer.faults)
             outer_says |= f.field == fmt::format("metadata.annotations[keyshepherd.dev/{}]", name) &&

@@ -99,9 +99,9 @@ TEST_F(RoutesTest, AnswersReviewsOfVerifiedClientsOnlyWhereItIsTold) {
 }
 
 TEST_F(RoutesTest, AnswersNothingBeforeProvidersWereRead) {
-    view_.unread = "not read yet: namespaces";
+    view_.unread = "waiting for the initial list of namespaces";
     EXPECT_EQ(ask("GET", "/readyz").status, 503);
-    EXPECT_EQ(ask("GET", "/readyz").body, "not read yet: namespaces\n");
+    EXPECT_EQ(ask("GET", "/readyz").body, "waiting for the initial list of namespaces\n");
     EXPECT_EQ(ask("POST", "/mutate").status, 503) << "failurePolicy decides, never the built-in provider";
     EXPECT_EQ(ask("GET", "/healthz").status, 200);
     view_.unread.clear();
