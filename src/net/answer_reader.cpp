@@ -63,7 +63,7 @@ Task<result<void>> AnswerReader::step(bool behind_header, Deadline deadline) {
             co_return fail(Errc::too_large,
                            fmt::format("the response header is larger than {} bytes", largest_header));
         if (ec && ec != http::error::need_more)
-            co_return fail(Errc::protocol, fmt::format("no HTTP: {}", ec.message()));
+            co_return fail(Errc::protocol, fmt::format("invalid HTTP response: {}", ec.message()));
         if (used > 0 || (!behind_header && parser_->is_header_done())) co_return result<void>();
     }
     KEYSHEPHERD_CO_TRY(const Filled filled, co_await connection_->fill(deadline));

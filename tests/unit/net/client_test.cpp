@@ -306,7 +306,7 @@ TEST_F(ClientTest, BoundsTheAnswer) {
     Client fits(context_, plain(exact), {}, limits);
     EXPECT_TRUE(run(fits.send(get())));
     Client stranger(context_, plain(no_http), {}, limits);
-    expect(Errc::protocol, "no HTTP", run(stranger.send(get())));
+    expect(Errc::protocol, "invalid HTTP response", run(stranger.send(get())));
 }
 
 TEST_F(ClientTest, IsCancelledInEveryPhase) {
