@@ -170,10 +170,11 @@ void add_webhook_command(CLI::App& app, int& exit_code) {
         ->check(positive)
         ->group("Serving");
     add("drain-seconds", flags->drain_seconds,
-        "Time after SIGTERM to accept connections while /readyz returns 503")
+        "Time after SIGTERM during which the server still accepts connections and /readyz returns 503")
         ->check(CLI::Range(0.0, 86'400.0))
         ->group("Serving");
-    add("shutdown-seconds", flags->shutdown_seconds, "Time after draining for requests in progress to finish")
+    add("shutdown-seconds", flags->shutdown_seconds,
+        "Maximum time for requests in progress to finish after draining")
         ->check(positive)
         ->group("Serving");
     add("log-level", flags->log_level, "Log level: trace, debug, info, warn or error")
@@ -211,10 +212,10 @@ void add_webhook_command(CLI::App& app, int& exit_code) {
         ->group("Limits");
     add_settings_flags(*command, flags->shared);
     add("kubeconfig", flags->kubeconfig,
-        "Kubeconfig of the API server to watch for AIProviders, ClusterAIProviders and Namespaces, unless "
-        "--providers is set; by default, the pod's ServiceAccount. If --kubernetes-version is not set, the "
-        "webhook also reads the version from this API server, by default also from $KUBECONFIG or "
-        "~/.kube/config")
+        "Kubeconfig for the API server. The webhook watches AIProviders, ClusterAIProviders and Namespaces "
+        "there unless --providers is set, and reads the version there unless --kubernetes-version is set. By "
+        "default, the webhook uses the pod's ServiceAccount; only for the version, it also tries $KUBECONFIG "
+        "and ~/.kube/config")
         ->group("Injection");
 
     command->callback([flags, &exit_code] {

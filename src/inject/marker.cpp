@@ -342,8 +342,8 @@ std::string unreadable(std::string_view text) {
             "to an earlier revision (kubectl rollout undo), or {}",
             way_out);
     return fmt::format(
-        "written by a newer keyshepherd, {} with schema {}; this is {}, which supports schema {}; upgrade "
-        "keyshepherd, or {}",
+        "keyshepherd {} wrote the annotation with schema {}, but keyshepherd {} supports only schema {}; "
+        "upgrade keyshepherd, or {}",
         quoted(json::find_text(*parsed, {"by"})), *later, keyshepherd::version(), schema, way_out);
 }
 

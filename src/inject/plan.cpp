@@ -300,8 +300,8 @@ private:
                              "start with a digit");
                 } else if (!refer(name, *reference)) {
                     fault_at(c, at("value"),
-                             fmt::format("{} refers to another path or key than elsewhere in the pod; a "
-                                         "variable has one value per pod, so use two names",
+                             fmt::format("{} refers to a different path or key elsewhere in the pod; use two "
+                                         "variable names",
                                          clipped(name)));
                 } else if (c.variables.last(name) != i) {
                     fault_at(c, at("name"), "duplicate variable in this container; keep one entry");

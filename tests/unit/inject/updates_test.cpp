@@ -168,13 +168,14 @@ TEST_P(UnreadableMarker, IsRefusedOnceWithTheWayOut) {
     EXPECT_EQ(ask(foreign).outcome.verdict, Verdict::injected);
 }
 
-INSTANTIATE_TEST_SUITE_P(Markers, UnreadableMarker,
-                         testing::Values(Unreadable{"Later", R"({"v":2,"by":"9.0.0"})",
-                                                    "newer keyshepherd, \"9.0.0\" with schema 2;"},
-                                         Unreadable{"Garbled", R"({"v":1,)", "is damaged"},
-                                         Unreadable{"NoObject", "true", "is damaged"},
-                                         Unreadable{"NoVersion", R"({"v":"x"})", "is damaged"}),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Markers, UnreadableMarker,
+    testing::Values(Unreadable{"Later", R"({"v":2,"by":"9.0.0"})",
+                               "keyshepherd \"9.0.0\" wrote the annotation with schema 2,"},
+                    Unreadable{"Garbled", R"({"v":1,)", "is damaged"},
+                    Unreadable{"NoObject", "true", "is damaged"},
+                    Unreadable{"NoVersion", R"({"v":"x"})", "is damaged"}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 TEST(AnotherSpelling, OfTheSameWishRollsNothing) {
     for (const char* wiring : {"envfile", "exec", "file"}) {
