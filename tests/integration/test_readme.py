@@ -218,7 +218,7 @@ def application_is_injected(reader, output, command):
 
 def adoption_is_refused(reader, output, command):
     told = reader.ready("vaultpolicy", "ai-api", "ai", "AdoptionRefused")
-    assert "set spec.adoptionPolicy to IfEqual" in told["message"], told
+    assert "set adoptionPolicy: IfEqual" in told["message"], told
 
 
 def rotates(reader, output, command):
