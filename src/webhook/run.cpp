@@ -103,7 +103,7 @@ private:
     void warn_of_tenant_reach() {
         for (const std::string& pattern : options_.provider_rules.vault_addresses)
             if (const std::string reach = tenant_reach(pattern); !reach.empty())
-                log_.warn("a tenant could impersonate Vault at an allowed address",
+                log_.warn("a tenant may control an allowed Vault address",
                           {{"address", pattern}, {"reason", reach}});
     }
 

@@ -155,7 +155,7 @@ def test_a_pattern_that_a_tenant_can_match_is_warned_of(cluster, bao, certificat
         "https://*.svc:8200", "https://vault.*.svc:8200", "http://*", "https://*.vault.svc:8200"]})
     try:
         for log in (installation.webhook.log, installation.operator.log):
-            warned = [r for r in map(json.loads, log.splitlines()) if r["msg"] == "a tenant could impersonate Vault at an allowed address"]
+            warned = [r for r in map(json.loads, log.splitlines()) if r["msg"] == "a tenant may control an allowed Vault address"]
             assert {r["address"] for r in warned} == {"https://*.svc:8200", "https://vault.*.svc:8200", "http://*"}
             assert all(r["level"] == "warn" and ("use a name of at least three labels" in r["reason"] or "write the namespace out" in r["reason"]) for r in warned)
     finally:
