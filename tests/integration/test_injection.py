@@ -197,8 +197,8 @@ def test_every_fault_comes_in_one_answer(cluster, namespace, installed_webhook):
     bad = rig.seed_deployment(wiring="envfil", containers="ap", agent_cpu_request="12x", inject="nobody")
     done = cluster.kubectl("apply", "-n", namespace, "-f", "-", input=bad, check=False)
     assert done.returncode != 0
-    for part in ("keyshepherd.dev/wiring", "envfile", "keyshepherd.dev/containers", "containers are: app", "keyshepherd.dev/agent-cpu-request",
-                 "100m", "keyshepherd.dev/inject", "known are: holysheep"):
+    for part in ("keyshepherd.dev/wiring", "envfile", "keyshepherd.dev/containers", "containers of the template are: app", "keyshepherd.dev/agent-cpu-request",
+                 "100m", "keyshepherd.dev/inject", "available providers: holysheep"):
         assert part in done.stderr, done.stderr
     assert cluster.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/ai-application").status_code == 404
 

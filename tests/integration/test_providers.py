@@ -158,7 +158,7 @@ def test_a_new_provider_is_used_by_the_next_workload(installed, watching, apply,
         assert path in agent_config(post(installed, namespace, name))
         assert installed.request("DELETE", f"{CLUSTER}/{name}").status_code == 200
     gone = wait_until(lambda: (r := post(installed, namespace, "acme-9")).status_code == 422 and r.text, 10)
-    assert "unknown" in gone
+    assert "not found" in gone
 
 
 def test_a_changed_provider_is_used_and_its_status_changes_nothing(installed, watching, apply, namespace):

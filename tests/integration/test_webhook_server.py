@@ -621,7 +621,7 @@ def test_bodies_of_all_sessions_share_a_budget(start):
         connection.sendall(http_request(b" " * (1 << 20) + b"{}")[:-3])
     eventually(lambda: webhook.metric("keyshepherd_body_bytes_in_flight") > (3 << 20) - 10)
     answer, reason = webhook.review(review_of(deployment()))
-    assert answer.status == 503 and int(answer.getheader("Retry-After")) > 0 and b"retry" in reason
+    assert answer.status == 503 and int(answer.getheader("Retry-After")) > 0 and b"try again" in reason
     for connection in slow:
         connection.close()
     eventually(lambda: webhook.metric("keyshepherd_body_bytes_in_flight") == 0)
@@ -766,7 +766,7 @@ def test_drains_and_finishes_what_is_under_way(start):
     webhook.process.send_signal(signal.SIGTERM)
     webhook.wait_for_log("draining")
     answer, reason = webhook.request("GET", "/readyz")  # a new connection, while draining
-    assert answer.status == 503 and b"draining" in reason and answer.getheader("Connection") == "close"
+    assert answer.status == 503 and b"shutting down" in reason and answer.getheader("Connection") == "close"
     assert webhook.request("GET", "/healthz")[0].status == 200
     answer, _ = webhook.review(body)
     assert answer.status == 200 and answer.getheader("Connection") == "close"
@@ -868,7 +868,7 @@ def test_names_what_is_missing_at_start(tmp_path, authority):
         ([*files[:2], "--tls-key-file", str(authority.ca), *version, *any_port], 1, "private key"),
         ([*files[:2], "--tls-key-file", "/nowhere/tls.key", *version, *any_port], 1, "--tls-key-file: cannot open /nowhere/tls.key"),
         (["--tls-cert-file", "/nowhere/tls.crt", *files[2:], *version, *any_port], 1, "--tls-cert-file: cannot open /nowhere/tls.crt"),
-        ([*files, *version, *any_port, "--agent-memory-limit", "lots"], 1, "--agent-memory-limit is"),
+        ([*files, *version, *any_port, "--agent-memory-limit", "lots"], 1, "--agent-memory-limit: invalid value"),
         ([*files, *version, *any_port, "--default-provider", "nobody"], 1, "--default-provider: provider not found; available providers: holysheep"),
         ([*files, *version, "--listen", "localhost"], 1, "HOST:PORT"),
         ([*files, *version, "--providers", "/nowhere/providers.yaml", *any_port], 1, "/nowhere/providers.yaml"),
