@@ -202,17 +202,17 @@ private:
             co_return row;
         }
         // A file that says nothing of adoption means to make Vault equal: there is nobody to ask who made it.
-        planner::Standing standing{
+        planner::Ownership ownership{
             .owner = flags_.source.from_cluster ? !resource.claim.empty() : !file.adoption_is_given,
             .role_id = resource.role_id};
-        if (flags_.source.from_cluster && apply_ && !standing.owner) {
+        if (flags_.source.from_cluster && apply_ && !ownership.owner) {
             refuse(row, "NotClaimed",
                    "the operator has not reconciled this resource yet. With --from-cluster, apply changes "
                    "only objects that the operator has created or adopted");
             co_return row;
         }
         const Permission permitted = permission(resource, given_, reserved_, mounts_);
-        standing.may_adopt = permitted.may_adopt;
+        ownership.may_adopt = permitted.may_adopt;
         if (!permitted.faults.empty()) {
             refuse(row, "NotGranted", planner::text_of(permitted.faults));
             co_return row;
@@ -224,7 +224,7 @@ private:
             row.error = observed.error().message;
             co_return row;
         }
-        row.plan = planner::plan(resource, *observed, standing);
+        row.plan = planner::plan(resource, *observed, ownership);
         if (resource.kind->name == "VaultMount" && row.plan.verdict == planner::Verdict::create)
             new_mounts_.push_back(row.claim);
         if (apply_ && !row.plan.requests.empty()) {

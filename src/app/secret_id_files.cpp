@@ -60,7 +60,7 @@ net::Task<result<planner::Plan>> SecretIdFiles::run() {
         if (steps == most_steps)
             co_return fail(Errc::internal,
                            fmt::format("the secret-id did not reach a stable state in {} steps", most_steps));
-        KEYSHEPHERD_CO_CHECK(co_await take(step));
+        KEYSHEPHERD_CO_CHECK(co_await execute(step));
         // What comes after a new one depends on what Vault says of it.
         if (step.what == Step::What::draw && !apply_) break;
     }
@@ -190,7 +190,7 @@ net::Task<result<std::vector<SecretIdFacts>>> SecretIdFiles::list() {
 
 // ---- what is done
 
-net::Task<result<void>> SecretIdFiles::take(const Step& step) {
+net::Task<result<void>> SecretIdFiles::execute(const Step& step) {
     using What = Step::What;
     switch (step.what) {
         case What::draw:

@@ -66,7 +66,7 @@ private:
     result<void> read_state(const std::string& text);
     net::Task<result<void>> ask();
     net::Task<result<void>> finish_revocation();
-    net::Task<result<void>> take(const Step& step);
+    net::Task<result<void>> execute(const Step& step);
     result<void> draw();
     net::Task<result<void>> enroll();
     result<void> publish(std::string& value);

@@ -2,7 +2,7 @@
 // and then taken away piece by piece. A login by AppRole belongs to an entity whose alias is the role-id;
 // while that is disabled no login succeeds and no token of it is good
 // (https://openbao.org/docs/concepts/identity/).
-#include "turn.hpp"
+#include "vault_object_reconciler.hpp"
 
 #include <keyshepherd/planner/cut_off.hpp>
 #include <keyshepherd/reconcile/failpoint.hpp>
@@ -20,7 +20,7 @@ constexpr std::string_view entity_disabled = "EntityDisabled";  // reason of Rea
 }  // namespace
 
 // The entity's id; "" when nobody has ever logged in.
-Task<result<std::string>> VaultObjectTurn::disable_entity(vault::Client& vault) {
+Task<result<std::string>> VaultObjectReconciler::disable_entity(vault::Client& vault) {
     // Not the one in the status: logins belong to the entity of the role-id that Vault has now.
     KEYSHEPHERD_CO_TRY(const auto answer, co_await vault.read(vault_path_ + "/role-id", runtime_.soon()));
     const std::string role_id = answer ? answer->value("role_id", "") : resource().role_id;
@@ -43,7 +43,7 @@ Task<result<std::string>> VaultObjectTurn::disable_entity(vault::Client& vault) 
 }
 
 // Destroys every secret-id of the role and revokes every token. Gives how many of each.
-Task<result<VaultObjectTurn::Swept>> VaultObjectTurn::sweep(const Way& way) {
+Task<result<VaultObjectReconciler::Swept>> VaultObjectReconciler::sweep(const Way& way) {
     vault::Client& vault = way.session->vault;
     Swept swept;
     const auto all = co_await reconcile::list_accessors(vault, vault_path_, runtime_.soon());
@@ -64,7 +64,7 @@ Task<result<VaultObjectTurn::Swept>> VaultObjectTurn::sweep(const Way& way) {
 // becomes valid again with its entity. The entity therefore stays disabled when the list of tokens was not
 // complete (an error), or when the role may have issued batch tokens, which no list names (false). A person
 // who enables the entity after the condition named this risk ends the cut-off as well.
-Task<result<bool>> VaultObjectTurn::end_cut_off(const Way& way) {
+Task<result<bool>> VaultObjectReconciler::end_cut_off(const Way& way) {
     const std::string entity = entry_->status.value("cutOffEntity", "");
     vault::Client& vault = way.session->vault;
     KEYSHEPHERD_CO_CHECK(co_await sweep(way));
@@ -91,7 +91,7 @@ Task<result<bool>> VaultObjectTurn::end_cut_off(const Way& way) {
 }
 
 // Why a cut-off may neither begin nor end, when that is so.
-std::string VaultObjectTurn::cut_off_refusal(const Way& way, bool owner) const {
+std::string VaultObjectReconciler::cut_off_refusal(const Way& way, bool owner) const {
     if (!owner) return fmt::format("this resource did not create or adopt {}", vault_path_);
     return fmt::format(
         "{} does not grant namespace {} the right revokeTokens; add it to grants[].rights, and update the "
@@ -99,7 +99,7 @@ std::string VaultObjectTurn::cut_off_refusal(const Way& way, bool owner) const {
         way.connection->resource.text(), key_.ns);
 }
 
-Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& judgement, bool owner) {
+Task<Again> VaultObjectReconciler::cut_off(const Way& way, const planner::Judgement& judgement, bool owner) {
     const std::string before = entry_->status.value("cutOffEntity", "");
     if (!resource().cut_off) {
         if (!judgement.rights.revoke_tokens || !owner)
@@ -121,10 +121,10 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& j
                     vault_path_, before),
                 resync());
         }
-        Finding finding{
+        StatusUpdate update{
             .ready = Truth::unknown, .reason = "CutOffEnds", .message = "the operator is restoring the role"};
-        finding.gone = {"cutOffEntity"};
-        const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(finding));
+        update.gone = {"cutOffEntity"};
+        const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(update));
         if (!status.written) co_return status.retry;
         event(kube::Event::Type::normal, "CutOffEnds", "Enable",
               fmt::format("{}: logins are possible again", vault_path_));
@@ -139,14 +139,15 @@ Task<Again> VaultObjectTurn::cut_off(const Way& way, const planner::Judgement& j
     if (!entity) co_return co_await failed(way.connection, entity.error());
     failpoint("cut-off");
     // In the status from here on: what was disabled can be enabled again.
-    Finding finding{.ready = Truth::no,
-                    .reason = "CutOff",
-                    .message =
-                        "Vault refuses all logins and tokens of the role; to end this, remove the annotation "
-                        "keyshepherd.dev/cut-off"};
-    finding.changed = before.empty();
-    finding.facts = {{"cutOffEntity", entity->empty() ? (before.empty() ? "none" : before) : *entity}};
-    const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(finding));
+    StatusUpdate update{
+        .ready = Truth::no,
+        .reason = "CutOff",
+        .message =
+            "Vault refuses all logins and tokens of the role; to end this, remove the annotation "
+            "keyshepherd.dev/cut-off"};
+    update.changed = before.empty();
+    update.facts = {{"cutOffEntity", entity->empty() ? (before.empty() ? "none" : before) : *entity}};
+    const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(update));
     if (!status.written) co_return status.retry;
     const auto swept = co_await sweep(way);
     if (!swept) co_return co_await failed(way.connection, swept.error());

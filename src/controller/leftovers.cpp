@@ -46,10 +46,10 @@ bool is_within_share(std::size_t record, std::size_t of_namespace, std::size_t t
     return total + record <= Leftovers::budget && of_namespace + record <= Leftovers::budget - total - record;
 }
 
-kube::Task<result<void>> Leftovers::open(kube::Client& kube, std::string ns, const Seal& seal,
+kube::Task<result<void>> Leftovers::open(kube::Client& kube, std::string ns, const ClaimSigner& signer,
                                          kube::Deadline deadline) {
     ns_ = ns;
-    seal_ = &seal;
+    signer_ = &signer;
     auto secret = co_await kube.get({kube::secrets, ns, secret_name}, deadline);
     all_.clear();
     exists_ = secret.has_value();
@@ -61,7 +61,7 @@ kube::Task<result<void>> Leftovers::open(kube::Client& kube, std::string ns, con
         const Json kept = Json::parse(value, nullptr, false);
         const Json record = kept.is_object() ? kept.value("record", Json()) : Json();
         auto leftover = leftover_of(record);
-        if (leftover && leftover->resource.uid == uid && seal.is_seal(text_at(kept, "seal"), uid, record))
+        if (leftover && leftover->resource.uid == uid && signer.is_seal(text_at(kept, "seal"), uid, record))
             all_.emplace(uid, Kept{*std::move(leftover), value.size()});
     }
     co_return result<void>();
@@ -70,9 +70,9 @@ kube::Task<result<void>> Leftovers::open(kube::Client& kube, std::string ns, con
 kube::Task<result<void>> Leftovers::add(kube::Client& kube, Leftover leftover, kube::Deadline deadline) {
     const Json record = record_of(leftover);
     const std::string uid = leftover.resource.uid;
-    if (record.is_null() || seal_ == nullptr)
+    if (record.is_null() || signer_ == nullptr)
         co_return fail(Errc::invalid, "the record of objects left in Vault is not available");
-    const std::string value = Json({{"record", record}, {"seal", seal_->seal(uid, record)}}).dump();
+    const std::string value = Json({{"record", record}, {"seal", signer_->seal(uid, record)}}).dump();
     std::size_t of_namespace = 0;
     std::size_t total = 0;
     for (const auto& [other, kept] : all_) {

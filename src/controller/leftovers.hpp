@@ -3,7 +3,7 @@
 // them later, also after a restart.
 #pragma once
 
-#include "seal.hpp"
+#include "claim_signer.hpp"
 #include "store.hpp"
 
 #include <keyshepherd/kube/client.hpp>
@@ -48,7 +48,7 @@ public:
     static constexpr std::size_t longest_record = std::size_t{16} * 1024;
 
     // Reads the records of former leaders. Ignores a record without a valid seal.
-    kube::Task<result<void>> open(kube::Client& kube, std::string ns, const Seal& seal,
+    kube::Task<result<void>> open(kube::Client& kube, std::string ns, const ClaimSigner& signer,
                                   kube::Deadline deadline);
     // Errc::invalid for mounts, which contain data, and for records that are too long or exceed the share of
     // their namespace.
@@ -63,7 +63,7 @@ private:
                                    kube::Deadline deadline);
 
     std::string ns_;
-    const Seal* seal_ = nullptr;
+    const ClaimSigner* signer_ = nullptr;
     bool exists_ = false;
     struct Kept {
         Leftover leftover;

@@ -1,5 +1,8 @@
+#include "connection_reconciler.hpp"
+#include "provider_reconciler.hpp"
 #include "runtime.hpp"
-#include "turn.hpp"
+#include "secret_id_reconciler.hpp"
+#include "vault_object_reconciler.hpp"
 
 #include <keyshepherd/controller/operator.hpp>
 #include <keyshepherd/core/build.hpp>
@@ -69,9 +72,9 @@ public:
         for (WorkloadWatch::Collection& each : runtime_.workloads.collections())
             watch(each.resource, options_.watch_namespace, each);
         if (options_.watch_namespace.empty()) watch(NamespaceWatch::resource(), "", runtime_.namespaces);
-        spawn(stand());
+        spawn(run_leader_election());
         spawn(runtime_.events.run([this] { return runtime_.behind(); }, Runtime::longest_later));
-        asio::co_spawn(context_, live(), [](const std::exception_ptr& e) {
+        asio::co_spawn(context_, run_until_signal(), [](const std::exception_ptr& e) {
             if (e) std::rethrow_exception(e);
         });
         context_.run();
@@ -226,7 +229,7 @@ private:
 
     // ---- the work of a leader
 
-    Task<void> stand() {
+    Task<void> run_leader_election() {
         co_await asio::this_coro::throw_if_cancelled(false);
         kube::LeaseHooks hooks;
         hooks.changed = [this](bool leading) {
@@ -259,7 +262,7 @@ private:
         // Without the key nothing could be claimed, and no claim could be told from a forged one.
         while (!co_await net::is_cancelled()) {
             const auto opened =
-                co_await runtime_.seal.open(runtime_.kube, options_.own_namespace, runtime_.soon());
+                co_await runtime_.signer.open(runtime_.kube, options_.own_namespace, runtime_.soon());
             unproven_ = opened ? std::string() : opened.error().message;
             if (opened || opened.error().code == Errc::cancelled) break;
             log_.error("cannot read the operator's HMAC key",
@@ -268,7 +271,7 @@ private:
         }
         unproven_.clear();
         const auto read = co_await runtime_.leftovers.open(runtime_.kube, options_.own_namespace,
-                                                           runtime_.seal, runtime_.soon());
+                                                           runtime_.signer, runtime_.soon());
         if (!read && read.error().code != Errc::cancelled)
             log_.warn("cannot read the record of objects that deleted resources left in Vault",
                       {{"namespace", options_.own_namespace}, {"error", read.error().message}});
@@ -345,18 +348,18 @@ private:
             }
             co_return std::nullopt;
         }
-        if (key.kind == connection_kind) co_return co_await take<ConnectionTurn>(key, entry);
-        if (key.kind == secret_id_kind) co_return co_await take<SecretIdTurn>(key, entry);
-        if (is_provider(key)) co_return co_await take<ProviderTurn>(key, entry);
-        co_return co_await take<VaultObjectTurn>(key, entry);
+        if (key.kind == connection_kind) co_return co_await reconcile_as<ConnectionReconciler>(key, entry);
+        if (key.kind == secret_id_kind) co_return co_await reconcile_as<SecretIdReconciler>(key, entry);
+        if (is_provider(key)) co_return co_await reconcile_as<ProviderReconciler>(key, entry);
+        co_return co_await reconcile_as<VaultObjectReconciler>(key, entry);
     }
 
     template <class Kind>
-    Task<Again> take(Key key, EntryPtr entry) {
+    Task<Again> reconcile_as(Key key, EntryPtr entry) {
         const auto began = SteadyClock::now();
-        Kind turn(runtime_, key, std::move(entry));
-        const Again again = co_await turn.reconcile();
-        runtime_.metrics.reconciled(key.kind->name, turn.outcome,
+        Kind reconciler(runtime_, key, std::move(entry));
+        const Again again = co_await reconciler.reconcile();
+        runtime_.metrics.reconciled(key.kind->name, reconciler.outcome,
                                     std::chrono::duration<double>(SteadyClock::now() - began).count());
         co_return again;
     }
@@ -411,7 +414,7 @@ private:
         signals_.cancel();
     }
 
-    Task<void> live() {
+    Task<void> run_until_signal() {
         auto [ec, signal] = co_await signals_.async_wait(net::no_throw);
         ending_ = true;
         signals_.async_wait([](const boost::system::error_code& cut, int second) {

@@ -1,4 +1,4 @@
-#include "turn.hpp"
+#include "provider_reconciler.hpp"
 
 #include <keyshepherd/core/base64.hpp>
 #include <keyshepherd/core/time.hpp>
@@ -20,8 +20,8 @@ using planner::FoundSecret;
 using planner::KeyPlace;
 using planner::KeyView;
 
-// What Vault holds at one path: read once a turn, where a Secret needs it.
-struct ProviderTurn::KeyData {
+// What Vault holds at one path: read once in a reconcile, if a Secret needs it.
+struct ProviderReconciler::KeyData {
     Json fields;
     planner::KeyVersion key;
     planner::Delivered fault;  // why there is nothing to publish
@@ -56,7 +56,7 @@ bool has_values(const Json& secret, const KeyPlace& place, const Json& fields) {
 
 }  // namespace
 
-Task<result<void>> ProviderTurn::deliver(const Way& way) {
+Task<result<void>> ProviderReconciler::deliver(const Way& way) {
     const planner::Deliveries wanted =
         planner::deliveries(resource(), places_, runtime_.workloads.all(),
                             [this](const std::string& ns) { return runtime_.namespaces.labels(ns); });
@@ -70,8 +70,8 @@ Task<result<void>> ProviderTurn::deliver(const Way& way) {
     co_return result<void>();
 }
 
-Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& place, const Way& way,
-                                            std::map<std::string, KeyData>& data) {
+Task<result<void>> ProviderReconciler::deliver_to(std::string ns, const KeyPlace& place, const Way& way,
+                                                  std::map<std::string, KeyData>& data) {
     const std::string name = planner::delivered_secret(resource());
     planner::Delivered& outcome_here = delivered_[ns];
     if (!runtime_.may_use_secrets(ns)) {
@@ -222,11 +222,11 @@ Task<result<void>> ProviderTurn::deliver_to(std::string ns, const KeyPlace& plac
     co_return result<void>();
 }
 
-Task<result<void>> ProviderTurn::read_unversioned(std::string path, const Way& way, KeyData& into) {
+Task<result<void>> ProviderReconciler::read_unversioned(std::string path, const Way& way, KeyData& into) {
     const auto fault_of = [&](const Error& error) -> result<void> {
         if (planner::concerns_connection(error) || error.code == Errc::cancelled)
             return std::unexpected(error);
-        const Finding what = planner::finding_of(error);
+        const StatusUpdate what = planner::status_update_of(error);
         into.fault = {what.reason, what.message};
         return {};
     };
@@ -246,13 +246,13 @@ Task<result<void>> ProviderTurn::read_unversioned(std::string path, const Way& w
         into.fault = {"KeyNotFound", fmt::format("{} does not exist in Vault", path)};
         co_return result<void>();
     }
-    into.key = {.version = 1, .created = 0, .digest = runtime_.seal.fingerprint(path, into.fields)};
+    into.key = {.version = 1, .created = 0, .digest = runtime_.signer.fingerprint(path, into.fields)};
     if (into.key.digest.empty())
         into.fault = {"NotVersioned", fmt::format("{}: the operator has not read its HMAC key yet", path)};
     co_return result<void>();
 }
 
-Task<result<KeyView>> ProviderTurn::look_at_unversioned(std::string path, const Way& way) {
+Task<result<KeyView>> ProviderReconciler::look_at_unversioned(std::string path, const Way& way) {
     KeyData data;
     KEYSHEPHERD_CO_CHECK(co_await read_unversioned(std::move(path), way, data));
     if (!data.fault.reason.empty())
@@ -260,7 +260,7 @@ Task<result<KeyView>> ProviderTurn::look_at_unversioned(std::string path, const 
     co_return KeyView{.version = data.key};
 }
 
-Task<result<void>> ProviderTurn::read_data(const KeyPlace& place, const Way& way, KeyData& into) {
+Task<result<void>> ProviderReconciler::read_data(const KeyPlace& place, const Way& way, KeyData& into) {
     if (!planner::metadata_path(place.path)) {
         KEYSHEPHERD_CO_CHECK(co_await read_unversioned(place.path, way, into));
         if (into.fault.reason.empty())
@@ -272,7 +272,7 @@ Task<result<void>> ProviderTurn::read_data(const KeyPlace& place, const Way& way
     KEYSHEPHERD_CO_TRY(const std::string encoded, vault::path({place.path}));
     auto answer = co_await way.session->vault.read(encoded, runtime_.soon());
     if (!answer) {
-        const Finding what = planner::finding_of(answer.error());
+        const StatusUpdate what = planner::status_update_of(answer.error());
         if (planner::concerns_connection(answer.error()) || answer.error().code == Errc::cancelled)
             co_return std::unexpected(answer.error());
         into.fault = {planner::delivery_reason(what.reason), what.message};
@@ -297,10 +297,10 @@ Task<result<void>> ProviderTurn::read_data(const KeyPlace& place, const Way& way
 
 // Over nothing but what was looked at: with its uid and version in the request, another one of that name is
 // never written.
-Task<result<void>> ProviderTurn::write_secret(std::string ns, DeliveryStep step,
-                                              std::optional<FoundSecret> found, const KeyPlace& place,
-                                              planner::KeyVersion delivered, std::string source,
-                                              const Json& fields) {
+Task<result<void>> ProviderReconciler::write_secret(std::string ns, DeliveryStep step,
+                                                    std::optional<FoundSecret> found, const KeyPlace& place,
+                                                    planner::KeyVersion delivered, std::string source,
+                                                    const Json& fields) {
     const std::string name = planner::delivered_secret(resource());
     if (step == DeliveryStep::replace) {
         KEYSHEPHERD_CO_CHECK(co_await runtime_.kube.remove({kube::secrets, ns, name}, {.uid = found->uid},
@@ -344,7 +344,7 @@ Task<result<void>> ProviderTurn::write_secret(std::string ns, DeliveryStep step,
 // A workload that was created before the Secret was written, by the API server's clock, may have begun with
 // the key before. When that was is known only from the answer, so a second write adds it. An operator that
 // dies between the two leaves a Secret without the time, which its successor writes again.
-Task<result<void>> ProviderTurn::date_secret(std::string ns, std::string uid, std::string version) {
+Task<result<void>> ProviderReconciler::date_secret(std::string ns, std::string uid, std::string version) {
     const std::string name = planner::delivered_secret(resource());
     const std::int64_t since = runtime_.server_time();
     {
@@ -367,7 +367,7 @@ Task<result<void>> ProviderTurn::date_secret(std::string ns, std::string uid, st
     co_return result<void>();
 }
 
-Task<result<void>> ProviderTurn::withdraw(std::set<std::string> but, std::chrono::seconds grace) {
+Task<result<void>> ProviderReconciler::withdraw(std::set<std::string> but, std::chrono::seconds grace) {
     const std::string name = planner::delivered_secret(resource());
     if (key_.kind->namespaced) {
         if (!but.contains(key_.ns) && runtime_.secrets.exists(key_.ns, name))
@@ -379,7 +379,7 @@ Task<result<void>> ProviderTurn::withdraw(std::set<std::string> but, std::chrono
     co_return result<void>();
 }
 
-Task<result<void>> ProviderTurn::withdraw_from(std::string ns, std::chrono::seconds grace) {
+Task<result<void>> ProviderReconciler::withdraw_from(std::string ns, std::chrono::seconds grace) {
     const std::string name = planner::delivered_secret(resource());
     auto secret = co_await runtime_.kube.get({kube::secrets, ns, name}, runtime_.soon());
     result<void> gone;
@@ -431,7 +431,7 @@ Task<result<void>> ProviderTurn::withdraw_from(std::string ns, std::chrono::seco
 }
 
 // Only what was looked at is marked: with its uid and version in the request.
-Task<result<void>> ProviderTurn::mark_unread(std::string ns, FoundSecret found) {
+Task<result<void>> ProviderReconciler::mark_unread(std::string ns, FoundSecret found) {
     const std::string name = planner::delivered_secret(resource());
     runtime_.secrets.writing(ns, name, key_);
     auto marked = co_await runtime_.kube.patch(
@@ -449,7 +449,7 @@ Task<result<void>> ProviderTurn::mark_unread(std::string ns, FoundSecret found) 
     co_return result<void>();
 }
 
-void ProviderTurn::tell_of_delivery(Finding& found) const {
+void ProviderReconciler::tell_of_delivery(StatusUpdate& found) const {
     if (planner::delivers(resource()))
         found.others.push_back(planner::delivery_condition(resource(), delivered_, not_selected_));
     else

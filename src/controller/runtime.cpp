@@ -129,19 +129,19 @@ milliseconds Runtime::retry_in(const Key& key) {
 }
 
 bool Runtime::behind() const {
-    if (taking_ > 0) return true;
+    if (creating_ > 0) return true;
     const auto next = queue.next_wakeup(std::numeric_limits<std::size_t>::max());
     return next && *next <= SteadyClock::now();
 }
 
-bool Runtime::tell_later(const Key& key, Finding finding, std::int64_t generation) {
+bool Runtime::tell_later(const Key& key, StatusUpdate update, std::int64_t generation) {
     if (!behind()) return false;
-    later_.insert_or_assign(key, Later{std::move(finding), generation});
+    later_.insert_or_assign(key, Later{std::move(update), generation});
     later_order_.emplace_back(SteadyClock::now() + longest_later, key);
     return true;
 }
 
-std::optional<Runtime::Later> Runtime::take_later(const Key& key) {
+std::optional<Runtime::Later> Runtime::pop_deferred_status(const Key& key) {
     auto taken = later_.extract(key);
     return taken ? std::optional(std::move(taken.mapped())) : std::nullopt;
 }
@@ -162,7 +162,7 @@ void Runtime::start_over() {
     later_.clear();
     later_order_.clear();
     unwritten_.clear();
-    sweeps.start_over(SteadyClock::now(), std::chrono::seconds(options.orphan_grace));
+    orphan_scans.start_over(SteadyClock::now(), std::chrono::seconds(options.orphan_grace));
     providers.clear();
     recent_writes.clear();
     for (const Key& key : store.keys()) wake(key);
@@ -175,7 +175,7 @@ void Runtime::forget(const Key& key) {
     unwritten_.erase(key);
     queue.forget(key);
     secrets.forget(key);
-    sweeps.forget(key);
+    orphan_scans.forget(key);
     told_.erase(key);
     providers.erase(key);
     issued.erase(key);
@@ -269,15 +269,15 @@ std::string Runtime::no_secrets(const std::string& ns) {
 }
 
 bool Runtime::owns(const resources::Resource& resource, const std::string& claim) const {
-    return resource.claim == claim || seal.is_mark(resource.mark, resource.uid, claim);
+    return resource.claim == claim || signer.is_mark(resource.mark, resource.uid, claim);
 }
 
 EntryPtr Runtime::find(const Key& key) const {
     EntryPtr entry = store.find(key);
     if (entry == nullptr) return entry;
     const Json facts = planner::sealed_facts(*key.kind, entry->status);
-    if (facts.empty() ||
-        seal.is_seal(entry->status.value(std::string(resources::seal_field), ""), entry->resource.uid, facts))
+    if (facts.empty() || signer.is_seal(entry->status.value(std::string(resources::seal_field), ""),
+                                        entry->resource.uid, facts))
         return entry;
     auto trusted = std::make_shared<Entry>(*entry);
     trusted->untrusted = true;
@@ -290,7 +290,7 @@ EntryPtr Runtime::find(const Key& key) const {
 
 Task<bool> Runtime::own(Key key, EntryPtr entry, EntryPtr connection, std::string claim) {
     if (!connection->resource.finalized && !co_await hold(key_of(*connection))) co_return false;
-    const std::string mark = seal.mark(entry->resource.uid, claim);
+    const std::string mark = signer.mark(entry->resource.uid, claim);
     if (mark.empty()) co_return false;
     // What is patched must be what was looked at: else annotations that came meanwhile would be lost.
     Json patch = Json::array({{{"op", "test"},
@@ -341,7 +341,7 @@ Task<bool> Runtime::remove_finalizer(Key key, EntryPtr entry) {
         co_await kube.patch(ref_of(key), {.kind = kube::Patch::Kind::json_patch, .body = *patch}, soon());
     if (!patched && patched.error().code == Errc::not_found) co_return true;
     // The last finalizer's removal deletes, and then the answer has the version of before. It counts all the
-    // same: a turn that is due already must not do everything again.
+    // same: a reconcile that is due already must not do everything again.
     const EntryPtr latest = store.find(key);
     if (patched && latest != nullptr && latest->resource.uid == entry->resource.uid) {
         // Somebody's change may be in it that the watch has not told of, and will not: it is old news then.
@@ -375,7 +375,7 @@ Task<result<Json>> Runtime::write_status(Key key, Json after) {
     const std::string seal_name(resources::seal_field);
     after.erase(seal_name);
     if (const Json facts = planner::sealed_facts(*key.kind, after); !facts.empty())
-        after[seal_name] = seal.seal(held->resource.uid, facts);
+        after[seal_name] = signer.seal(held->resource.uid, facts);
     if (after == held->status) co_return Json();
     Json body = std::move(after);  // a merge takes away only what it names
     for (const auto& [name, value] : held->status.items())
@@ -394,15 +394,15 @@ Task<bool> Runtime::record(Key key, std::map<std::string, std::string> facts) {
     co_return patched && patched->is_null() ? true : taken(key, patched);
 }
 
-Task<StatusWrite> Runtime::report(Key key, EntryPtr entry, Finding finding) {
+Task<StatusWrite> Runtime::report(Key key, EntryPtr entry, StatusUpdate update) {
     const EntryPtr latest = find(key);
     if (latest == nullptr) co_return StatusWrite();
-    if (latest->untrusted && !finding.gone.contains(std::string(planner::status_trusted)))
-        finding.others.push_back(planner::status_not_trusted(*key.kind, store.find(key)->status));
+    if (latest->untrusted && !update.gone.contains(std::string(planner::status_trusted)))
+        update.others.push_back(planner::status_not_trusted(*key.kind, store.find(key)->status));
     if (const auto before = unwritten_.find(key); before != unwritten_.end())
-        finding.changed = finding.changed || before->second.changed;
+        update.changed = update.changed || before->second.changed;
     Json after =
-        planner::status_after(latest->status, finding, entry->resource.generation, rfc3339(server_time()));
+        planner::status_after(latest->status, update, entry->resource.generation, rfc3339(server_time()));
     const std::string before = planner::ready_reason(latest->status);
     auto patched = co_await write_status(key, std::move(after));
     if ((patched && patched->is_null()) || (!patched && patched.error().code == Errc::not_found)) {
@@ -411,7 +411,7 @@ Task<StatusWrite> Runtime::report(Key key, EntryPtr entry, Finding finding) {
     }
     if (!taken(key, patched)) {
         Unwritten& unwritten = unwritten_[key];
-        unwritten.changed = finding.changed;
+        unwritten.changed = update.changed;
         co_return StatusWrite{.written = false, .retry = backoff(unwritten.attempts++, kube::random_unit())};
     }
     unwritten_.erase(key);
@@ -422,14 +422,14 @@ Task<StatusWrite> Runtime::report(Key key, EntryPtr entry, Finding finding) {
                       "ignoring status fields that this operator did not write for this resource; see the "
                       "condition StatusTrusted");
     }
-    if (before == finding.reason || (finding.ready == Truth::yes && !finding.drifted.value_or(false)))
+    if (before == update.reason || (update.ready == Truth::yes && !update.drifted.value_or(false)))
         co_return StatusWrite();
     log.warn("resource is not ready", {{"kind", key.kind->name},
                                        {"namespace", key.ns},
                                        {"name", key.name},
-                                       {"reason", finding.reason},
-                                       {"message", finding.message}});
-    events.record(latest->metadata, kube::Event::Type::warning, finding.reason, "Reconcile", finding.message);
+                                       {"reason", update.reason},
+                                       {"message", update.message}});
+    events.record(latest->metadata, kube::Event::Type::warning, update.reason, "Reconcile", update.message);
     co_return StatusWrite();
 }
 

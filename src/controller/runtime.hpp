@@ -2,17 +2,17 @@
 // API server.
 #pragma once
 
+#include "claim_signer.hpp"
 #include "destroyed_secret_ids.hpp"
 #include "event_recorder.hpp"
 #include "leftovers.hpp"
 #include "namespace_watch.hpp"
+#include "orphan_scans.hpp"
 #include "provider_memory.hpp"
 #include "recent_writes.hpp"
 #include "reserved_names.hpp"
-#include "seal.hpp"
 #include "secret_watch.hpp"
 #include "store.hpp"
-#include "sweeps.hpp"
 #include "vault_session.hpp"
 #include "workload_watch.hpp"
 
@@ -32,7 +32,7 @@
 namespace keyshepherd::controller {
 
 using net::SteadyClock;
-using planner::Finding;
+using planner::StatusUpdate;
 using std::chrono::milliseconds;
 
 kube::Resource resource_of(const resources::Kind& kind);
@@ -74,12 +74,12 @@ public:
     // Whether Vault has work to do: resources are due, or are being created in Vault for the first time.
     bool behind() const;
     // Scope guard: while it exists, a resource is being created in Vault for the first time.
-    class Taking {
+    class CreationGuard {
     public:
-        explicit Taking(Runtime& runtime) : runtime_(runtime) { ++runtime_.taking_; }
-        Taking(const Taking&) = delete;
-        Taking& operator=(const Taking&) = delete;
-        ~Taking() { --runtime_.taking_; }
+        explicit CreationGuard(Runtime& runtime) : runtime_(runtime) { ++runtime_.creating_; }
+        CreationGuard(const CreationGuard&) = delete;
+        CreationGuard& operator=(const CreationGuard&) = delete;
+        ~CreationGuard() { --runtime_.creating_; }
 
     private:
         Runtime& runtime_;
@@ -95,13 +95,13 @@ public:
 
     // Defers a status write while behind() is true, because applications wait for objects in Vault and not
     // for statuses. Returns false if it did not defer it: the caller then writes the status now.
-    bool tell_later(const Key& key, Finding finding, std::int64_t generation);
+    bool tell_later(const Key& key, StatusUpdate update, std::int64_t generation);
     struct Later {
-        Finding finding;
+        StatusUpdate update;
         std::int64_t generation;
         bool woken = false;  // wake() was called in the meantime
     };
-    std::optional<Later> take_later(const Key& key);
+    std::optional<Later> pop_deferred_status(const Key& key);
     // Queues the resource with the oldest deferred status if behind() is false or the status has waited for
     // longest_later.
     bool queue_later(Deadline now);
@@ -157,7 +157,7 @@ public:
     // Writes the status if it changed, and records an event if the reason changed. Also succeeds if nothing
     // changed or the resource is gone. The delay of a retry doubles with each failure, up to 30 s. If a write
     // fails, the next status still reports that Vault was changed.
-    Task<StatusWrite> report(Key key, EntryPtr entry, Finding finding);
+    Task<StatusWrite> report(Key key, EntryPtr entry, StatusUpdate update);
     // Adds facts to the status and changes nothing else in it.
     Task<bool> record(Key key, std::map<std::string, std::string> facts);
 
@@ -171,9 +171,9 @@ public:
     Sessions sessions;
     EventRecorder events;
     Store store;
-    Seal seal;
+    ClaimSigner signer;
     SecretWatch secrets;
-    Sweeps sweeps;
+    OrphanScans orphan_scans;
     WorkloadWatch workloads;
     NamespaceWatch namespaces;
     RecentWrites recent_writes;
@@ -194,11 +194,11 @@ private:
     void wake_users_of(const std::string& vault);
     Task<result<Json>> write_status(Key key, Json after);
 
-    std::size_t taking_ = 0;
+    std::size_t creating_ = 0;
     std::set<Key> woken_;  // queued resources for which wake() was called
     struct Unwritten {
         unsigned attempts = 0;
-        bool changed = false;  // a finding that was not written reported a change in Vault
+        bool changed = false;  // a update that was not written reported a change in Vault
     };
     std::map<Key, Unwritten> unwritten_;  // statuses whose last write failed
     std::map<Key, Later> later_;

@@ -121,7 +121,7 @@ string read_id(std::optional<long>& into, string_view value) {
     return "";
 }
 
-string read_inject(Wishes& w, string_view, string_view value) {
+string read_inject(AnnotationOptions& w, string_view, string_view value) {
     // The spellings of Go's strconv.ParseBool, which users of other injectors are used to.
     for (const string_view yes : {"true", "True", "TRUE", "t", "T", "1"})
         if (value == yes) {
@@ -143,7 +143,7 @@ string read_inject(Wishes& w, string_view, string_view value) {
     return "";
 }
 
-string read_variable(Wishes& w, string_view variable, string_view value) {
+string read_variable(AnnotationOptions& w, string_view variable, string_view value) {
     if (!is_variable_name(variable))
         return fmt::format(
             "invalid variable name {}: use letters, digits and '_', and do not start with a digit",
@@ -155,7 +155,7 @@ string read_variable(Wishes& w, string_view variable, string_view value) {
     return "";
 }
 
-string read_secret_file(Wishes& w, string_view file, string_view value) {
+string read_secret_file(AnnotationOptions& w, string_view file, string_view value) {
     if (!is_file_name(file))
         return fmt::format("invalid file name {}: use letters, digits, '.', '_' and '-'", quoted(file));
     string fault;
@@ -167,7 +167,7 @@ string read_secret_file(Wishes& w, string_view file, string_view value) {
     return "";
 }
 
-string read_template_file(Wishes& w, string_view file, string_view value) {
+string read_template_file(AnnotationOptions& w, string_view file, string_view value) {
     if (!is_file_name(file))
         return fmt::format("invalid file name {}: use letters, digits, '.', '_' and '-'", quoted(file));
     if (value.empty()) return "must not be empty; set it to a Vault Agent template";
@@ -175,7 +175,7 @@ string read_template_file(Wishes& w, string_view file, string_view value) {
     return "";
 }
 
-string read_permissions(Wishes& w, string_view file, string_view value) {
+string read_permissions(AnnotationOptions& w, string_view file, string_view value) {
     const bool good = value.size() == 4 && value[0] == '0' &&
                       std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '7'; });
     if (!good)
@@ -187,7 +187,7 @@ string read_permissions(Wishes& w, string_view file, string_view value) {
     return "";
 }
 
-string read_on_rotate(Wishes& w, string_view, string_view value) {
+string read_on_rotate(AnnotationOptions& w, string_view, string_view value) {
     if (value.starts_with("signal:") && value.size() > 7) {
         w.on_rotate = OnRotate::signal;
         return "";
@@ -198,7 +198,7 @@ string read_on_rotate(Wishes& w, string_view, string_view value) {
                              quoted(value));
 }
 
-string read_entrypoint(Wishes& w, string_view container, string_view value) {
+string read_entrypoint(AnnotationOptions& w, string_view container, string_view value) {
     if (!is_dns_label(container)) return fmt::format("invalid container name {}", quoted(container));
     const string_view right = "must be a JSON array of strings such as [\"/app\", \"serve\"]";
     auto list = json::parse(value);
@@ -215,7 +215,7 @@ string read_entrypoint(Wishes& w, string_view container, string_view value) {
     return "";
 }
 
-string read_log_level(Wishes& w, string_view, string_view value) {
+string read_log_level(AnnotationOptions& w, string_view, string_view value) {
     for (const string_view level : {"trace", "debug", "info", "warn", "error"})
         if (value == level) {
             w.log_level = string(value);
@@ -224,7 +224,7 @@ string read_log_level(Wishes& w, string_view, string_view value) {
     return fmt::format("invalid value {}: must be one of trace, debug, info, warn, error", quoted(value));
 }
 
-string read_spec(Wishes&, string_view, string_view) {
+string read_spec(AnnotationOptions&, string_view, string_view) {
     return "";
 }  // taken apart before the table is walked
 
@@ -233,13 +233,13 @@ constexpr auto table = std::to_array<Annotation>({
      "Enables injection; `true` selects the default provider", read_inject},
     {"wiring", "", "one of auto, envfile, exec, secret, file", "auto", Needs::nothing,
      "How the process receives the variables",
-     [](Wishes& w, string_view, string_view v) { return choose(wirings, v, w.wiring); }},
+     [](AnnotationOptions& w, string_view, string_view v) { return choose(wirings, v, w.wiring); }},
     {"containers", "", "container names", "all", Needs::nothing,
      "Containers that receive the provider's variables",
-     [](Wishes& w, string_view, string_view v) { return read_names(v, w.containers); }},
+     [](AnnotationOptions& w, string_view, string_view v) { return read_names(v, w.containers); }},
     {"init-containers", "", "container names", "none", Needs::nothing,
      "Init containers that receive the provider's variables",
-     [](Wishes& w, string_view, string_view v) { return read_names(v, w.init_containers); }},
+     [](AnnotationOptions& w, string_view, string_view v) { return read_names(v, w.init_containers); }},
     {"env-", "VAR", "path#key", "", Needs::nothing, "Additional variable read from Vault", read_variable},
     {"secret-", "file", "path or path#key", "", Needs::agent,
      "Additional file in `/keyshepherd/files`: one field of the secret, or all fields as JSON",
@@ -248,57 +248,58 @@ constexpr auto table = std::to_array<Annotation>({
      "Additional file in `/keyshepherd/files`, rendered from your own template", read_template_file},
     {"perms-", "file", "octal mode", "0444", Needs::agent, "Mode of an additional file", read_permissions},
     {"role", "", "text", "provider's", Needs::agent, "Vault role for the Kubernetes login",
-     [](Wishes& w, string_view, string_view v) {
+     [](AnnotationOptions& w, string_view, string_view v) {
          return read_text(w.role, v, is_vault_name(v), "a Vault role name");
      }},
     {"auth-type", "", "kubernetes or approle", "provider's", Needs::agent,
      "Auth method that the agent logs in with",
-     [](Wishes& w, string_view, string_view v) {
+     [](AnnotationOptions& w, string_view, string_view v) {
          return read_text(w.auth_type, v, v == "kubernetes" || v == "approle", "kubernetes or approle");
      }},
     {"auth-path", "", "path", "auth/<auth-type>", Needs::agent, "Path of the auth method",
-     [](Wishes& w, string_view, string_view v) {
+     [](AnnotationOptions& w, string_view, string_view v) {
          return read_path(w.auth_path, v, "an auth method path such as auth/kubernetes");
      }},
     {"token-audience", "", "text", "vault", Needs::agent,
      "Audience of the projected ServiceAccount token; the installation must allow it",
-     [](Wishes& w, string_view, string_view v) {
+     [](AnnotationOptions& w, string_view, string_view v) {
          return read_text(w.token_audience, v, !v.empty() && v.size() <= 253, "an audience such as vault");
      }},
     {"approle-secret", "", "name", "provider's", Needs::agent,
      "Secret that contains `role_id` and `secret_id` for the AppRole login",
-     [](Wishes& w, string_view, string_view v) {
+     [](AnnotationOptions& w, string_view, string_view v) {
          return read_text(w.approle_secret, v, is_dns_subdomain(v), "a Secret name");
      }},
     {"vault-address", "", "URL", "provider's", Needs::agent,
      "Address of Vault or OpenBao; the installation must allow it",
-     [](Wishes& w, string_view, string_view v) {
+     [](AnnotationOptions& w, string_view, string_view v) {
          return read_text(w.vault_address, v, parse_server_address(v).has_value(),
                           "an address such as https://vault.example:8200, without user or path");
      }},
     {"vault-namespace", "", "path", "provider's", Needs::agent, "Vault namespace",
-     [](Wishes& w, string_view, string_view v) {
+     [](AnnotationOptions& w, string_view, string_view v) {
          return read_path(w.vault_namespace, v, "a namespace such as team/ai");
      }},
     {"ca-secret", "", "name", "provider's CA", Needs::agent,
      "Secret that contains Vault's CA certificate as `ca.crt`",
-     [](Wishes& w, string_view, string_view v) {
+     [](AnnotationOptions& w, string_view, string_view v) {
          return read_text(w.ca_secret, v, is_dns_subdomain(v), "a Secret name");
      }},
     {"tls-server-name", "", "name", "provider's", Needs::agent,
      "Server name to expect in Vault's certificate",
-     [](Wishes& w, string_view,
-        string_view v) { return read_text(w.tls_server_name, v, is_dns_subdomain(v), "a host name"); }},
+     [](AnnotationOptions& w, string_view, string_view v) {
+         return read_text(w.tls_server_name, v, is_dns_subdomain(v), "a host name");
+     }},
     {"agent", "", "one of sidecar, init, none", "by wiring", Needs::nothing,
      "`sidecar` runs the agent next to the application, `init` runs it once before the application starts, "
      "`none` runs no agent",
-     [](Wishes& w, string_view, string_view v) { return choose(agents, v, w.agent.emplace()); }},
+     [](AnnotationOptions& w, string_view, string_view v) { return choose(agents, v, w.agent.emplace()); }},
     {"agent-flavor", "", "vault or bao", "installation's", Needs::agent,
      "Agent to run: Vault Agent or OpenBao Agent",
-     [](Wishes& w, string_view,
+     [](AnnotationOptions& w, string_view,
         string_view v) { return read_text(w.agent_flavor, v, v == "vault" || v == "bao", "vault or bao"); }},
     {"agent-image", "", "image", "installation's", Needs::agent, "Agent image, with a tag or a digest",
-     [](Wishes& w, string_view, string_view v) {
+     [](AnnotationOptions& w, string_view, string_view v) {
          return read_text(w.agent_image, v, is_image(v), image_example);
      }},
     {"on-rotate", "", "rollout, restart, signal:NAME or none", "by wiring", Needs::nothing,
@@ -306,23 +307,23 @@ constexpr auto table = std::to_array<Annotation>({
      read_on_rotate},
     {"on-conflict", "", "one of keep, replace, deny", "keep", Needs::nothing,
      "What to do with a variable that the container already sets",
-     [](Wishes& w, string_view, string_view v) { return choose(conflicts, v, w.on_conflict); }},
+     [](AnnotationOptions& w, string_view, string_view v) { return choose(conflicts, v, w.on_conflict); }},
     {"entrypoint-", "container", "JSON array", "", Needs::nothing,
      "Entrypoint of the image; wiring `exec` needs it for a container without `command`", read_entrypoint},
     {"agent-cpu-request", "", "quantity or none", "installation's", Needs::agent, "CPU request of the agent",
-     [](Wishes& w, string_view, string_view v) { return read_quantity(w.cpu_request, v); }},
+     [](AnnotationOptions& w, string_view, string_view v) { return read_quantity(w.cpu_request, v); }},
     {"agent-cpu-limit", "", "quantity or none", "installation's", Needs::agent, "CPU limit of the agent",
-     [](Wishes& w, string_view, string_view v) { return read_quantity(w.cpu_limit, v); }},
+     [](AnnotationOptions& w, string_view, string_view v) { return read_quantity(w.cpu_limit, v); }},
     {"agent-memory-request", "", "quantity or none", "installation's", Needs::agent,
      "Memory request of the agent",
-     [](Wishes& w, string_view, string_view v) { return read_quantity(w.memory_request, v); }},
+     [](AnnotationOptions& w, string_view, string_view v) { return read_quantity(w.memory_request, v); }},
     {"agent-memory-limit", "", "quantity or none", "installation's", Needs::agent,
      "Memory limit of the agent",
-     [](Wishes& w, string_view, string_view v) { return read_quantity(w.memory_limit, v); }},
+     [](AnnotationOptions& w, string_view, string_view v) { return read_quantity(w.memory_limit, v); }},
     {"agent-run-as-user", "", "number", "installation's", Needs::agent, "User ID that the agent runs as",
-     [](Wishes& w, string_view, string_view v) { return read_id(w.run_as_user, v); }},
+     [](AnnotationOptions& w, string_view, string_view v) { return read_id(w.run_as_user, v); }},
     {"agent-run-as-group", "", "number", "installation's", Needs::agent, "Group ID that the agent runs as",
-     [](Wishes& w, string_view, string_view v) { return read_id(w.run_as_group, v); }},
+     [](AnnotationOptions& w, string_view, string_view v) { return read_id(w.run_as_group, v); }},
     {"log-level", "", "one of trace, debug, info, warn, error", "info", Needs::agent,
      "Log level of the agent", read_log_level},
     {"spec", "", "JSON object", "", Needs::nothing,
@@ -451,9 +452,9 @@ bool needs_agent(string_view name) {
     return annotation != nullptr && annotation->needs == Needs::agent;
 }
 
-AnnotationFault fault_of(const Wishes& wishes, const string& name, string message) {
-    const auto came_in = wishes.came_in.find(name);
-    if (came_in == wishes.came_in.end() || came_in->second == name) return {name, std::move(message)};
+AnnotationFault fault_of(const AnnotationOptions& options, const string& name, string message) {
+    const auto came_in = options.came_in.find(name);
+    if (came_in == options.came_in.end() || came_in->second == name) return {name, std::move(message)};
     return {came_in->second, fmt::format("member \"{}\": {}", name, message)};
 }
 
@@ -466,8 +467,9 @@ string meant_by(string_view name) {
     return find_annotation(name, argument) != nullptr ? "" : unknown(name);
 }
 
-Wishes read_annotations(const std::map<string, string>& annotations, std::vector<AnnotationFault>& faults) {
-    Wishes wishes;
+AnnotationOptions read_annotations(const std::map<string, string>& annotations,
+                                   std::vector<AnnotationFault>& faults) {
+    AnnotationOptions options;
     std::map<string, std::pair<string, string>> all;  // name → value, annotation it came in
     for (const auto& [name, value] : annotations) all[name] = {value, name};
     if (const auto spec = annotations.find("spec"); spec != annotations.end()) {
@@ -504,26 +506,26 @@ Wishes read_annotations(const std::map<string, string>& annotations, std::vector
         string_view argument;
         const Annotation* annotation = find_annotation(name, argument);
         string fault = annotation == nullptr ? unknown(name, faults.size() < most_faults)
-                                             : annotation->read(wishes, argument, value);
-        wishes.came_in[name] = source;
-        if (!fault.empty()) faults.push_back(fault_of(wishes, name, std::move(fault)));
+                                             : annotation->read(options, argument, value);
+        options.came_in[name] = source;
+        if (!fault.empty()) faults.push_back(fault_of(options, name, std::move(fault)));
     }
-    for (const auto& [file, wish] : wishes.files) {
+    for (const auto& [file, wish] : options.files) {
         const bool tried =
             all.contains("secret-" + file) || all.contains("template-" + file);  // and refused above
         if (wish.path.empty() && wish.content.empty()) {
             if (tried) continue;
             faults.push_back(fault_of(
-                wishes, "perms-" + file,
+                options, "perms-" + file,
                 fmt::format("no annotation renders this file; add secret-{0} or template-{0}", file)));
         } else if (!wish.path.empty() && !wish.content.empty()) {
             faults.push_back(fault_of(
-                wishes, "template-" + file,
+                options, "template-" + file,
                 fmt::format("conflicts with secret-{}, which renders the same file; remove one of them",
                             file)));
         }
     }
-    return wishes;
+    return options;
 }
 
 string annotation_reference() {

@@ -413,10 +413,10 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
         return untouched(SkipReason::no_containers);  // the API server says why
 
     std::vector<AnnotationFault> annotation_faults;
-    const Wishes wishes = read_annotations(source.values, annotation_faults);
+    const AnnotationOptions options = read_annotations(source.values, annotation_faults);
     const bool inject_is_wrong = std::any_of(annotation_faults.begin(), annotation_faults.end(),
                                              [](const auto& f) { return f.name == "inject"; });
-    const bool asked = wishes.asked || inject_is_wrong;
+    const bool asked = options.asked || inject_is_wrong;
     if (!asked && !marker && !has_unreadable_marker)
         return untouched(SkipReason::opted_out, std::move(outcome));
     if (asked && is_windows(*pod)) {
@@ -475,7 +475,8 @@ Outcome inject(json::value& workload, const Workload& about, const Catalog& cata
     json::Editor edit(workload);
     if (marker) strip(edit, base, *marker);
     const value& users = *json::find(workload, {"spec", "template"});
-    const Plan plan = decide(*json::find(users, {"spec"}), wishes, source, about, catalog, settings, outcome);
+    const Plan plan =
+        decide(*json::find(users, {"spec"}), options, source, about, catalog, settings, outcome);
     if (!outcome.faults.empty()) return deny(std::move(outcome));
     if (plan.containers.empty()) {
         if (!marker) return untouched(SkipReason::nothing_to_wire, std::move(outcome));

@@ -108,9 +108,9 @@ private:
 
 class Decision {
 public:
-    Decision(const json::value& pod, const Wishes& wishes, const Source& source, const Workload& about,
-             const Catalog& catalog, const Settings& settings, Outcome& outcome)
-        : wishes_(wishes),
+    Decision(const json::value& pod, const AnnotationOptions& options, const Source& source,
+             const Workload& about, const Catalog& catalog, const Settings& settings, Outcome& outcome)
+        : options_(options),
           source_(source),
           namespace_(about.workload_namespace),
           namespaces_(about.namespaces),
@@ -138,7 +138,7 @@ public:
 
 private:
     void fault(const std::string& annotation, std::string message) {
-        AnnotationFault f = fault_of(wishes_, annotation, std::move(message));
+        AnnotationFault f = fault_of(options_, annotation, std::move(message));
         outcome_.refuse(source_.field(f.name), std::move(f.message));
     }
     void fault_at(const Container& c, std::string_view below, std::string message) {
@@ -171,8 +171,8 @@ private:
     }
 
     void select_containers() {
-        select("containers", "containers", wishes_.containers, true);
-        select("initContainers", "init-containers", wishes_.init_containers, false);
+        select("containers", "containers", options_.containers, true);
+        select("initContainers", "init-containers", options_.init_containers, false);
     }
 
     void refuse_provider(const std::string& name, const Error& why) {
@@ -200,7 +200,7 @@ private:
     }
 
     void find_providers() {
-        std::vector<std::string> names = wishes_.providers;
+        std::vector<std::string> names = options_.providers;
         if (names.empty()) names.push_back(settings_.default_provider);
         const Labels* const labels = namespaces_ == nullptr ? nullptr : namespaces_->find(namespace_);
         for (const std::string& name : names) {
@@ -232,7 +232,7 @@ private:
     // What a container is given that does not ask itself: the providers' variables, then those of
     // annotations.
     void order_variables() {
-        for (const auto& [variable, reference] : wishes_.variables)
+        for (const auto& [variable, reference] : options_.variables)
             if (!plan_.variables.contains(variable)) plan_.order.push_back(variable);
         ordered_.insert(plan_.order.begin(), plan_.order.end());
     }
@@ -250,7 +250,7 @@ private:
                             fmt::format("injection would set {} env entries, but the limit is {} per pod; "
                                         "select fewer containers with {}containers, or fewer variables",
                                         entries, most_wired, annotation_prefix));
-        const std::size_t requested = wishes_.wiring == Wiring::secret ? 0 : requested_of(references);
+        const std::size_t requested = options_.wiring == Wiring::secret ? 0 : requested_of(references);
         if (requested > most_requested)
             outcome_.refuse("spec.template.spec",
                             fmt::format("the pod requests {} variables and files from Vault, but the limit "
@@ -262,12 +262,12 @@ private:
 
     // Different variables and files; what is no more than the limit is not counted exactly.
     std::size_t requested_of(std::size_t references) const {
-        const std::size_t most = ordered_.size() + references + wishes_.files.size();
+        const std::size_t most = ordered_.size() + references + options_.files.size();
         if (most <= most_requested) return most;
         std::set<std::string_view> variables = ordered_;
         for (const Container& c : containers_)
             for (const std::size_t i : c.references) variables.insert(variable_of((*c.env)[i]));
-        return variables.size() + wishes_.files.size();
+        return variables.size() + options_.files.size();
     }
 
     // A reference of the workload's own wins over the provider's for the whole pod: one value a variable.
@@ -282,7 +282,7 @@ private:
     }
 
     void take_references() {
-        for (const auto& [variable, reference] : wishes_.variables) refer(variable, reference);
+        for (const auto& [variable, reference] : options_.variables) refer(variable, reference);
         for (const Container& c : containers_) {
             for (const std::size_t i : c.references) {
                 const std::string_view value = json::find_text((*c.env)[i], {"value"});
@@ -344,11 +344,11 @@ private:
                 check_selected(*p);
         for (const auto& [variable, carried] : plan_.variables)
             if (carried.file == references_file)
-                fault(wishes_.variables.contains(variable) ? "env-" + variable : "wiring",
+                fault(options_.variables.contains(variable) ? "env-" + variable : "wiring",
                       fmt::format("wiring secret cannot set {} from {}: it supports only the variables of "
                                   "providers; use envfile, exec or file",
                                   variable, carried.reference.path));
-        for (const auto& [name, came_in] : wishes_.came_in)
+        for (const auto& [name, came_in] : options_.came_in)
             if (needs_agent(name))
                 fault(name,
                       "not allowed with wiring secret, which runs no agent; remove it, or use envfile, exec "
@@ -356,14 +356,14 @@ private:
     }
 
     void find_connection() {
-        if (wishes_.wiring == Wiring::secret) return check_published();
+        if (options_.wiring == Wiring::secret) return check_published();
         if (providers_.empty()) return;
         plan_.vault = providers_.front()->vault;
         plan_.login = providers_.front()->login;
         const bool own_login =
-            wishes_.role || wishes_.auth_type || wishes_.auth_path || wishes_.approle_secret;
+            options_.role || options_.auth_type || options_.auth_path || options_.approle_secret;
         for (const Provider* p : providers_) {
-            if (p->vault != plan_.vault && !wishes_.vault_address)
+            if (p->vault != plan_.vault && !options_.vault_address)
                 fault("inject", fmt::format("providers {} and {} use different Vaults, but the agent "
                                             "connects to one Vault; select one of them",
                                             providers_.front()->name, p->name));
@@ -373,48 +373,49 @@ private:
                     fmt::format("providers {} and {} use different logins; select one of them, or set {}role",
                                 providers_.front()->name, p->name, annotation_prefix));
         }
-        if (wishes_.vault_address) {
-            const bool of_provider = std::any_of(
-                providers_.begin(), providers_.end(),
-                [&](const Provider* p) { return matches_address(p->vault.address, *wishes_.vault_address); });
-            if (!of_provider && !matches_address(settings_.allowed_vault_addresses, *wishes_.vault_address))
+        if (options_.vault_address) {
+            const bool of_provider =
+                std::any_of(providers_.begin(), providers_.end(), [&](const Provider* p) {
+                    return matches_address(p->vault.address, *options_.vault_address);
+                });
+            if (!of_provider && !matches_address(settings_.allowed_vault_addresses, *options_.vault_address))
                 fault("vault-address",
                       "this installation does not allow the address; remove the annotation, or ask an "
                       "administrator to add the address to --allowed-vault-address");
-            plan_.vault.address = *wishes_.vault_address;
+            plan_.vault.address = *options_.vault_address;
         }
-        if (wishes_.vault_namespace) plan_.vault.vault_namespace = *wishes_.vault_namespace;
-        if (wishes_.tls_server_name) plan_.vault.tls_server_name = *wishes_.tls_server_name;
-        if (wishes_.ca_secret) {
-            plan_.ca_secret = *wishes_.ca_secret;
+        if (options_.vault_namespace) plan_.vault.vault_namespace = *options_.vault_namespace;
+        if (options_.tls_server_name) plan_.vault.tls_server_name = *options_.tls_server_name;
+        if (options_.ca_secret) {
+            plan_.ca_secret = *options_.ca_secret;
             plan_.vault.ca.clear();
         }
         Login& login = plan_.login;
-        if (wishes_.auth_type && *wishes_.auth_type != login.type) {
-            login.type = *wishes_.auth_type;
+        if (options_.auth_type && *options_.auth_type != login.type) {
+            login.type = *options_.auth_type;
             login.path = "auth/" + login.type;
         }
-        if (wishes_.auth_path)
-            login.path =
-                wishes_.auth_path->starts_with("auth/") ? *wishes_.auth_path : "auth/" + *wishes_.auth_path;
-        if (wishes_.role) login.role = *wishes_.role;
-        if (wishes_.token_audience) login.audience = *wishes_.token_audience;
+        if (options_.auth_path)
+            login.path = options_.auth_path->starts_with("auth/") ? *options_.auth_path
+                                                                  : "auth/" + *options_.auth_path;
+        if (options_.role) login.role = *options_.role;
+        if (options_.token_audience) login.audience = *options_.token_audience;
         check_audience();
-        if (wishes_.approle_secret) login.secret = *wishes_.approle_secret;
+        if (options_.approle_secret) login.secret = *options_.approle_secret;
         if (login.type == "approle" && login.secret.empty())
-            fault(wishes_.auth_type ? "auth-type" : "inject",
+            fault(options_.auth_type ? "auth-type" : "inject",
                   fmt::format("AppRole login needs a Secret with role_id and secret_id; set its name in "
                               "{}approle-secret",
                               annotation_prefix));
         if (login.type == "approle")
             for (const auto& [name, wish] :
-                 {std::pair{"role", &wishes_.role}, std::pair{"token-audience", &wishes_.token_audience}})
+                 {std::pair{"role", &options_.role}, std::pair{"token-audience", &options_.token_audience}})
                 if (*wish)
                     fault(name,
                           fmt::format(
                               "not allowed with AppRole login; remove it, or set {}auth-type: kubernetes",
                               annotation_prefix));
-        if (login.type == "kubernetes" && wishes_.approle_secret)
+        if (login.type == "kubernetes" && options_.approle_secret)
             fault("approle-secret",
                   fmt::format("allowed only with AppRole login; set {}auth-type: approle, or remove it",
                               annotation_prefix));
@@ -422,8 +423,8 @@ private:
 
     // A token for the API server's audience would let whoever receives it act as the workload there.
     void check_audience() {
-        if (wishes_.token_audience &&
-            std::ranges::find(settings_.allowed_token_audiences, *wishes_.token_audience) ==
+        if (options_.token_audience &&
+            std::ranges::find(settings_.allowed_token_audiences, *options_.token_audience) ==
                 settings_.allowed_token_audiences.end())
             fault("token-audience",
                   fmt::format("this installation allows only the audiences {}; remove the annotation, or ask "
@@ -437,18 +438,19 @@ private:
             return true;
         // One that keeps every variable of its own gets none.
         return c.selected && std::ranges::any_of(plan_.order, [&](const std::string& v) {
-                   return wishes_.on_conflict != OnConflict::keep || !c.variables.last(v);
+                   return options_.on_conflict != OnConflict::keep || !c.variables.last(v);
                });
     }
 
     bool command_known(const Container& c) const {
         const json::array* command = json::find_array(*c.spec, {"command"});
-        return (command != nullptr && !command->empty()) || wishes_.entrypoints.contains(std::string(c.name));
+        return (command != nullptr && !command->empty()) ||
+               options_.entrypoints.contains(std::string(c.name));
     }
 
     void choose_wiring() {
         const bool envfile = settings_.kubernetes >= env_files && settings_.lowest_kubelet >= env_files;
-        plan_.wiring = wishes_.wiring;
+        plan_.wiring = options_.wiring;
         std::vector<const Container*> opaque;  // containers whose command nobody can know here
         for (const Container& c : containers_)
             if (gets_variables(c) && !command_known(c)) opaque.push_back(&c);
@@ -466,7 +468,7 @@ private:
                        " (assumed {} the API server, because --min-kubelet-version is not set)",
                        older > 0 ? fmt::format("to be {} minor versions older than", older) : "to match");
         };
-        if (wishes_.wiring == Wiring::automatic) {
+        if (options_.wiring == Wiring::automatic) {
             plan_.wiring = envfile ? Wiring::envfile : Wiring::exec;
             for (const Container* c : opaque)
                 if (!envfile)
@@ -475,27 +477,28 @@ private:
                                          "envfile is not available, because the oldest node runs Kubernetes "
                                          "{}; {}, or use {}wiring: file, or upgrade the nodes to 1.35",
                                          clipped(c->name), oldest(), ways_out(*c), annotation_prefix));
-        } else if (wishes_.wiring == Wiring::envfile && !envfile) {
+        } else if (options_.wiring == Wiring::envfile && !envfile) {
             fault("wiring", fmt::format("wiring envfile needs Kubernetes 1.35 or newer on every node, but "
                                         "the oldest node runs {}; use exec or auto",
                                         oldest()));
-        } else if (wishes_.wiring == Wiring::exec) {
+        } else if (options_.wiring == Wiring::exec) {
             for (const Container* c : opaque)
                 fault_at(*c, ".command",
                          fmt::format("container {} has no command, and wiring exec needs one; {}",
                                      clipped(c->name), ways_out(*c)));
         }
         std::set<std::string_view> names;
-        if (!wishes_.entrypoints.empty())
+        if (!options_.entrypoints.empty())
             for (const Container& c : containers_) names.insert(c.name);
-        for (const auto& [name, words] : wishes_.entrypoints)
+        for (const auto& [name, words] : options_.entrypoints)
             if (!names.contains(name))
                 fault("entrypoint-" + name, "the template has no container of this name");
 
-        plan_.agent = wishes_.agent.value_or(default_agent(plan_.wiring));
+        plan_.agent = options_.agent.value_or(default_agent(plan_.wiring));
         plan_.native_sidecar =
             settings_.kubernetes >= native_sidecars && settings_.lowest_kubelet >= native_sidecars;
-        if (const std::string reason = refusal(plan_.wiring, plan_.agent, wishes_.on_rotate); !reason.empty())
+        if (const std::string reason = refusal(plan_.wiring, plan_.agent, options_.on_rotate);
+            !reason.empty())
             fault(
                 (plan_.wiring == Wiring::secret) != (plan_.agent == AgentMode::none) ? "agent" : "on-rotate",
                 reason);
@@ -556,13 +559,13 @@ private:
                                    json::find(*entry, {"valueFrom"}) == nullptr;
                 if (empty) p.replaced.emplace_back(v);
                 if (entry != nullptr && !reference && !empty) {
-                    if (wishes_.on_conflict == OnConflict::deny) {
+                    if (options_.on_conflict == OnConflict::deny) {
                         fault_at(c, fmt::format(".env[{}]", *at),
                                  fmt::format("{} is already set, and {}on-conflict is deny; remove the entry",
                                              clipped(target), annotation_prefix));
                         continue;
                     }
-                    if (wishes_.on_conflict == OnConflict::keep) {
+                    if (options_.on_conflict == OnConflict::keep) {
                         warn(
                             fmt::format("container {} already sets {}, so it was not injected; set "
                                         "{}on-conflict: replace to override it",
@@ -588,10 +591,10 @@ private:
             p.wrap = plan_.wiring == Wiring::exec && !p.variables.empty();
             const json::array* command = json::find_array(*c.spec, {"command"});
             if (p.wrap && (command == nullptr || command->empty()))
-                if (const auto entrypoint = wishes_.entrypoints.find(std::string(c.name));
-                    entrypoint != wishes_.entrypoints.end())
+                if (const auto entrypoint = options_.entrypoints.find(std::string(c.name));
+                    entrypoint != options_.entrypoints.end())
                     p.entrypoint = entrypoint->second;
-            const bool extra_files = c.selected && !wishes_.files.empty();
+            const bool extra_files = c.selected && !options_.files.empty();
             const bool file_variables = plan_.wiring == Wiring::file && !p.variables.empty();
             const bool mounts_files = extra_files || file_variables;
             if (p.wrap) p.env_folder = env_folders.name_for(c.name, p.variables, false);
@@ -616,7 +619,7 @@ private:
     }
 
     void plan_files() {
-        for (const auto& [name, wish] : wishes_.files) {
+        for (const auto& [name, wish] : options_.files) {
             if (plan_.wiring == Wiring::file && plan_.variables.contains(name))
                 fault(
                     (wish.content.empty() ? "secret-" : "template-") + name,
@@ -662,27 +665,27 @@ private:
             fault("inject", fmt::format("needs the image that contains keyshepherd-exec; set --image of the "
                                         "webhook or of keyshepherd inject, or use {}wiring: secret",
                                         annotation_prefix));
-        plan_.flavor = wishes_.agent_flavor.value_or(settings_.agent_flavor);
-        plan_.agent_image = wishes_.agent_image.value_or(plan_.flavor == "vault" ? settings_.vault_image
-                                                                                 : settings_.bao_image);
-        plan_.log_level = wishes_.log_level.value_or(settings_.agent_log_level);
-        plan_.user = wishes_.run_as_user.value_or(settings_.agent_user);
-        plan_.group = wishes_.run_as_group.value_or(settings_.agent_group);
+        plan_.flavor = options_.agent_flavor.value_or(settings_.agent_flavor);
+        plan_.agent_image = options_.agent_image.value_or(plan_.flavor == "vault" ? settings_.vault_image
+                                                                                  : settings_.bao_image);
+        plan_.log_level = options_.log_level.value_or(settings_.agent_log_level);
+        plan_.user = options_.run_as_user.value_or(settings_.agent_user);
+        plan_.group = options_.run_as_group.value_or(settings_.agent_group);
         auto take = [](const std::optional<std::string>& wish, const std::string& setting,
                        std::string& into) {
             auto quantity = parse_quantity(wish ? *wish : setting);
             into = wish || !quantity ? wish.value_or(setting) : quantity->canonical;
             return quantity;
         };
-        const auto cpu_request = take(wishes_.cpu_request, settings_.agent.cpu_request, plan_.cpu_request);
-        const auto cpu_limit = take(wishes_.cpu_limit, settings_.agent.cpu_limit, plan_.cpu_limit);
+        const auto cpu_request = take(options_.cpu_request, settings_.agent.cpu_request, plan_.cpu_request);
+        const auto cpu_limit = take(options_.cpu_limit, settings_.agent.cpu_limit, plan_.cpu_limit);
         const auto memory_request =
-            take(wishes_.memory_request, settings_.agent.memory_request, plan_.memory_request);
+            take(options_.memory_request, settings_.agent.memory_request, plan_.memory_request);
         const auto memory_limit =
-            take(wishes_.memory_limit, settings_.agent.memory_limit, plan_.memory_limit);
+            take(options_.memory_limit, settings_.agent.memory_limit, plan_.memory_limit);
         auto fits = [&](const auto& request, const auto& limit, const char* what) {
             if (request && limit && request->milli > limit->milli)
-                fault(wishes_.came_in.contains(fmt::format("agent-{}-request", what))
+                fault(options_.came_in.contains(fmt::format("agent-{}-request", what))
                           ? fmt::format("agent-{}-request", what)
                           : fmt::format("agent-{}-limit", what),
                       fmt::format(
@@ -741,7 +744,7 @@ private:
                                     clipped(name), name_prefix));
     }
 
-    const Wishes& wishes_;
+    const AnnotationOptions& options_;
     const Source& source_;
     std::string_view namespace_;
     const Namespaces* namespaces_;
@@ -770,9 +773,9 @@ std::string Source::field(const std::string& name) const {
                                  : known->second;
 }
 
-Plan decide(const json::value& pod, const Wishes& wishes, const Source& source, const Workload& about,
-            const Catalog& catalog, const Settings& settings, Outcome& outcome) {
-    return Decision(pod, wishes, source, about, catalog, settings, outcome).take();
+Plan decide(const json::value& pod, const AnnotationOptions& options, const Source& source,
+            const Workload& about, const Catalog& catalog, const Settings& settings, Outcome& outcome) {
+    return Decision(pod, options, source, about, catalog, settings, outcome).take();
 }
 
 }  // namespace keyshepherd::inject

@@ -70,7 +70,7 @@ struct Source {
 
 // Of `about` only the namespace counts. `pod` is the pod's spec without anything that keyshepherd injected.
 // Every fault goes to `outcome`; the plan is worth something only where there is none.
-Plan decide(const json::value& pod, const Wishes& wishes, const Source& source, const Workload& about,
-            const Catalog& catalog, const Settings& settings, Outcome& outcome);
+Plan decide(const json::value& pod, const AnnotationOptions& options, const Source& source,
+            const Workload& about, const Catalog& catalog, const Settings& settings, Outcome& outcome);
 
 }  // namespace keyshepherd::inject

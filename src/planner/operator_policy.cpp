@@ -60,7 +60,7 @@ void add(const Resource& resource, Needs& needs) {
     }
 }
 
-// Finding the secret-ids of a role, and destroying them (reconcile/secret_id.hpp).
+// StatusUpdate the secret-ids of a role, and destroying them (reconcile/secret_id.hpp).
 void add_destroying(const std::string& role, Needs& needs) {
     needs[role + "/secret-id"].insert("list");
     needs[role + "/secret-id-accessor/lookup"].insert("update");

@@ -87,11 +87,11 @@ void compare_unset(const resources::Kind& kind, const Json& held, std::vector<Fi
 }
 
 // What is there already belongs to nobody we know of.
-Plan refuse_foreign(const Resource& resource, const Standing& standing, std::vector<FieldChange> changes) {
+Plan refuse_foreign(const Resource& resource, const Ownership& ownership, std::vector<FieldChange> changes) {
     const std::string policy = text_of(resource.spec, "adoptionPolicy");
     const std::string there = fmt::format("{} already exists in Vault", claim(resource));
     // What it is like is not told to those who could not take it over.
-    if (!standing.may_adopt)
+    if (!ownership.may_adopt)
         return {.verdict = Verdict::refused,
                 .reason = "AdoptionRefused",
                 .message =
@@ -109,10 +109,10 @@ Plan refuse_foreign(const Resource& resource, const Standing& standing, std::vec
             .message = std::move(message)};
 }
 
-bool adoption_stands(const Resource& resource, const Standing& standing, bool equal) {
-    if (standing.owner) return true;
+bool adoption_stands(const Resource& resource, const Ownership& ownership, bool equal) {
+    if (ownership.owner) return true;
     const std::string policy = text_of(resource.spec, "adoptionPolicy");
-    if (policy == "Fail" || !standing.may_adopt) return false;
+    if (policy == "Fail" || !ownership.may_adopt) return false;
     return policy == "Adopt" || equal;
 }
 
@@ -130,14 +130,14 @@ std::optional<Plan> refuse_fixed(const Resource& resource, const FieldChange& ch
 }
 
 // `blocked`: the refusal of an object that is there and that no request makes equal.
-Plan decide(const Resource& resource, const Standing& standing, bool exists, std::vector<FieldChange> changes,
-            std::vector<Request> create, std::vector<Request> update,
+Plan decide(const Resource& resource, const Ownership& ownership, bool exists,
+            std::vector<FieldChange> changes, std::vector<Request> create, std::vector<Request> update,
             std::optional<Plan> blocked = std::nullopt) {
     if (!exists)
         return {.verdict = Verdict::create, .changes = std::move(changes), .requests = std::move(create)};
-    if (blocked && (standing.owner || standing.may_adopt)) return *std::move(blocked);
-    if (!adoption_stands(resource, standing, changes.empty()))
-        return refuse_foreign(resource, standing, std::move(changes));
+    if (blocked && (ownership.owner || ownership.may_adopt)) return *std::move(blocked);
+    if (!adoption_stands(resource, ownership, changes.empty()))
+        return refuse_foreign(resource, ownership, std::move(changes));
     if (changes.empty()) return {};
     return {.verdict = Verdict::update, .changes = std::move(changes), .requests = std::move(update)};
 }
@@ -148,7 +148,7 @@ const Json* held_at(const Observation& observed, const std::string& path) {
     return &at->second.value();
 }
 
-Plan plan_policy(const Resource& resource, const Observation& observed, const Standing& standing) {
+Plan plan_policy(const Resource& resource, const Observation& observed, const Ownership& ownership) {
     const std::string path = claim(resource);
     const std::string wanted = policy_text(resource.spec);
     const Json* held = held_at(observed, path);
@@ -169,7 +169,7 @@ Plan plan_policy(const Resource& resource, const Observation& observed, const St
         }
     }
     const std::vector<Request> write = {{"POST", path, std::move(body)}};
-    return decide(resource, standing, held != nullptr, std::move(changes), write, write);
+    return decide(resource, ownership, held != nullptr, std::move(changes), write, write);
 }
 
 // What a mount holds of it, by the names that Vault is told it by; Vault answers user_lockout_threshold for
@@ -235,7 +235,7 @@ std::optional<Plan> refuse_other_mount(const Resource& resource, const Json& spe
     return std::nullopt;
 }
 
-Plan plan_mount(const Resource& resource, const Observation& observed, const Standing& standing) {
+Plan plan_mount(const Resource& resource, const Observation& observed, const Ownership& ownership) {
     const Json spec = stored_mount(resource.spec);
     const std::string path = claim(resource);
     const std::string type = text_of(spec, "type");
@@ -273,11 +273,11 @@ Plan plan_mount(const Resource& resource, const Observation& observed, const Sta
         tune["user_lockout_config"] = lockout;
         first.push_back({"POST", path + "/tune", {{"user_lockout_config", std::move(lockout)}}});
     }
-    return decide(resource, standing, !held.is_null(), std::move(changes), std::move(first),
+    return decide(resource, ownership, !held.is_null(), std::move(changes), std::move(first),
                   {{"POST", path + "/tune", std::move(tune)}}, std::move(blocked));
 }
 
-Plan plan_role(const Resource& resource, const Observation& observed, const Standing& standing) {
+Plan plan_role(const Resource& resource, const Observation& observed, const Ownership& ownership) {
     const std::string path = claim(resource);
     const Json* held = held_at(observed, path);
     std::vector<FieldChange> changes;
@@ -297,7 +297,7 @@ Plan plan_role(const Resource& resource, const Observation& observed, const Stan
     if (what(resource) == What::approle) {
         const std::string wanted = text_of(resource.spec, "roleID");
         if (const Json* answer = held_at(observed, path + "/role-id")) role_id = text_of(*answer, "role_id");
-        const std::string pinned = !wanted.empty() ? wanted : standing.role_id;
+        const std::string pinned = !wanted.empty() ? wanted : ownership.role_id;
         if (held != nullptr && !wanted.empty() && !role_id.empty() && wanted != role_id) {
             changes.push_back({"role_id", role_id, wanted});
             update.push_back({"POST", path + "/role-id", {{"role_id", wanted}}});
@@ -311,7 +311,7 @@ Plan plan_role(const Resource& resource, const Observation& observed, const Stan
     }
     const bool only_id = changes.size() == 1 && changes.front().field == "role_id";
     if (!only_id) update.insert(update.begin(), {"POST", path, std::move(body)});
-    Plan made = decide(resource, standing, held != nullptr, std::move(changes), std::move(create),
+    Plan made = decide(resource, ownership, held != nullptr, std::move(changes), std::move(create),
                        std::move(update), std::move(blocked));
     made.role_id = std::move(role_id);
     return made;
@@ -400,15 +400,15 @@ std::vector<std::string> reads(const Resource& resource) {
 
 namespace {
 
-Plan plan_unchecked(const Resource& resource, const Observation& observed, const Standing& standing) {
+Plan plan_unchecked(const Resource& resource, const Observation& observed, const Ownership& ownership) {
     switch (what(resource)) {
         case What::mount:
-            return plan_mount(resource, observed, standing);
+            return plan_mount(resource, observed, ownership);
         case What::policy:
-            return plan_policy(resource, observed, standing);
+            return plan_policy(resource, observed, ownership);
         case What::approle:
         case What::kubernetes_role:
-            return plan_role(resource, observed, standing);
+            return plan_role(resource, observed, ownership);
         case What::other:
             return {};
     }
@@ -417,8 +417,8 @@ Plan plan_unchecked(const Resource& resource, const Observation& observed, const
 
 }  // namespace
 
-Plan plan(const Resource& resource, const Observation& observed, const Standing& standing) {
-    Plan made = plan_unchecked(resource, observed, standing);
+Plan plan(const Resource& resource, const Observation& observed, const Ownership& ownership) {
+    Plan made = plan_unchecked(resource, observed, ownership);
     if (made.verdict != Verdict::create && made.verdict != Verdict::update) return made;
     const auto faults = vault_faults(resource, observed);
     if (faults.empty()) return made;
@@ -429,9 +429,9 @@ Plan plan(const Resource& resource, const Observation& observed, const Standing&
             .role_id = std::move(made.role_id)};
 }
 
-Plan plan_removal(const Resource& resource, const Observation& observed, const Standing& standing) {
+Plan plan_removal(const Resource& resource, const Observation& observed, const Ownership& ownership) {
     if (what(resource) == What::other || text_of(resource.spec, "deletionPolicy") != "Delete" ||
-        !standing.owner || !in_vault(resource, observed))
+        !ownership.owner || !in_vault(resource, observed))
         return {};
     // Somebody has made another mount in the place of ours: what is in it is not ours.
     if (what(resource) == What::mount)
@@ -465,7 +465,7 @@ bool has_unset_parameters(const resources::Kind& kind, const Json& held) {
 }
 
 std::vector<Request> requests_ever(const Resource& resource) {
-    const Standing owner{.owner = true};
+    const Ownership owner{.owner = true};
     const Observation changed = all_changed(resource);
     std::vector<Request> all = plan_unchecked(resource, {}, owner).requests;
     std::ranges::move(plan_unchecked(resource, changed, owner).requests, std::back_inserter(all));

@@ -93,7 +93,7 @@ std::optional<Workload> read_workload(const Json& object, const std::string& def
         }
     }
     std::vector<inject::AnnotationFault> faults;  // the webhook has told of them
-    const inject::Wishes asked = inject::read_annotations(wishes, faults);
+    const inject::AnnotationOptions asked = inject::read_annotations(wishes, faults);
     if (!asked.asked) return std::nullopt;
     workload.providers.insert(asked.providers.begin(), asked.providers.end());
     if (workload.providers.empty()) workload.providers.insert(default_provider);

@@ -41,45 +41,45 @@ Json made(const Json& before, std::string_view type, Truth truth, const std::str
 
 }  // namespace
 
-Json status_after(const Json& before, const Finding& finding, std::int64_t generation, std::string_view now) {
+Json status_after(const Json& before, const StatusUpdate& update, std::int64_t generation,
+                  std::string_view now) {
     Json status = before.is_object() ? before : Json::object();
     Json conditions = Json::array();
-    conditions.push_back(
-        made(before, "Ready", finding.ready, finding.reason, finding.message, generation, now));
-    if (finding.synced) {
-        conditions.push_back(made(before, "Synced", *finding.synced ? Truth::yes : Truth::no,
-                                  *finding.synced ? "Equal" : finding.reason,
-                                  *finding.synced ? "" : finding.message, generation, now));
+    conditions.push_back(made(before, "Ready", update.ready, update.reason, update.message, generation, now));
+    if (update.synced) {
+        conditions.push_back(made(before, "Synced", *update.synced ? Truth::yes : Truth::no,
+                                  *update.synced ? "Equal" : update.reason,
+                                  *update.synced ? "" : update.message, generation, now));
     } else if (const Json* old = condition(before, "Synced")) {
         conditions.push_back(*old);
     }
-    if (finding.drifted) {
-        if (*finding.drifted || condition(before, "Drifted") != nullptr)
-            conditions.push_back(made(before, "Drifted", *finding.drifted ? Truth::yes : Truth::no,
-                                      *finding.drifted ? "DriftDetected" : "Equal",
-                                      *finding.drifted ? finding.message : "", generation, now));
+    if (update.drifted) {
+        if (*update.drifted || condition(before, "Drifted") != nullptr)
+            conditions.push_back(made(before, "Drifted", *update.drifted ? Truth::yes : Truth::no,
+                                      *update.drifted ? "DriftDetected" : "Equal",
+                                      *update.drifted ? update.message : "", generation, now));
     } else if (const Json* old = condition(before, "Drifted")) {
         conditions.push_back(*old);
     }
-    for (const Condition& each : finding.others)
+    for (const Condition& each : update.others)
         conditions.push_back(made(before, each.type, each.truth, each.reason, each.message, generation, now));
     if (const auto held = status.find("conditions"); held != status.end() && held->is_array())
         for (const Json& each : *held) {
             const std::string type = each.is_object() ? each.value("type", "") : std::string();
             if (type.empty() || type == "Ready" || type == "Synced" || type == "Drifted" ||
-                finding.gone.contains(type) ||
-                std::ranges::find(finding.others, type, &Condition::type) != finding.others.end())
+                update.gone.contains(type) ||
+                std::ranges::find(update.others, type, &Condition::type) != update.others.end())
                 continue;
             conditions.push_back(each);
         }
     status["conditions"] = std::move(conditions);
     status["observedGeneration"] = generation;
-    for (const auto& [name, value] : finding.facts) {
+    for (const auto& [name, value] : update.facts) {
         if (!value.empty()) status[name] = value;
     }
-    for (const auto& [name, count] : finding.counts) status[name] = count;
-    for (const std::string& name : finding.gone) status.erase(name);
-    if (finding.changed) status["lastChange"] = now;
+    for (const auto& [name, count] : update.counts) status[name] = count;
+    for (const std::string& name : update.gone) status.erase(name);
+    if (update.changed) status["lastChange"] = now;
     return status;
 }
 
@@ -121,18 +121,18 @@ std::string ready_reason(const Json& status) {
     return ready == nullptr ? std::string() : ready->value("reason", "");
 }
 
-Finding finding_of(const Error& error) {
-    Finding finding{.ready = Truth::no, .reason = "Failed", .message = error.message};
+StatusUpdate status_update_of(const Error& error) {
+    StatusUpdate update{.ready = Truth::no, .reason = "Failed", .message = error.message};
     switch (error.code) {
         case Errc::unavailable:
         case Errc::timeout:
         case Errc::protocol:
-            finding.ready = Truth::unknown;
-            finding.reason = error.detail == Detail::sealed ? "VaultSealed" : "VaultUnavailable";
+            update.ready = Truth::unknown;
+            update.reason = error.detail == Detail::sealed ? "VaultSealed" : "VaultUnavailable";
             if (error.detail == Detail::unknown_ca || error.detail == Detail::other_name) {
-                finding.ready = Truth::no;
-                finding.reason = "CertificateNotTrusted";
-                finding.message +=
+                update.ready = Truth::no;
+                update.reason = "CertificateNotTrusted";
+                update.message +=
                     error.detail == Detail::unknown_ca
                         ? "; set spec.ca of the VaultConnection to the CA that signed Vault's certificate, "
                           "in PEM format"
@@ -140,37 +140,37 @@ Finding finding_of(const Error& error) {
             }
             break;
         case Errc::throttled:
-            finding.ready = Truth::unknown;
-            finding.reason = "Throttled";
+            update.ready = Truth::unknown;
+            update.reason = "Throttled";
             break;
         case Errc::unauthorized:
-            finding.reason = error.detail == Detail::login_locked ? "LoginLocked" : "AuthFailed";
+            update.reason = error.detail == Detail::login_locked ? "LoginLocked" : "AuthFailed";
             break;
         case Errc::forbidden:
-            finding.reason = "PermissionDenied";
+            update.reason = "PermissionDenied";
             break;
         case Errc::disallowed:
-            finding.reason = "AddressNotAllowed";
+            update.reason = "AddressNotAllowed";
             break;
         case Errc::unlabeled:
-            finding.reason = "LoginNotLabeled";
+            update.reason = "LoginNotLabeled";
             break;
         case Errc::not_found:
-            finding.reason = "MountNotFound";
+            update.reason = "MountNotFound";
             break;
         case Errc::invalid:
         case Errc::too_large:
-            finding.reason = "InvalidSpec";
+            update.reason = "InvalidSpec";
             break;
         case Errc::conflict:
-            finding.reason = "Conflict";
+            update.reason = "Conflict";
             break;
         case Errc::gone:
         case Errc::cancelled:
         case Errc::internal:
             break;
     }
-    return finding;
+    return update;
 }
 
 std::string next_login(const resources::Resource& connection) {
@@ -184,7 +184,7 @@ std::string next_login(const resources::Resource& connection) {
 bool concerns_connection(const Error& error) {
     return error.code == Errc::unauthorized || error.code == Errc::unlabeled ||
            error.detail == Detail::unknown_ca || error.detail == Detail::other_name ||
-           finding_of(error).ready == Truth::unknown;
+           status_update_of(error).ready == Truth::unknown;
 }
 
 }  // namespace keyshepherd::planner

@@ -79,7 +79,7 @@ public:
         KEYSHEPHERD_TRY(const auto address, server_.listen(options_.listen));
         KEYSHEPHERD_TRY(const auto metrics_address, metrics_server_.listen(options_.metrics_listen));
         metrics_.certificate_loaded(seconds(certificate_.not_after), false);
-        asio::co_spawn(context_, live(), rethrow);
+        asio::co_spawn(context_, run_until_signal(), rethrow);
         asio::co_spawn(context_, watch_files(), rethrow);
         asio::co_spawn(context_, look_on_hangup(), rethrow);
         warn_of_tenant_reach();
@@ -117,7 +117,7 @@ private:
         if (e) std::rethrow_exception(e);
     }
 
-    asio::awaitable<void, Executor> live() {
+    asio::awaitable<void, Executor> run_until_signal() {
         auto [ec, signal] = co_await end_.async_wait(no_throw);
         end_.async_wait([](const boost::system::error_code& failed, int second) {
             if (!failed) std::_Exit(128 + second);

@@ -851,7 +851,7 @@ def test_a_restarted_operator_writes_nothing(alone, installed, bao):
 
 
 # delete-revoke is passed only with tokens to revoke: test_revocation.py
-POINTS = re.findall(r'failpoint\("((?!delete-revoke)[a-z-]+)"\)', (rig.REPOSITORY / "src" / "controller" / "secret_id_turn.cpp").read_text())
+POINTS = re.findall(r'failpoint\("((?!delete-revoke)[a-z-]+)"\)', (rig.REPOSITORY / "src" / "controller" / "secret_id_reconciler.cpp").read_text())
 AT_BIRTH = ["finalizer", "draw", "enroll", "publish", "record", "discard"]
 LATER = ["restart", "destroy", "forget", "replace"]
 AT_THE_END = ["delete-destroy", "delete-sweep"]

@@ -46,7 +46,7 @@ bool is_reference(std::string_view value);
 // `value` without vault: or keyshepherd: before it.
 std::string_view without_scheme(std::string_view value);
 
-struct FileWish {
+struct FileOptions {
     std::string path;         // of secret-<file>, or empty
     std::string key;          // of secret-<file>; empty: all fields as JSON
     std::string content;      // of template-<file>, or empty
@@ -55,13 +55,13 @@ struct FileWish {
 
 // What the annotations of one workload say, checked one by one; not yet held against the pod or the
 // providers.
-struct Wishes {
+struct AnnotationOptions {
     bool asked = false;
     std::vector<std::string> providers;  // empty with `asked`: the default one
     Wiring wiring = Wiring::automatic;
     std::optional<std::vector<std::string>> containers, init_containers;
     std::map<std::string, Reference> variables;  // env-<VAR>
-    std::map<std::string, FileWish> files;       // secret-, template-, perms-<file>
+    std::map<std::string, FileOptions> files;    // secret-, template-, perms-<file>
     std::optional<std::string> role, auth_type, auth_path, token_audience, approle_secret;
     std::optional<std::string> vault_address, vault_namespace, ca_secret, tls_server_name;
     std::optional<AgentMode> agent;
@@ -85,8 +85,8 @@ struct Annotation {
     std::string_view fallback;  // default, as a reader may type it; "" where there is none
     Needs needs;                // `agent`: refused with wiring secret, which runs none
     std::string_view doc;       // one line
-    // Puts `value` into `wishes`; gives "" or what would be right. `argument` is what stands for <VAR>.
-    std::string (*read)(Wishes& wishes, std::string_view argument, std::string_view value);
+    // Puts `value` into `options`; gives "" or what would be right. `argument` is what stands for <VAR>.
+    std::string (*read)(AnnotationOptions& options, std::string_view argument, std::string_view value);
 };
 
 std::span<const Annotation> annotation_table();
@@ -108,11 +108,11 @@ bool needs_agent(std::string_view name);
 
 // The fault of the annotation `name`, at the place where the user wrote it: inside `spec` it names the
 // member.
-AnnotationFault fault_of(const Wishes& wishes, const std::string& name, std::string message);
+AnnotationFault fault_of(const AnnotationOptions& options, const std::string& name, std::string message);
 
 // Reads every annotation (names behind the prefix) through the table; all faults at once.
-Wishes read_annotations(const std::map<std::string, std::string>& annotations,
-                        std::vector<AnnotationFault>& faults);
+AnnotationOptions read_annotations(const std::map<std::string, std::string>& annotations,
+                                   std::vector<AnnotationFault>& faults);
 
 // The reference page: Markdown, made from the table.
 std::string annotation_reference();

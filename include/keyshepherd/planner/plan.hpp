@@ -63,16 +63,16 @@ struct Plan {
     std::string role_id = {};  // role-id of a VaultAppRole, if it was read
 };
 
-struct Standing {
+struct Ownership {
     bool owner = false;        // this resource created or adopted the object
     bool may_adopt = false;    // the connection's grants have the right adopt
     std::string role_id = {};  // last known role-id of a VaultAppRole
 };
 
-Plan plan(const Resource& resource, const Observation& observed, const Standing& standing);
+Plan plan(const Resource& resource, const Observation& observed, const Ownership& ownership);
 // The plan for a deleted resource, according to its deletionPolicy. Only an owner removes its object. Refused
 // if another object is in its place.
-Plan plan_removal(const Resource& resource, const Observation& observed, const Standing& standing);
+Plan plan_removal(const Resource& resource, const Observation& observed, const Ownership& ownership);
 
 // Whether every parameter with Handling::unset has its default value in `held`, Vault's answer for an object
 // of that kind.

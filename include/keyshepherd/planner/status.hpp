@@ -26,7 +26,7 @@ struct Condition {
     std::string message = {};
 };
 
-struct Finding {
+struct StatusUpdate {
     Truth ready = Truth::unknown;
     // CamelCase, stable: Reconciled, Conflict, PermissionDenied, AddressNotAllowed, VaultUnavailable, …
     std::string reason;
@@ -44,7 +44,8 @@ struct Finding {
 // changes only with its status
 // (https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md).
 // `now` is RFC 3339 in UTC.
-Json status_after(const Json& before, const Finding& finding, std::int64_t generation, std::string_view now);
+Json status_after(const Json& before, const StatusUpdate& update, std::int64_t generation,
+                  std::string_view now);
 
 inline constexpr std::string_view status_trusted = "StatusTrusted";
 
@@ -59,8 +60,8 @@ Condition status_not_trusted(const resources::Kind& kind, const Json& status);
 // The reason of the condition Ready, such as "Reconciled", or "".
 std::string ready_reason(const Json& status);
 
-// The finding for an error of Vault.
-Finding finding_of(const Error& error);
+// The update for an error of Vault.
+StatusUpdate status_update_of(const Error& error);
 // The end of the message about a refused login of a VaultConnection: when the operator logs in again.
 std::string next_login(const resources::Resource& connection);
 // Whether the error concerns the whole connection (Vault is unavailable, or the login fails) and not one

@@ -1,6 +1,9 @@
 #include "runtime.hpp"
 
-#include "turn.hpp"
+#include "connection_reconciler.hpp"
+#include "provider_reconciler.hpp"
+#include "secret_id_reconciler.hpp"
+#include "vault_object_reconciler.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <gtest/gtest.h>
@@ -44,13 +47,13 @@ TEST_F(RuntimeTest, TellsLaterWhileOthersAreDue) {
     EXPECT_TRUE(is_due());
     EXPECT_TRUE(runtime_.queue_later(SteadyClock::now()));
     EXPECT_TRUE(is_due());
-    EXPECT_TRUE(runtime_.take_later(key("one")));
-    EXPECT_FALSE(runtime_.take_later(key("one")));
+    EXPECT_TRUE(runtime_.pop_deferred_status(key("one")));
+    EXPECT_FALSE(runtime_.pop_deferred_status(key("one")));
 }
 
 TEST_F(RuntimeTest, TellsLaterWhileOthersAreTaken) {
     {
-        const Runtime::Taking taking(runtime_);
+        const Runtime::CreationGuard creating(runtime_);
         EXPECT_TRUE(tell_later("one"));
         EXPECT_TRUE(tell_later("two"));
         EXPECT_FALSE(runtime_.queue_later(SteadyClock::now()));
@@ -96,9 +99,9 @@ protected:
     }
     template <class Kind>
     Again look(const EntryPtr& entry) {
-        Kind turn(runtime_, key_of(*entry), entry);
-        const Again again = run(turn.reconcile());
-        EXPECT_STREQ(turn.outcome, "error");
+        Kind reconciler(runtime_, key_of(*entry), entry);
+        const Again again = run(reconciler.reconcile());
+        EXPECT_STREQ(reconciler.outcome, "error");
         return again;
     }
 };
@@ -110,31 +113,31 @@ const kube::Json paused = {{"keyshepherd.dev/paused", "true"}};
 
 TEST_F(StatusTest, AnUnwrittenOneIsTriedAgainAfterAWaitThatDoubles) {
     const EntryPtr entry = put("VaultPolicy", policy_spec);
-    const Finding finding{.ready = planner::Truth::no, .reason = "NotGranted"};
+    const StatusUpdate update{.ready = planner::Truth::no, .reason = "NotGranted"};
     for (const milliseconds longest : {1000ms, 2000ms, 4000ms, 8000ms, 16000ms, 32000ms, 32000ms}) {
-        const StatusWrite status = run(runtime_.report(key_of(*entry), entry, finding));
+        const StatusWrite status = run(runtime_.report(key_of(*entry), entry, update));
         ASSERT_FALSE(status.written);
         EXPECT_GE(status.retry.value(), longest / 2);
         EXPECT_LE(status.retry.value(), longest);
     }
     runtime_.forget(key_of(*entry));
-    EXPECT_TRUE(run(runtime_.report(key_of(*entry), entry, finding)).written)
+    EXPECT_TRUE(run(runtime_.report(key_of(*entry), entry, update)).written)
         << "there is nothing to write to";
 }
 
 TEST_F(StatusTest, EveryKindLooksAgainWhenARefusalOrAPauseWasNotWritten) {
-    EXPECT_TRUE(look<VaultObjectTurn>(put("VaultPolicy", policy_spec, paused)));
-    EXPECT_TRUE(look<VaultObjectTurn>(put("VaultPolicy", policy_spec))) << "there is no connection";
-    EXPECT_TRUE(look<VaultObjectTurn>(put("VaultPolicy", {{"name", "without rules"}})));
+    EXPECT_TRUE(look<VaultObjectReconciler>(put("VaultPolicy", policy_spec, paused)));
+    EXPECT_TRUE(look<VaultObjectReconciler>(put("VaultPolicy", policy_spec))) << "there is no connection";
+    EXPECT_TRUE(look<VaultObjectReconciler>(put("VaultPolicy", {{"name", "without rules"}})));
     const kube::Json secret_id = {{"appRoleRef", {{"name", "r"}}}};
-    EXPECT_TRUE(look<SecretIdTurn>(put("VaultSecretID", secret_id, paused)));
-    EXPECT_TRUE(look<SecretIdTurn>(put("VaultSecretID", secret_id))) << "there is no role";
-    EXPECT_TRUE(look<SecretIdTurn>(put("VaultSecretID", kube::Json::object())));
-    EXPECT_TRUE(look<ConnectionTurn>(put("VaultConnection", kube::Json::object())));
+    EXPECT_TRUE(look<SecretIdReconciler>(put("VaultSecretID", secret_id, paused)));
+    EXPECT_TRUE(look<SecretIdReconciler>(put("VaultSecretID", secret_id))) << "there is no role";
+    EXPECT_TRUE(look<SecretIdReconciler>(put("VaultSecretID", kube::Json::object())));
+    EXPECT_TRUE(look<ConnectionReconciler>(put("VaultConnection", kube::Json::object())));
     const kube::Json provider = {{"path", "kv/data/a"}, {"variables", {{{"name", "A"}, {"key", "a"}}}}};
-    EXPECT_TRUE(look<ProviderTurn>(put("AIProvider", provider, paused)));
-    EXPECT_TRUE(look<ProviderTurn>(put("AIProvider", provider))) << "it is only declared";
-    EXPECT_TRUE(look<ProviderTurn>(put("AIProvider", kube::Json::object())));
+    EXPECT_TRUE(look<ProviderReconciler>(put("AIProvider", provider, paused)));
+    EXPECT_TRUE(look<ProviderReconciler>(put("AIProvider", provider))) << "it is only declared";
+    EXPECT_TRUE(look<ProviderReconciler>(put("AIProvider", kube::Json::object())));
 }
 
 TEST(Again, IsTheSooner) {
@@ -146,7 +149,7 @@ TEST(Again, IsTheSooner) {
 
 class TrustTest : public RuntimeTest {
 protected:
-    TrustTest() { runtime_.seal.open(std::string(64, 'k'), "cluster"); }
+    TrustTest() { runtime_.signer.open(std::string(64, 'k'), "cluster"); }
     static constexpr const char* claim = "https://vault:8200 sys/policies/acl/a";
 
     // A policy as the API server tells of it.
@@ -162,7 +165,7 @@ protected:
              {"status", std::move(status)}}));
         return runtime_.find(key("p"));
     }
-    std::string seal_for(const char* uid) { return runtime_.seal.seal(uid, {{"claim", claim}}); }
+    std::string seal_for(const char* uid) { return runtime_.signer.seal(uid, {{"claim", claim}}); }
     bool owns(const char* uid, Json status, Json annotations = Json::object()) {
         return runtime_.owns(found(uid, std::move(status), std::move(annotations))->resource, claim);
     }
@@ -172,7 +175,7 @@ TEST_F(TrustTest, OwnsWhatItSealed) {
     EXPECT_TRUE(owns("uid-1", {{"claim", claim}, {"seal", seal_for("uid-1")}}));
     EXPECT_FALSE(runtime_.find(key("p"))->untrusted);
     EXPECT_TRUE(
-        owns("uid-1", Json::object(), {{"keyshepherd.dev/claim", runtime_.seal.mark("uid-1", claim)}}));
+        owns("uid-1", Json::object(), {{"keyshepherd.dev/claim", runtime_.signer.mark("uid-1", claim)}}));
 }
 
 TEST_F(TrustTest, DoesNotOwnByAClaimWithoutASealOrWithThatOfAnother) {
@@ -183,7 +186,7 @@ TEST_F(TrustTest, DoesNotOwnByAClaimWithoutASealOrWithThatOfAnother) {
     EXPECT_TRUE(owns("uid-1", {{"claim", claim}, {"seal", seal_for("uid-1")}, {"lastChange", "x"}}))
         << "what is no fact is not sealed";
     EXPECT_FALSE(
-        owns("uid-2", Json::object(), {{"keyshepherd.dev/claim", runtime_.seal.mark("uid-1", claim)}}));
+        owns("uid-2", Json::object(), {{"keyshepherd.dev/claim", runtime_.signer.mark("uid-1", claim)}}));
     EXPECT_FALSE(runtime_.find(key("p"))->untrusted) << "nothing is claimed";
 }
 

@@ -14,24 +14,24 @@ namespace {
 
 using Given = std::map<std::string, std::string>;
 
-std::vector<AnnotationFault> faults_of(const Given& given, Wishes* wishes = nullptr) {
+std::vector<AnnotationFault> faults_of(const Given& given, AnnotationOptions* options = nullptr) {
     std::vector<AnnotationFault> faults;
-    const Wishes read = read_annotations(given, faults);
-    if (wishes != nullptr) *wishes = read;
+    const AnnotationOptions read = read_annotations(given, faults);
+    if (options != nullptr) *options = read;
     return faults;
 }
 
-Wishes read_wishes(const Given& given) {
-    Wishes wishes;
-    faults_of(given, &wishes);
-    return wishes;
+AnnotationOptions read_wishes(const Given& given) {
+    AnnotationOptions options;
+    faults_of(given, &options);
+    return options;
 }
 
-Wishes wishes_of(const Given& given) {
-    Wishes wishes;
-    const auto faults = faults_of(given, &wishes);
+AnnotationOptions wishes_of(const Given& given) {
+    AnnotationOptions options;
+    const auto faults = faults_of(given, &options);
     EXPECT_TRUE(faults.empty()) << faults.front().name << ": " << faults.front().message;
-    return wishes;
+    return options;
 }
 
 struct Row {
@@ -221,14 +221,14 @@ TEST(Annotations, ABadValueLeavesNoWishBehind) {
     for (const Row& row : rows()) {
         if (row.annotation == "inject") continue;
         for (const std::string& value : row.bad) {
-            Wishes wishes;
-            faults_of({{row.annotation, value}}, &wishes);
-            EXPECT_FALSE(wishes.containers || wishes.init_containers)
+            AnnotationOptions options;
+            faults_of({{row.annotation, value}}, &options);
+            EXPECT_FALSE(options.containers || options.init_containers)
                 << row.annotation << "=" << value << " would bring a second complaint about no container";
-            EXPECT_TRUE(wishes.variables.empty() && wishes.entrypoints.empty())
+            EXPECT_TRUE(options.variables.empty() && options.entrypoints.empty())
                 << row.annotation << "=" << value;
-            EXPECT_FALSE(wishes.cpu_limit || wishes.cpu_request || wishes.memory_limit ||
-                         wishes.memory_request || wishes.run_as_user)
+            EXPECT_FALSE(options.cpu_limit || options.cpu_request || options.memory_limit ||
+                         options.memory_request || options.run_as_user)
                 << row.annotation;
         }
     }
@@ -273,7 +273,7 @@ TEST(Annotations, InjectSaysYesNoOrWho) {
     EXPECT_TRUE(wishes_of({{"inject", "1"}}).providers.empty());
     EXPECT_FALSE(wishes_of({{"inject", "0"}}).asked);
     EXPECT_FALSE(wishes_of({}).asked);
-    const Wishes named = wishes_of({{"inject", " other , holysheep,other"}});
+    const AnnotationOptions named = wishes_of({{"inject", " other , holysheep,other"}});
     EXPECT_TRUE(named.asked);
     EXPECT_EQ(named.providers, (std::vector<std::string>{"other", "holysheep"}));
 }
@@ -334,22 +334,22 @@ TEST(Annotations, AFileIsRenderedByOneThingOnly) {
     EXPECT_EQ(faults_of({{"secret-f", "a/b"}, {"template-f", "x"}}).size(), 1U);
     EXPECT_EQ(faults_of({{"secret-f", "/a"}, {"perms-f", "0444"}}).size(), 1U)
         << "perms-f is right as soon as secret-f is";
-    const Wishes wishes =
+    const AnnotationOptions options =
         wishes_of({{"secret-f", "a/data/b#k"}, {"perms-f", "0440"}, {"secret-g", "a/data/b"}});
-    EXPECT_EQ(wishes.files.at("f").path, "a/data/b");
-    EXPECT_EQ(wishes.files.at("f").key, "k");
-    EXPECT_EQ(wishes.files.at("f").permissions, "0440");
-    EXPECT_EQ(wishes.files.at("g").key, "");
+    EXPECT_EQ(options.files.at("f").path, "a/data/b");
+    EXPECT_EQ(options.files.at("f").key, "k");
+    EXPECT_EQ(options.files.at("f").permissions, "0440");
+    EXPECT_EQ(options.files.at("g").key, "");
 }
 
 TEST(Annotations, SpecIsTheWholeTableAsOneObject) {
-    const Wishes wishes =
+    const AnnotationOptions options =
         wishes_of({{"inject", "true"},
                    {"spec", R"({"wiring":"exec","containers":"app","role":"ai","env-X":"a/b#c"})"}});
-    EXPECT_EQ(wishes.wiring, Wiring::exec);
-    EXPECT_EQ(wishes.containers, (std::vector<std::string>{"app"}));
-    EXPECT_EQ(wishes.role, "ai");
-    EXPECT_EQ(wishes.variables.at("X"), (Reference{"a/b", "c"}));
+    EXPECT_EQ(options.wiring, Wiring::exec);
+    EXPECT_EQ(options.containers, (std::vector<std::string>{"app"}));
+    EXPECT_EQ(options.role, "ai");
+    EXPECT_EQ(options.variables.at("X"), (Reference{"a/b", "c"}));
     EXPECT_EQ(wishes_of({{"role", "ai"}, {"spec", R"({"role":"ai"})"}}).role, "ai");
 }
 

@@ -1028,7 +1028,7 @@ void add_variables(std::set<std::string>& all, const std::string& contents) {
 }
 
 // The annotations that count, as a person wrote them.
-inject::Wishes wishes_of(const Json& workload) {
+inject::AnnotationOptions wishes_of(const Json& workload) {
     std::map<std::string, std::string> given;
     for (const char* place : {"/metadata/annotations", "/spec/template/metadata/annotations"})
         if (const Json all = workload.value(Json::json_pointer(place), Json()); all.is_object())
@@ -1051,7 +1051,7 @@ TEST_F(Laws, AContainerReachesJustTheFilesThatItAskedFor) {
         const Json marker = Json::parse(annotations["keyshepherd.dev/injected"].get<std::string>());
         if (marker["wiring"] == "secret") return;
         const Json config = Json::parse(annotations["keyshepherd.dev/agent-config"].get<std::string>());
-        const inject::Wishes wishes = wishes_of(Json::parse(w.object));
+        const inject::AnnotationOptions options = wishes_of(Json::parse(w.object));
         std::vector<std::set<std::string>> reached;
         each_container(after, [&](const std::string& list, const Json& c) {
             SCOPED_TRACE(list + "/" + name_in(c));
@@ -1061,7 +1061,7 @@ TEST_F(Laws, AContainerReachesJustTheFilesThatItAskedFor) {
                 EXPECT_TRUE(files.empty()) << "the launcher's containers need no rendered file";
                 return;
             }
-            const auto& selection = list == "containers" ? wishes.containers : wishes.init_containers;
+            const auto& selection = list == "containers" ? options.containers : options.init_containers;
             const bool selected =
                 selection ? std::find(selection->begin(), selection->end(), name_in(c)) != selection->end()
                           : list == "containers";
@@ -1086,7 +1086,7 @@ TEST_F(Laws, AContainerReachesJustTheFilesThatItAskedFor) {
                     asked_names.insert(value.substr(19));
             }
             if (selected)
-                for (const auto& [name, file] : wishes.files) asked_names.insert(name);
+                for (const auto& [name, file] : options.files) asked_names.insert(name);
             EXPECT_EQ(variables, asked_variables);
             EXPECT_EQ(names, asked_names);
             with_variables += variables.empty() ? 0 : 1;

@@ -37,7 +37,7 @@ Json stored_role() {
 }
 
 constexpr const char* role_path = "auth/approle/role/ai-prod-role";
-const Standing owner{.owner = true};
+const Ownership owner{.owner = true};
 
 Observation role_is(Json held) {
     return {{role_path, std::move(held)}, {std::string(role_path) + "/role-id", Json{{"role_id", "abc"}}}};

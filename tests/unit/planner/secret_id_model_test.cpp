@@ -1,5 +1,6 @@
 // The life of a secret-id against a model of Vault, of Kubernetes and of a process that dies between any two
-// effects, of answers that are lost, and of people. The steps are taken as SecretIdTurn::take() takes them.
+// effects, of answers that are lost, and of people. The steps are taken as SecretIdReconciler::take() takes
+// them.
 //
 //     KEYSHEPHERD_SEED=7 KEYSHEPHERD_CASES=100000 planner_test --gtest_filter='SecretIdModel.*'
 #include <keyshepherd/core/time.hpp>
@@ -419,7 +420,7 @@ private:
         view.rolled_out = view.restarted && world_.now >= world_.targets_out_at;
     }
 
-    // SecretIdTurn::reconcile(): how many seconds until the next look.
+    // SecretIdReconciler::reconcile(): how many seconds until the next look.
     std::int64_t turn() {
         if (!world_.finalized) swept_ = true;
         was_swept_ = false;

@@ -13,11 +13,11 @@ Json condition(const Json& status, std::string_view type) {
     return nullptr;
 }
 
-const Finding equal{.ready = Truth::yes,
-                    .reason = "Reconciled",
-                    .message = "Vault matches spec",
-                    .synced = true,
-                    .drifted = false};
+const StatusUpdate equal{.ready = Truth::yes,
+                         .reason = "Reconciled",
+                         .message = "Vault matches spec",
+                         .synced = true,
+                         .drifted = false};
 
 Error sealed_vault() {
     Error error(Errc::unavailable, "GET sys/auth: Vault returned 503");
@@ -26,20 +26,20 @@ Error sealed_vault() {
 }
 
 TEST(FindingOf, DecidesByCodeAndNeverByText) {
-    EXPECT_EQ(finding_of(sealed_vault()).reason, "VaultSealed");
+    EXPECT_EQ(status_update_of(sealed_vault()).reason, "VaultSealed");
     for (const auto& [detail, field] :
          {std::pair(Detail::unknown_ca, "set spec.ca of the VaultConnection"),
           std::pair(Detail::other_name, "set spec.tlsServerName of the VaultConnection")}) {
         Error error(Errc::unavailable, "certificate verify failed");
         error.detail = detail;
-        const Finding found = finding_of(error);
+        const StatusUpdate found = status_update_of(error);
         EXPECT_EQ(found.reason, "CertificateNotTrusted");
         EXPECT_EQ(found.ready, Truth::no);
         EXPECT_THAT(found.message, testing::HasSubstr(field));
         EXPECT_TRUE(concerns_connection(error));
     }
     // The path of a request is in the message, and a tenant chooses it.
-    EXPECT_EQ(finding_of(Error(Errc::unavailable, "GET kv/data/sealed: Vault returned 502")).reason,
+    EXPECT_EQ(status_update_of(Error(Errc::unavailable, "GET kv/data/sealed: Vault returned 502")).reason,
               "VaultUnavailable");
 }
 
@@ -55,7 +55,7 @@ TEST(Status, ATransitionTimeMovesOnlyWithTheStatus) {
     const Json edited = status_after(first, equal, 2, "2026-01-02T00:00:00Z");
     EXPECT_EQ(condition(edited, "Ready")["observedGeneration"], 2);
     EXPECT_EQ(condition(edited, "Ready")["lastTransitionTime"], "2026-01-01T00:00:00Z");
-    const Json sealed = status_after(edited, finding_of(sealed_vault()), 2, "2026-01-03T00:00:00Z");
+    const Json sealed = status_after(edited, status_update_of(sealed_vault()), 2, "2026-01-03T00:00:00Z");
     EXPECT_EQ(condition(sealed, "Ready")["reason"], "VaultSealed");
     EXPECT_EQ(condition(sealed, "Ready")["status"], "Unknown");
     EXPECT_EQ(condition(sealed, "Ready")["lastTransitionTime"], "2026-01-03T00:00:00Z");
@@ -63,7 +63,7 @@ TEST(Status, ATransitionTimeMovesOnlyWithTheStatus) {
 }
 
 TEST(Status, HasCountsAndConditionsOfItsOwn) {
-    Finding seen{.ready = Truth::yes, .reason = "KeySeen", .counts = {{"keyVersion", 3}, {"users", 0}}};
+    StatusUpdate seen{.ready = Truth::yes, .reason = "KeySeen", .counts = {{"keyVersion", 3}, {"users", 0}}};
     seen.others = {{.type = "KeyValid", .truth = Truth::no, .reason = "KeyRefused", .message = "401"}};
     const Json first = status_after(nullptr, seen, 1, "2026-01-01T00:00:00Z");
     EXPECT_EQ(first["keyVersion"], 3);
@@ -80,11 +80,10 @@ TEST(Status, HasCountsAndConditionsOfItsOwn) {
 }
 
 TEST(Status, KeepsFactsAndWhatOthersWrote) {
-    Finding finding = equal;
-    finding.facts = {{"claim", "vault sys/policies/acl/x"}, {"roleID", ""}};
-    finding.changed = true;
-    const Json status =
-        status_after({{"roleID", "kept"}, {"foreign", 1}}, finding, 1, "2026-01-01T00:00:00Z");
+    StatusUpdate update = equal;
+    update.facts = {{"claim", "vault sys/policies/acl/x"}, {"roleID", ""}};
+    update.changed = true;
+    const Json status = status_after({{"roleID", "kept"}, {"foreign", 1}}, update, 1, "2026-01-01T00:00:00Z");
     EXPECT_EQ(status["claim"], "vault sys/policies/acl/x");
     EXPECT_EQ(status["roleID"], "kept");
     EXPECT_EQ(status["foreign"], 1);
@@ -93,11 +92,11 @@ TEST(Status, KeepsFactsAndWhatOthersWrote) {
 }
 
 TEST(Status, DriftComesAndIsTakenBack) {
-    Finding drifted{.ready = Truth::yes,
-                    .reason = "DriftDetected",
-                    .message = "token_ttl",
-                    .synced = false,
-                    .drifted = true};
+    StatusUpdate drifted{.ready = Truth::yes,
+                         .reason = "DriftDetected",
+                         .message = "token_ttl",
+                         .synced = false,
+                         .drifted = true};
     const Json found = status_after(nullptr, drifted, 1, "2026-01-01T00:00:00Z");
     EXPECT_EQ(condition(found, "Drifted")["status"], "True");
     EXPECT_EQ(condition(found, "Synced")["status"], "False");
@@ -106,8 +105,8 @@ TEST(Status, DriftComesAndIsTakenBack) {
     EXPECT_EQ(ready_reason(repaired), "Reconciled");
 }
 
-TEST(Finding, TellsVaultsTroubleFromTheResources) {
-    const auto of = [](Errc code, const char* text) { return finding_of(Error(code, text)); };
+TEST(StatusUpdate, TellsVaultsTroubleFromTheResources) {
+    const auto of = [](Errc code, const char* text) { return status_update_of(Error(code, text)); };
     EXPECT_EQ(of(Errc::forbidden, "x").reason, "PermissionDenied");
     EXPECT_EQ(of(Errc::disallowed, "x").reason, "AddressNotAllowed");
     EXPECT_EQ(of(Errc::disallowed, "x").ready, Truth::no);

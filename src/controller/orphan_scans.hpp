@@ -15,7 +15,7 @@ namespace keyshepherd::controller {
 using net::Deadline;
 
 // Not thread-safe.
-class Sweeps {
+class OrphanScans {
 public:
     // Called when this process becomes the leader. A registration of the former leader may still arrive in
     // Vault within `grace`.

@@ -1,4 +1,4 @@
-#include "sweeps.hpp"
+#include "orphan_scans.hpp"
 
 #include <algorithm>
 #include <functional>
@@ -6,7 +6,7 @@
 
 namespace keyshepherd::controller {
 
-void Sweeps::start_over(Deadline now, std::chrono::seconds grace) {
+void OrphanScans::start_over(Deadline now, std::chrono::seconds grace) {
     done_.clear();
     unsure_.clear();
     suspected_.clear();
@@ -15,28 +15,28 @@ void Sweeps::start_over(Deadline now, std::chrono::seconds grace) {
     spread_ = grace;
 }
 
-void Sweeps::forget(const Key& owner) {
+void OrphanScans::forget(const Key& owner) {
     done_.erase(owner);
     unsure_.erase(owner);
     suspected_.erase(owner);
 }
 
-void Sweeps::finish(const Key& owner) {
+void OrphanScans::finish(const Key& owner) {
     forget(owner);
     done_.insert(owner);
 }
 
-void Sweeps::suspect(const Key& owner) {
+void OrphanScans::suspect(const Key& owner) {
     done_.erase(owner);
     suspected_.insert_or_assign(owner, net::SteadyClock::now());
 }
 
-void Sweeps::unsure(const Key& owner, Deadline until) {
+void OrphanScans::unsure(const Key& owner, Deadline until) {
     suspect(owner);
     unsure_[owner] = until;
 }
 
-Deadline Sweeps::unsure_until(const Key& owner) const {
+Deadline OrphanScans::unsure_until(const Key& owner) const {
     const auto at = unsure_.find(owner);
     const std::chrono::seconds after(std::hash<std::string>{}(owner.ns + '/' + owner.name) %
                                      static_cast<std::size_t>(spread_.count() + 1));
@@ -44,7 +44,7 @@ Deadline Sweeps::unsure_until(const Key& owner) const {
     return at == unsure_.end() ? since_start : std::max(at->second, since_start);
 }
 
-Deadline Sweeps::fresh_from(const Key& owner, Deadline now) const {
+Deadline OrphanScans::fresh_from(const Key& owner, Deadline now) const {
     const auto at = suspected_.find(owner);
     return std::max(at == suspected_.end() ? started_over_ : at->second, std::min(unsure_until(owner), now));
 }

@@ -1,4 +1,4 @@
-#include "seal.hpp"
+#include "claim_signer.hpp"
 
 #include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/planner/delivery.hpp>
@@ -42,7 +42,7 @@ std::string key_of(kube::Json& secret) {
 
 }  // namespace
 
-kube::Task<result<void>> Seal::open(kube::Client& kube, std::string ns, kube::Deadline deadline) {
+kube::Task<result<void>> ClaimSigner::open(kube::Client& kube, std::string ns, kube::Deadline deadline) {
     if (!key_.empty()) co_return result<void>();
     const kube::ObjectRef ref{secrets, ns, secret_name};
     auto secret = co_await kube.get(ref, deadline);
@@ -74,12 +74,12 @@ kube::Task<result<void>> Seal::open(kube::Client& kube, std::string ns, kube::De
     co_return result<void>();
 }
 
-void Seal::open(std::string key, std::string cluster) {
+void ClaimSigner::open(std::string key, std::string cluster) {
     key_ = std::move(key);
     cluster_ = std::move(cluster);
 }
 
-std::string Seal::hmac(std::string_view text) const {
+std::string ClaimSigner::hmac(std::string_view text) const {
     if (key_.empty()) return {};
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     unsigned size = 0;
@@ -91,11 +91,11 @@ std::string Seal::hmac(std::string_view text) const {
 }
 
 // JSON keeps the parts apart, whatever they hold.
-std::string Seal::digest(const kube::Json& what) const {
+std::string ClaimSigner::digest(const kube::Json& what) const {
     return hmac(what.dump(-1, ' ', false, kube::Json::error_handler_t::replace));
 }
 
-std::string Seal::fingerprint(std::string_view path, const kube::Json& fields) const {
+std::string ClaimSigner::fingerprint(std::string_view path, const kube::Json& fields) const {
     std::string text;
     // A length before each part: no two sets of fields give one text.
     const auto add = [&](std::string_view part) {
@@ -116,19 +116,19 @@ std::string Seal::fingerprint(std::string_view path, const kube::Json& fields) c
     return made;
 }
 
-std::string Seal::mark(std::string_view uid, std::string_view claim) const {
+std::string ClaimSigner::mark(std::string_view uid, std::string_view claim) const {
     return digest(kube::Json::array({"claim", cluster_, uid, claim}));
 }
 
-std::string Seal::seal(std::string_view uid, const kube::Json& facts) const {
+std::string ClaimSigner::seal(std::string_view uid, const kube::Json& facts) const {
     return digest(kube::Json::array({"status", cluster_, uid, facts}));
 }
 
-bool Seal::is_mark(std::string_view given, std::string_view uid, std::string_view claim) const {
+bool ClaimSigner::is_mark(std::string_view given, std::string_view uid, std::string_view claim) const {
     return same(given, mark(uid, claim));
 }
 
-bool Seal::is_seal(std::string_view given, std::string_view uid, const kube::Json& facts) const {
+bool ClaimSigner::is_seal(std::string_view given, std::string_view uid, const kube::Json& facts) const {
     return same(given, seal(uid, facts));
 }
 

@@ -17,7 +17,7 @@
 
 namespace keyshepherd::controller {
 
-class Seal {
+class ClaimSigner {
 public:
     // Reads or creates the key, and reads the identity of the cluster, which is the UID of the namespace
     // kube-system. Before open() succeeds, no mark or seal is valid.

@@ -1,11 +1,13 @@
+#include "secret_id_reconciler.hpp"
+
 #include "rollout.hpp"
-#include "turn.hpp"
 
 #include <keyshepherd/core/base64.hpp>
 #include <keyshepherd/core/time.hpp>
 #include <keyshepherd/kube/secret.hpp>
 #include <keyshepherd/net/wiped.hpp>
 #include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/planner/ungranted.hpp>
 #include <keyshepherd/reconcile/failpoint.hpp>
 #include <keyshepherd/reconcile/secret_id.hpp>
 
@@ -26,7 +28,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr int most_steps = 30;  // of one turn; a dozen are the most that any course of things takes
+constexpr int most_steps = 30;  // of one reconcile, which needs a dozen at most
 constexpr const char* field_manager = "keyshepherd-operator";
 
 Json owner_reference(const resources::Resource& resource) {
@@ -56,8 +58,8 @@ std::string restart_annotation(const resources::Resource& resource) {
 
 }  // namespace
 
-SecretIdTurn::SecretIdTurn(Runtime& runtime, Key key, EntryPtr entry)
-    : Turn(runtime, std::move(key), std::move(entry)),
+SecretIdReconciler::SecretIdReconciler(Runtime& runtime, Key key, EntryPtr entry)
+    : Reconciler(runtime, std::move(key), std::move(entry)),
       secret_name_(resource().spec.value("secretName", resource().name)),
       pending_name_(secret_name_ + "-pending"),
       owner_(resource().uid),
@@ -67,12 +69,12 @@ SecretIdTurn::SecretIdTurn(Runtime& runtime, Key key, EntryPtr entry)
     vault_path_ = role_;
 }
 
-SecretIdTurn::~SecretIdTurn() {
+SecretIdReconciler::~SecretIdReconciler() {
     net::wipe(value_);
     net::wipe(pending_value_);
 }
 
-Task<Again> SecretIdTurn::reconcile() {
+Task<Again> SecretIdReconciler::reconcile() {
     if (deleting()) {
         if (!resource().finalized) co_return std::nullopt;
         co_return co_await remove();
@@ -168,14 +170,14 @@ Task<Again> SecretIdTurn::reconcile() {
     }
     if (!resource().finalized && record_.accessor.empty()) {
         // Nothing was ever issued for it, so there is nothing to look for.
-        runtime_.sweeps.finish(key_);
+        runtime_.orphan_scans.finish(key_);
     } else if (!co_await runtime_.add_finalizer(key_, entry_)) {  // somebody's replace has dropped it
         outcome = "error";
         co_return runtime_.retry_in(key_);
     }
     // A status that is ignored may have named one in overlap, which only a list finds now.
-    if (entry_->untrusted) runtime_.sweeps.suspect(key_);
-    view_.list_wanted = !runtime_.sweeps.done(key_);
+    if (entry_->untrusted) runtime_.orphan_scans.suspect(key_);
+    view_.list_wanted = !runtime_.orphan_scans.done(key_);
 
     result<void> done = co_await look();
     // The one that was registered a moment ago; another value is somebody's edit.
@@ -224,7 +226,7 @@ Task<Again> SecretIdTurn::reconcile() {
             }
             done = co_await draw_finalized(step.why);
         } else {
-            done = co_await take(step);
+            done = co_await execute(step);
         }
     }
     if (done.error().code == Errc::conflict || done.error().code == Errc::gone) {
@@ -241,7 +243,7 @@ Task<Again> SecretIdTurn::reconcile() {
 }
 
 // Who has the Secret's name before us: who has published in it, else the older. Null: nobody.
-EntryPtr SecretIdTurn::rival() const {
+EntryPtr SecretIdReconciler::rival() const {
     const auto rank = [](const Entry& entry) {
         return std::tuple(entry.status.value("secretUID", "").empty(), entry.resource.created_at,
                           entry.resource.uid);
@@ -257,13 +259,13 @@ EntryPtr SecretIdTurn::rival() const {
 }
 
 // Whether what the status names lies in another role, or another Vault, than what is asked for now.
-bool SecretIdTurn::moved() const {
+bool SecretIdReconciler::moved() const {
     const std::string before = entry_->status.value("vaultPath", "");
     return !before.empty() && !resource().connection.empty() &&
            (before != role_ || resource().connection != connection_);
 }
 
-Task<result<void>> SecretIdTurn::read_role_id() {
+Task<result<void>> SecretIdReconciler::read_role_id() {
     KEYSHEPHERD_CO_TRY(const auto answer, co_await session_->vault.read(role_ + "/role-id", runtime_.soon()));
     role_id_ = answer ? answer->value("role_id", "") : "";
     if (role_id_.empty()) co_return fail(Errc::not_found, role_ + " has no role-id");
@@ -272,7 +274,7 @@ Task<result<void>> SecretIdTurn::read_role_id() {
 }
 
 // The Secrets, and what Vault says of the values in them.
-Task<result<void>> SecretIdTurn::look() {
+Task<result<void>> SecretIdReconciler::look() {
     auto secret = co_await runtime_.kube.get({kube::secrets, key_.ns, secret_name_}, runtime_.soon());
     if (!secret && secret.error().code != Errc::not_found) co_return std::unexpected(secret.error());
     if (secret) {
@@ -327,7 +329,7 @@ Task<result<void>> SecretIdTurn::look() {
     co_return co_await look_at_targets();
 }
 
-Task<result<void>> SecretIdTurn::look_at_targets() {
+Task<result<void>> SecretIdReconciler::look_at_targets() {
     view_.restarted = view_.rolled_out = true;
     if (record_.rollout.empty()) co_return result<void>();
     const Json targets = resource().spec.value("rolloutRestartTargets", Json::array());
@@ -344,7 +346,7 @@ Task<result<void>> SecretIdTurn::look_at_targets() {
     co_return result<void>();
 }
 
-Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
+Task<result<void>> SecretIdReconciler::execute(const planner::SecretIdStep& step) {
     switch (step.what) {
         case What::draw:
             co_return co_await draw(step.why);
@@ -375,7 +377,7 @@ Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
             const bool issued = step.record.accessor != record_.accessor;
             KEYSHEPHERD_CO_CHECK(co_await tell(step.record));
             failpoint("record");
-            if (issued && swept_) runtime_.sweeps.finish(key_);
+            if (issued && swept_) runtime_.orphan_scans.finish(key_);
             if (issued)
                 event(kube::Event::Type::normal, rotated ? "Rotated" : "Issued", "Issue",
                       fmt::format("published secret-id {} in Secret {}{}", record_.accessor, secret_name_,
@@ -396,11 +398,12 @@ Task<result<void>> SecretIdTurn::take(const planner::SecretIdStep& step) {
     co_return result<void>();
 }
 
-Task<result<void>> SecretIdTurn::list() {
+Task<result<void>> SecretIdReconciler::list() {
     // One list does for every resource of the role, unless something has gone amiss since.
-    KEYSHEPHERD_CO_TRY(view_.all, co_await session_->secret_ids.of(
-                                      session_->vault, role_, owner_,
-                                      runtime_.sweeps.fresh_from(key_, SteadyClock::now()), runtime_.soon()));
+    KEYSHEPHERD_CO_TRY(view_.all,
+                       co_await session_->secret_ids.of(
+                           session_->vault, role_, owner_,
+                           runtime_.orphan_scans.fresh_from(key_, SteadyClock::now()), runtime_.soon()));
     bool young = false;
     std::set<std::string> living;
     for (const planner::SecretIdFacts& each : *view_.all) {
@@ -416,14 +419,14 @@ Task<result<void>> SecretIdTurn::list() {
         tell_revoked(revoked);
     }
     // An orphan may be too young to be destroyed now, or not there yet.
-    if (young || SteadyClock::now() < runtime_.sweeps.unsure_until(key_))
-        runtime_.sweeps.suspect(key_);
+    if (young || SteadyClock::now() < runtime_.orphan_scans.unsure_until(key_))
+        runtime_.orphan_scans.suspect(key_);
     else
-        runtime_.sweeps.finish(key_);
+        runtime_.orphan_scans.finish(key_);
     co_return result<void>();
 }
 
-Task<result<void>> SecretIdTurn::draw(std::string why) {
+Task<result<void>> SecretIdReconciler::draw(std::string why) {
     KEYSHEPHERD_CO_TRY(pending_value_, reconcile::draw(reconcile::secret_id_bytes));
     Json body = secret(pending_name_, {{"secret_id", encode_base64(pending_value_)}});
     body["immutable"] = true;
@@ -447,23 +450,23 @@ Task<result<void>> SecretIdTurn::draw(std::string why) {
 // The finalizer, where it will be in Vault (it has to be found again also when the role's resource goes
 // before anything is published), and the pending Secret beside each other: its value is nobody's before it is
 // registered, and without the finalizer it goes with the resource.
-Task<result<void>> SecretIdTurn::draw_finalized(std::string why) {
+Task<result<void>> SecretIdReconciler::draw_finalized(std::string why) {
     using namespace boost::asio::experimental::awaitable_operators;
-    const auto finalize = [](SecretIdTurn& turn) -> Task<bool> {
+    const auto finalize = [](SecretIdReconciler& self) -> Task<bool> {
         co_await boost::asio::this_coro::throw_if_cancelled(false);
-        const bool held = co_await turn.runtime_.add_finalizer(turn.key_, turn.entry_);
+        const bool held = co_await self.runtime_.add_finalizer(self.key_, self.entry_);
         if (held) failpoint("finalizer");
         co_return held;
     };
-    const auto make_pending = [](SecretIdTurn& turn, std::string reason) -> Task<result<void>> {
+    const auto make_pending = [](SecretIdReconciler& self, std::string reason) -> Task<result<void>> {
         co_await boost::asio::this_coro::throw_if_cancelled(false);
-        co_return co_await turn.draw(std::move(reason));
+        co_return co_await self.draw(std::move(reason));
     };
-    const auto place = [](SecretIdTurn& turn) -> Task<bool> {
+    const auto place = [](SecretIdReconciler& self) -> Task<bool> {
         co_await boost::asio::this_coro::throw_if_cancelled(false);
-        std::map<std::string, std::string> where = {{"connection", turn.connection_},
-                                                    {"vaultPath", turn.role_}};
-        co_return co_await turn.runtime_.record(turn.key_, std::move(where));
+        std::map<std::string, std::string> where = {{"connection", self.connection_},
+                                                    {"vaultPath", self.role_}};
+        co_return co_await self.runtime_.record(self.key_, std::move(where));
     };
     const auto [held, placed, drawn] =
         co_await (finalize(*this) && place(*this) && make_pending(*this, std::move(why)));
@@ -471,12 +474,12 @@ Task<result<void>> SecretIdTurn::draw_finalized(std::string why) {
     co_return drawn;
 }
 
-Task<result<void>> SecretIdTurn::enroll() {
+Task<result<void>> SecretIdReconciler::enroll() {
     view_.drawn = false;  // whatever comes of it, it is not sent again
     KEYSHEPHERD_CO_TRY(const std::string issue, reconcile::draw(reconcile::issue_bytes));
     // Until the status names it, somebody may take away what refers to it.
-    swept_ = runtime_.sweeps.done(key_);
-    runtime_.sweeps.suspect(key_);
+    swept_ = runtime_.orphan_scans.done(key_);
+    runtime_.orphan_scans.suspect(key_);
     runtime_.issued.insert_or_assign(key_, SteadyClock::now());
     auto facts = co_await reconcile::enroll_secret_id(session_->vault, role_,
                                                       planner::secret_id_request(resource(), owner_, issue),
@@ -489,29 +492,30 @@ Task<result<void>> SecretIdTurn::enroll() {
     failpoint("enroll");
     runtime_.recent_writes.wrote(key_, pending_value_, SteadyClock::now());
     view_.pending_facts = *std::move(facts);
-    // The two halves belong together: the role may have been made again since the turn began.
+    // The pair has to match: the role may have been created anew since the reconcile began.
     co_return co_await read_role_id();
 }
 
-void SecretIdTurn::unsure() {
-    runtime_.sweeps.unsure(key_, SteadyClock::now() + std::chrono::seconds(runtime_.options.orphan_grace));
+void SecretIdReconciler::unsure() {
+    runtime_.orphan_scans.unsure(key_,
+                                 SteadyClock::now() + std::chrono::seconds(runtime_.options.orphan_grace));
 }
 
 // Vault's clock decides: it wrote the times that are compared.
-void SecretIdTurn::tell_time() {
+void SecretIdReconciler::tell_time() {
     view_.now = session_->vault.server_time();
     const auto now = SteadyClock::now();
     const auto seconds_to = [now](Deadline at) {
         return std::chrono::ceil<std::chrono::seconds>(at - now).count();
     };
     view_.unsure_until =
-        view_.now + std::max<std::int64_t>(seconds_to(runtime_.sweeps.unsure_until(key_)), 0);
+        view_.now + std::max<std::int64_t>(seconds_to(runtime_.orphan_scans.unsure_until(key_)), 0);
     const auto issued = runtime_.issued.find(key_);
     view_.last_issue = issued == runtime_.issued.end() ? 0 : view_.now + seconds_to(issued->second);
 }
 
 // A Secret of ours, as it is written; `data` in base64.
-Json SecretIdTurn::secret(const std::string& name, Json data) const {
+Json SecretIdReconciler::secret(const std::string& name, Json data) const {
     return {{"apiVersion", "v1"},
             {"kind", "Secret"},
             {"metadata",
@@ -523,7 +527,7 @@ Json SecretIdTurn::secret(const std::string& name, Json data) const {
 }
 
 // Makes the Secret, or makes it right. With the uid in the request another one of that name is never written.
-Task<result<void>> SecretIdTurn::write_secret(std::string& value) {
+Task<result<void>> SecretIdReconciler::write_secret(std::string& value) {
     runtime_.secrets.writing(key_.ns, secret_name_, key_);
     auto written = co_await put_secret(value);
     runtime_.secrets.expect(key_.ns, secret_name_, key_,
@@ -536,7 +540,7 @@ Task<result<void>> SecretIdTurn::write_secret(std::string& value) {
     co_return result<void>();
 }
 
-Task<result<Json>> SecretIdTurn::put_secret(std::string& value) {
+Task<result<Json>> SecretIdReconciler::put_secret(std::string& value) {
     if (view_.secret == SecretState::fixed) {
         KEYSHEPHERD_CO_CHECK(co_await runtime_.kube.remove({kube::secrets, key_.ns, secret_name_},
                                                            {.uid = view_.secret_uid},
@@ -558,7 +562,7 @@ Task<result<Json>> SecretIdTurn::put_secret(std::string& value) {
                                            runtime_.soon());
 }
 
-Task<result<void>> SecretIdTurn::discard() {
+Task<result<void>> SecretIdReconciler::discard() {
     auto gone = co_await runtime_.kube.remove({kube::secrets, key_.ns, pending_name_}, {.uid = pending_uid_},
                                               kube::Propagation::background, runtime_.soon());
     if (!gone && gone.error().code != Errc::not_found) co_return gone;
@@ -575,7 +579,7 @@ Task<result<void>> SecretIdTurn::discard() {
     co_return result<void>();
 }
 
-Task<result<void>> SecretIdTurn::restart() {
+Task<result<void>> SecretIdReconciler::restart() {
     view_.restarted = true;  // who refuses is asked again at the next look
     for (const Json& target : resource().spec.at("rolloutRestartTargets")) {
         const auto kind = target.at("kind").get<std::string>();
@@ -607,7 +611,7 @@ Task<result<void>> SecretIdTurn::restart() {
     co_return result<void>();
 }
 
-Task<result<void>> SecretIdTurn::destroy(const planner::SecretIdStep& step) {
+Task<result<void>> SecretIdReconciler::destroy(const planner::SecretIdStep& step) {
     for (const std::string& accessor : step.accessors) {
         std::optional<planner::SecretIdFacts> facts;
         if (revoke_tokens_) {
@@ -645,7 +649,7 @@ Task<result<void>> SecretIdTurn::destroy(const planner::SecretIdStep& step) {
     co_return result<void>();
 }
 
-void SecretIdTurn::tell_revoked(std::size_t tokens) {
+void SecretIdReconciler::tell_revoked(std::size_t tokens) {
     if (tokens == 0) return;
     event(kube::Event::Type::normal, "Revoked", "Revoke",
           fmt::format("revoked {} token{} of the destroyed secret-id", tokens, tokens == 1 ? "" : "s"));
@@ -657,22 +661,22 @@ void SecretIdTurn::tell_revoked(std::size_t tokens) {
 }
 
 // The status: the record, and that all is well.
-Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
-    Finding finding{.ready = Truth::yes,
-                    .reason = "Published",
-                    .message = fmt::format("Secret {} contains the role-id and a valid secret-id of {}",
-                                           secret_name_, role_),
-                    .synced = true};
-    finding.changed = record.accessor != record_.accessor;
-    finding.facts = planner::fields(record);
-    finding.facts["connection"] = connection_;
-    finding.facts["vaultPath"] = role_;
-    finding.facts["revokeTokens"] = revoke_tokens_ ? "true" : "";
-    for (const auto& [name, value] : finding.facts)
-        if (value.empty()) finding.gone.insert(name);
-    finding.gone.insert(std::string(planner::still_in_vault));
-    finding.gone.insert(std::string(planner::status_trusted));
-    const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(finding));
+Task<result<void>> SecretIdReconciler::tell(SecretIdRecord record) {
+    StatusUpdate update{.ready = Truth::yes,
+                        .reason = "Published",
+                        .message = fmt::format("Secret {} contains the role-id and a valid secret-id of {}",
+                                               secret_name_, role_),
+                        .synced = true};
+    update.changed = record.accessor != record_.accessor;
+    update.facts = planner::fields(record);
+    update.facts["connection"] = connection_;
+    update.facts["vaultPath"] = role_;
+    update.facts["revokeTokens"] = revoke_tokens_ ? "true" : "";
+    for (const auto& [name, value] : update.facts)
+        if (value.empty()) update.gone.insert(name);
+    update.gone.insert(std::string(planner::still_in_vault));
+    update.gone.insert(std::string(planner::status_trusted));
+    const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(update));
     // As a conflict it is tried again, with the wait of this resource's other failures.
     if (!status.written) co_return fail(Errc::conflict, "cannot write the status");
     if (planner::is_still_in_vault(entry_->status)) tell_connection();
@@ -682,7 +686,7 @@ Task<result<void>> SecretIdTurn::tell(SecretIdRecord record) {
 
 // ---- deletion
 
-Task<Again> SecretIdTurn::remove() {
+Task<Again> SecretIdReconciler::remove() {
     const EntryPtr role = runtime_.find(role_of(resource()));
     const bool has_role = role != nullptr && role->faults.empty();
     // Both stand in the status before anything is issued, under the operator's seal.
@@ -724,14 +728,14 @@ Task<Again> SecretIdTurn::remove() {
 }
 
 // What the connection lets the namespace do with the role at a path of Vault's.
-planner::Judgement SecretIdTurn::judge_removal_at(const std::string& path, const Way& way) const {
+planner::Judgement SecretIdReconciler::judge_removal_at(const std::string& path, const Way& way) const {
     const auto role = planner::role_at(path, key_.ns);
     if (!role) return {.faults = {{"status.vaultPath", "is not the path of a role"}}, .rights = {}};
     return judge_removal(*role, way.connection->resource, way.reserved);
 }
 
 // Tokens are revoked only where the right is granted now; otherwise it is told that they live on.
-void SecretIdTurn::limit_revocation(const planner::Judgement& granted) {
+void SecretIdReconciler::limit_revocation(const planner::Judgement& granted) {
     if (!revoke_tokens_ || granted.rights.revoke_tokens) return;
     revoke_tokens_ = false;
     if (!runtime_.first_in_a_while(key_, "TokensNotRevoked " + role_)) return;
@@ -742,7 +746,7 @@ void SecretIdTurn::limit_revocation(const planner::Judgement& granted) {
 }
 
 // Secret-ids of ours stay valid in Vault.
-void SecretIdTurn::tell_left(const std::string& why) {
+void SecretIdReconciler::tell_left(const std::string& why) {
     if (!runtime_.first_in_a_while(key_, "Orphaned " + role_)) return;
     runtime_.metrics.orphaned(key_.kind->name);
     runtime_.log.error("left an object in Vault", {{"kind", key_.kind->name},
@@ -755,7 +759,7 @@ void SecretIdTurn::tell_left(const std::string& why) {
 }
 
 // First what is known, so that no login works any more, and what it issued; then whatever else is ours.
-Task<result<void>> SecretIdTurn::remove_from_vault(const Way& way) {
+Task<result<void>> SecretIdReconciler::remove_from_vault(const Way& way) {
     vault::Client& vault = way.session->vault;
     for (const std::string& accessor : {record_.accessor, record_.previous}) {
         if (accessor.empty()) continue;
@@ -801,7 +805,7 @@ Task<result<void>> SecretIdTurn::remove_from_vault(const Way& way) {
 }
 
 // Of what is retained only the ties are cut, or the garbage collector would take it.
-Task<result<void>> SecretIdTurn::remove_secrets(bool retain) {
+Task<result<void>> SecretIdReconciler::remove_secrets(bool retain) {
     for (const std::string& name : {secret_name_, pending_name_}) {
         auto secret = co_await runtime_.kube.get({kube::secrets, key_.ns, name}, runtime_.soon());
         if (!secret && secret.error().code == Errc::not_found) continue;

@@ -1,6 +1,7 @@
+#include "provider_reconciler.hpp"
+
 #include "key_probe.hpp"
 #include "rollout.hpp"
-#include "turn.hpp"
 
 #include <keyshepherd/kube/client.hpp>
 #include <keyshepherd/kube/random.hpp>
@@ -46,7 +47,7 @@ Json reference_to(const Workload& workload) {
 
 }  // namespace
 
-Task<Again> ProviderTurn::reconcile() {
+Task<Again> ProviderReconciler::reconcile() {
     if (deleting()) co_return std::nullopt;
     if (resource().paused) {
         co_return co_await report(
@@ -70,10 +71,11 @@ Task<Again> ProviderTurn::reconcile() {
     const Key through = connection_of(resource());
     if (through.kind == nullptr) {
         runtime_.metrics.forget_key(key_.name, key_.ns);
-        Finding declared{.ready = Truth::yes,
-                         .reason = "Declared",
-                         .message = "spec.connectionRef is not set, so the operator does not watch the key",
-                         .gone = {"keyVersion", "users", "stale", "skipped", refused_version, "KeyValid"}};
+        StatusUpdate declared{
+            .ready = Truth::yes,
+            .reason = "Declared",
+            .message = "spec.connectionRef is not set, so the operator does not watch the key",
+            .gone = {"keyVersion", "users", "stale", "skipped", refused_version, "KeyValid"}};
         if (planner::delivers(resource()))
             declared.others.push_back(
                 {.type = "SecretPublished",
@@ -134,7 +136,7 @@ Task<Again> ProviderTurn::reconcile() {
     const auto rolled = co_await roll_due();
     if (!rolled) co_return std::nullopt;  // we no longer lead
     sort_users();
-    Finding found = finding();
+    StatusUpdate found = status_update();
     tell_of_delivery(found);
     report_validity(found);
     const Again next_write = co_await report(std::move(found), std::nullopt);
@@ -152,7 +154,7 @@ Task<Again> ProviderTurn::reconcile() {
     co_return sooner(again, next_write);
 }
 
-Task<result<void>> ProviderTurn::look(const Way& way) {
+Task<result<void>> ProviderReconciler::look(const Way& way) {
     // What is within the error of the measurement is no difference.
     const std::int64_t lead = way.session->vault.server_time() - runtime_.server_time();
     vault_lead_ = std::abs(lead) > 2 ? lead : 0;
@@ -179,7 +181,7 @@ Task<result<void>> ProviderTurn::look(const Way& way) {
                 planner::read_key(place.path, answer->value_or(Json()), way.session->vault.server_time());
             continue;
         }
-        const Finding what = planner::finding_of(answer.error());
+        const StatusUpdate what = planner::status_update_of(answer.error());
         if (planner::concerns_connection(answer.error()) || answer.error().code == Errc::cancelled)
             co_return std::unexpected(answer.error());
         views_[place.path] = {.version = {}, .reason = what.reason, .message = what.message};
@@ -187,24 +189,24 @@ Task<result<void>> ProviderTurn::look(const Way& way) {
     co_return result<void>();
 }
 
-bool ProviderTurn::is_for(const std::string& ns) const {
+bool ProviderReconciler::is_for(const std::string& ns) const {
     if (key_.kind->namespaced) return ns == key_.ns;
     return !runtime_.options.providers.may_shadow || !runtime_.store.contains({provider_kind, ns, key_.name});
 }
 
-std::string ProviderTurn::name_taken_by() const {
+std::string ProviderReconciler::name_taken_by() const {
     if (!key_.kind->namespaced || runtime_.options.providers.may_shadow) return "";
     if (runtime_.store.contains({cluster_provider_kind, "", key_.name}))
         return fmt::format("ClusterAIProvider {}", key_.name);
     return key_.name == inject::built_in_provider ? "the built-in provider" : "";
 }
 
-std::string ProviderTurn::source_of(const KeyPlace& place, const KeyVersion& key) const {
+std::string ProviderReconciler::source_of(const KeyPlace& place, const KeyVersion& key) const {
     const Key connection = connection_of(resource());
     return planner::key_source(kube::key(connection.ns, connection.name), place.path, key);
 }
 
-void ProviderTurn::sort_users() {
+void ProviderReconciler::sort_users() {
     ProviderMemory& memory = runtime_.providers[key_];
     users_ = skipped_ = 0;
     stale_.clear();
@@ -259,7 +261,7 @@ void ProviderTurn::sort_users() {
                   [&](const auto& each) { return !runtime_.workloads.all().contains(each.first); });
 }
 
-Task<result<void>> ProviderTurn::roll_due() {
+Task<result<void>> ProviderReconciler::roll_due() {
     for (std::string& id : runtime_.providers[key_].schedule.due(SteadyClock::now())) {
         if (!stale_.contains(id)) continue;
         KEYSHEPHERD_CO_CHECK(co_await roll(std::move(id)));
@@ -269,7 +271,7 @@ Task<result<void>> ProviderTurn::roll_due() {
 
 // The annotation on the template is the record: it is written over nothing but what was looked at, so that
 // neither a restart nor another leader rolls a version twice, or an older one.
-Task<result<void>> ProviderTurn::roll(std::string id) {
+Task<result<void>> ProviderReconciler::roll(std::string id) {
     const auto [workload, key, record, unless_after] = stale_.at(id);
     if (unless_after) {
         const auto since = co_await template_since(workload);
@@ -342,9 +344,9 @@ Task<result<void>> ProviderTurn::roll(std::string id) {
     co_return result<void>();
 }
 
-Finding ProviderTurn::finding() const {
+StatusUpdate ProviderReconciler::status_update() const {
     const ProviderMemory& memory = runtime_.providers[key_];
-    Finding found{.ready = Truth::yes, .reason = "KeySeen"};
+    StatusUpdate found{.ready = Truth::yes, .reason = "KeySeen"};
     for (const auto& [path, view] : views_) {
         if (!view.version && found.ready == Truth::yes) {
             found.ready = Truth::no;
@@ -369,7 +371,7 @@ Finding ProviderTurn::finding() const {
     return found;
 }
 
-Task<result<std::optional<std::int64_t>>> ProviderTurn::template_since(const Workload& workload) {
+Task<result<std::optional<std::int64_t>>> ProviderReconciler::template_since(const Workload& workload) {
     const std::string ns = workload.ns;
     const kube::Resource made = workload.kind == "Deployment"
                                     ? kube::Resource{"apps", "v1", "replicasets", true}
@@ -387,7 +389,7 @@ Task<result<std::optional<std::int64_t>>> ProviderTurn::template_since(const Wor
     co_return planner::template_since(object, history);
 }
 
-Task<result<void>> ProviderTurn::try_keys(const Way& way) {
+Task<result<void>> ProviderReconciler::try_keys(const Way& way) {
     const Deadline until = SteadyClock::now() + probe_time;
     std::vector<const KeyPlace*> due;
     std::set<std::string> names;
@@ -422,7 +424,7 @@ Task<result<void>> ProviderTurn::try_keys(const Way& way) {
     co_return result<void>();
 }
 
-void ProviderTurn::record_trial(const KeyPlace& place, planner::Condition condition) {
+void ProviderReconciler::record_trial(const KeyPlace& place, planner::Condition condition) {
     ProviderMemory& memory = runtime_.providers[key_];
     const std::string name = planner::trial_name(place);
     const KeyVersion& key = *views_.at(place.path).version;
@@ -445,7 +447,8 @@ void ProviderTurn::record_trial(const KeyPlace& place, planner::Condition condit
               fmt::format("{}: {}: {}", place.path, planner::version_text(key), trial.condition.message));
 }
 
-Task<result<std::optional<planner::Condition>>> ProviderTurn::try_key(const KeyPlace& place, const Way& way) {
+Task<result<std::optional<planner::Condition>>> ProviderReconciler::try_key(const KeyPlace& place,
+                                                                            const Way& way) {
     using Tried = std::optional<planner::Condition>;
     const std::string path = place.path;
     const std::string field = place.key;
@@ -463,7 +466,7 @@ Task<result<std::optional<planner::Condition>>> ProviderTurn::try_key(const KeyP
         if (planner::concerns_connection(error) || error.code == Errc::cancelled)
             co_return std::unexpected(error);
         if (error.code == Errc::not_found) co_return Tried();
-        co_return Tried(planner::not_probed(planner::finding_of(error).reason, error.message));
+        co_return Tried(planner::not_probed(planner::status_update_of(error).reason, error.message));
     }
     if (!*secret) co_return Tried();
     std::string key;
@@ -510,7 +513,7 @@ Task<result<std::optional<planner::Condition>>> ProviderTurn::try_key(const KeyP
                            SteadyClock::now() + std::min<milliseconds>(runtime_.options.call, probe_time)));
 }
 
-void ProviderTurn::report_validity(Finding& found) {
+void ProviderReconciler::report_validity(StatusUpdate& found) {
     const ProviderMemory& memory = runtime_.providers[key_];
     found.gone.insert(refused_version);
     if (!planner::probes(resource())) {
@@ -533,14 +536,14 @@ void ProviderTurn::report_validity(Finding& found) {
     found.others.push_back(std::move(validity));
 }
 
-Task<Again> ProviderTurn::refuse_all(std::string reason, std::string message) {
+Task<Again> ProviderReconciler::refuse_all(std::string reason, std::string message) {
     outcome = "refused";
     runtime_.metrics.forget_key(key_.name, key_.ns);
     runtime_.providers.erase(key_);
-    Finding refused{.ready = Truth::no,
-                    .reason = std::move(reason),
-                    .message = std::move(message),
-                    .gone = {"keyVersion", "users", "stale", "skipped", refused_version, "KeyValid"}};
+    StatusUpdate refused{.ready = Truth::no,
+                         .reason = std::move(reason),
+                         .message = std::move(message),
+                         .gone = {"keyVersion", "users", "stale", "skipped", refused_version, "KeyValid"}};
     if (planner::delivers(resource()))
         refused.others.push_back({.type = "SecretPublished",
                                   .truth = Truth::no,

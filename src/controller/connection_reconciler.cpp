@@ -1,8 +1,10 @@
-#include "turn.hpp"
+#include "connection_reconciler.hpp"
 
 #include <keyshepherd/kube/random.hpp>
 #include <keyshepherd/planner/clock_skew.hpp>
 #include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/planner/plan.hpp>
+#include <keyshepherd/planner/ungranted.hpp>
 #include <keyshepherd/planner/vault_identity.hpp>
 #include <keyshepherd/reconcile/secret_id.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
@@ -17,7 +19,7 @@ namespace keyshepherd::controller {
 using planner::Truth;
 using namespace std::chrono_literals;
 
-Task<Again> ConnectionTurn::reconcile() {
+Task<Again> ConnectionReconciler::reconcile() {
     if (deleting()) {
         if (!resource().finalized) co_return std::nullopt;
         if (const auto users = in_use(); !users.empty()) {
@@ -33,7 +35,7 @@ Task<Again> ConnectionTurn::reconcile() {
         co_return std::nullopt;
     }
     if (!entry_->faults.empty()) co_return co_await invalid();
-    Finding finding;
+    StatusUpdate update;
     milliseconds again = 30s;
     // A label that was taken away ends the session, not only the next login.
     const auto allowed = co_await runtime_.sessions.check_login(key_, resource(), runtime_.soon());
@@ -51,32 +53,32 @@ Task<Again> ConnectionTurn::reconcile() {
     if (!usable && usable.error().code == Errc::cancelled) co_return std::nullopt;
     if (usable) {
         runtime_.queue.forget(key_);
-        finding = {.ready = Truth::yes, .reason = "Connected", .message = "logged in"};
-        finding.facts = {{"vaultVersion", health->version},
-                         {planner::cluster_id_fact, health->cluster_id},
-                         {planner::cluster_of_fact, vault_of(resource())}};
+        update = {.ready = Truth::yes, .reason = "Connected", .message = "logged in"};
+        update.facts = {{"vaultVersion", health->version},
+                        {planner::cluster_id_fact, health->cluster_id},
+                        {planner::cluster_of_fact, vault_of(resource())}};
     } else {
         outcome = "error";
-        finding = planner::finding_of(usable.error());
+        update = planner::status_update_of(usable.error());
         if (const auto other = runtime_.replaced.find(key_); other != runtime_.replaced.end())
-            finding = {.ready = Truth::no, .reason = "VaultReplaced", .message = other->second};
+            update = {.ready = Truth::no, .reason = "VaultReplaced", .message = other->second};
         again = std::min<milliseconds>(runtime_.retry_in(key_), 5s);
         const bool is_locked = usable.error().detail == Detail::login_locked;
         if (is_locked || usable.error().detail == Detail::login_refused)
-            finding.message += planner::next_login(resource());
+            update.message += planner::next_login(resource());
         if (usable.error().code == Errc::unauthorized || usable.error().code == Errc::forbidden) {
-            if (!is_locked) finding.reason = "AuthFailed";
+            if (!is_locked) update.reason = "AuthFailed";
             renew_session(session);
         }
     }
-    tell_of_ungranted(finding);
+    tell_of_ungranted(update);
     if (usable) {
-        const auto removed = co_await remove_leftovers(*session, finding);
+        const auto removed = co_await remove_leftovers(*session, update);
         if (!removed && removed.error().code == Errc::cancelled) co_return std::nullopt;
     }
-    if (session) tell_of_clocks((*session)->vault.clock_lead(), finding);
+    if (session) tell_of_clocks((*session)->vault.clock_lead(), update);
     const bool recovered = usable && planner::ready_reason(entry_->status) != "Connected";
-    const Again next = co_await report(finding, again);
+    const Again next = co_await report(update, again);
     if (usable) co_await look_for_restore(*session);
     if (usable && revokes_tokens() && SteadyClock::now() - (*session)->tokens.refreshed_at() > 50s) {
         // So that a revocation has only the newest to look up. Every deletion wakes us: that is too often.
@@ -94,26 +96,26 @@ Task<Again> ConnectionTurn::reconcile() {
 
 // Another login may give other policies, or another token. One that Vault refuses is not repeated at every
 // look: logins without end would lock the role for everyone, and pile up tokens.
-void ConnectionTurn::renew_session(const result<SessionPtr>& session) {
+void ConnectionReconciler::renew_session(const result<SessionPtr>& session) {
     if (session && !(*session)->vault.login_refused() && SteadyClock::now() - (*session)->opened > 60s)
         runtime_.sessions.close(key_);
 }
 
-void ConnectionTurn::tell_of_clocks(std::optional<std::int64_t> ahead_of_vault, Finding& finding) {
+void ConnectionReconciler::tell_of_clocks(std::optional<std::int64_t> ahead_of_vault, StatusUpdate& update) {
     const auto ahead_of_api_server = runtime_.clock_lead();
     if (ahead_of_vault) runtime_.clock_leads[key_] = *ahead_of_vault;
     runtime_.report_clocks();
     const auto found = planner::clock_condition({.vault = ahead_of_vault, .api_server = ahead_of_api_server});
     if (!found) {
-        finding.gone.insert(std::string(planner::clock_skewed));
+        update.gone.insert(std::string(planner::clock_skewed));
         return;
     }
     if (runtime_.first_in_a_while(key_, found->type + found->message))
         event(kube::Event::Type::warning, found->type, "Reconcile", found->message);
-    finding.others.push_back(*found);
+    update.others.push_back(*found);
 }
 
-void ConnectionTurn::tell_of_ungranted(Finding& finding) {
+void ConnectionReconciler::tell_of_ungranted(StatusUpdate& update) {
     if (!planner::is_still_in_vault(entry_->status) && !runtime_.ungranted.contains(key_)) return;
     std::vector<std::string> objects;
     for (const Key& key : runtime_.store.dependents(key_))
@@ -122,14 +124,14 @@ void ConnectionTurn::tell_of_ungranted(Finding& finding) {
             (entry->resource.deletion_time.empty() || entry->resource.finalized))
             objects.push_back(entry->resource.text());
     if (!objects.empty()) {
-        finding.others.push_back(planner::ungranted_objects(objects));
+        update.others.push_back(planner::ungranted_objects(objects));
         return;
     }
     runtime_.ungranted.erase(key_);
-    finding.gone.insert(std::string(planner::still_in_vault));
+    update.gone.insert(std::string(planner::still_in_vault));
 }
 
-Task<result<void>> ConnectionTurn::remove_leftovers(SessionPtr session, Finding& finding) {
+Task<result<void>> ConnectionReconciler::remove_leftovers(SessionPtr session, StatusUpdate& update) {
     const std::string condition(planner::left_in_vault);
     std::vector<std::string> left;
     const std::vector<Leftover> all = runtime_.leftovers.of(vault_of(resource()));
@@ -151,13 +153,14 @@ Task<result<void>> ConnectionTurn::remove_leftovers(SessionPtr session, Finding&
         runtime_.metrics.left_in_vault(runtime_.leftovers.size());
     }
     if (left.empty())
-        finding.gone.insert(condition);
+        update.gone.insert(condition);
     else
-        finding.others.push_back(planner::left_objects(left));
+        update.others.push_back(planner::left_objects(left));
     co_return result<void>();
 }
 
-Task<result<void>> ConnectionTurn::remove_leftover(SessionPtr session, Leftover leftover, bool may_revoke) {
+Task<result<void>> ConnectionReconciler::remove_leftover(SessionPtr session, Leftover leftover,
+                                                         bool may_revoke) {
     const resources::Resource& of = leftover.resource;
     std::string outcome_text = "was removed";
     const bool is_secret_id = of.kind->name == "VaultSecretID";
@@ -189,7 +192,7 @@ Task<result<void>> ConnectionTurn::remove_leftover(SessionPtr session, Leftover 
     } else if (claimed) {
         outcome_text = "now belongs to another resource";
     } else {
-        const planner::Standing owner{.owner = true, .role_id = of.role_id};
+        const planner::Ownership owner{.owner = true, .role_id = of.role_id};
         const auto observed = co_await reconcile::observe(session->vault, of, runtime_.soon());
         if (!observed && observed.error().code != Errc::not_found)
             co_return std::unexpected(observed.error());
@@ -216,7 +219,7 @@ Task<result<void>> ConnectionTurn::remove_leftover(SessionPtr session, Leftover 
 
 // A snapshot that is restored brings secret-ids back that were destroyed since, and those of deleted
 // resources belong to nobody who would look. It also takes tokens away that were given since.
-Task<void> ConnectionTurn::look_for_restore(SessionPtr session) {
+Task<void> ConnectionReconciler::look_for_restore(SessionPtr session) {
     const std::string vault = vault_of(resource());
     bool restored = false;
     for (const auto& each : runtime_.destroyed.samples(vault)) {
@@ -248,7 +251,7 @@ Task<void> ConnectionTurn::look_for_restore(SessionPtr session) {
     }
     // What an earlier leader destroyed, each resource finds among those of its role.
     for (const Key& dependent : runtime_.store.dependents(key_)) {
-        if (dependent.kind->name == "VaultSecretID") runtime_.sweeps.suspect(dependent);
+        if (dependent.kind->name == "VaultSecretID") runtime_.orphan_scans.suspect(dependent);
         runtime_.wake(dependent, milliseconds(static_cast<long>(2000 * kube::random_unit())));
     }
     runtime_.log.warn(restored ? "Vault was restored"
@@ -264,7 +267,8 @@ Task<void> ConnectionTurn::look_for_restore(SessionPtr session) {
 }
 
 // Whether it was there.
-Task<result<bool>> ConnectionTurn::destroy_again(SessionPtr session, DestroyedSecretIds::Destroyed one) {
+Task<result<bool>> ConnectionReconciler::destroy_again(SessionPtr session,
+                                                       DestroyedSecretIds::Destroyed one) {
     const auto found =
         co_await reconcile::find_accessor(session->vault, one.role, one.accessor, runtime_.soon());
     if (!found && found.error().code == Errc::not_found) co_return false;
@@ -279,7 +283,7 @@ Task<result<bool>> ConnectionTurn::destroy_again(SessionPtr session, DestroyedSe
     co_return true;
 }
 
-bool ConnectionTurn::revokes_tokens() const {
+bool ConnectionReconciler::revokes_tokens() const {
     for (const Key& key : runtime_.store.dependents(key_))
         if (key.kind->name == "VaultAppRole")
             if (const EntryPtr entry = runtime_.find(key); entry != nullptr && entry->faults.empty() &&
@@ -289,7 +293,7 @@ bool ConnectionTurn::revokes_tokens() const {
 }
 
 // Resources that still need the connection to leave Vault in order.
-std::vector<Key> ConnectionTurn::in_use() const {
+std::vector<Key> ConnectionReconciler::in_use() const {
     std::vector<Key> users;
     const std::string vault = entry_->faults.empty() ? vault_of(resource()) : "";
     for (const Key& key : runtime_.store.dependents(key_))

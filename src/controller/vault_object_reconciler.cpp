@@ -1,8 +1,9 @@
-#include "turn.hpp"
+#include "vault_object_reconciler.hpp"
 
 #include <keyshepherd/fsm/resync.hpp>
 #include <keyshepherd/kube/random.hpp>
 #include <keyshepherd/planner/grants.hpp>
+#include <keyshepherd/planner/ungranted.hpp>
 #include <keyshepherd/reconcile/vault_object.hpp>
 
 #include <fmt/format.h>
@@ -20,8 +21,8 @@ std::string difference(const planner::Plan& plan) {
 
 }  // namespace
 
-Task<Again> VaultObjectTurn::reconcile() {
-    const auto later = runtime_.take_later(key_);
+Task<Again> VaultObjectReconciler::reconcile() {
+    const auto later = runtime_.pop_deferred_status(key_);
     if (deleting() && !resource().finalized) co_return std::nullopt;
     // The emergency brake goes before a pause.
     if (resource().paused && !resource().cut_off && !deleting()) {
@@ -31,7 +32,7 @@ Task<Again> VaultObjectTurn::reconcile() {
     }
     if (!entry_->faults.empty() && !deleting()) co_return co_await invalid();
     if (later && !deleting() && later->generation == resource().generation) {
-        co_return co_await report(later->finding, later->woken ? milliseconds(0) : rest());
+        co_return co_await report(later->update, later->woken ? milliseconds(0) : rest());
     }
 
     const auto reached = co_await way(connection_of(resource()));
@@ -64,14 +65,14 @@ Task<Again> VaultObjectTurn::reconcile() {
         if (const std::string refusal = removal_refusal(*reached); !refusal.empty())
             co_return co_await wait_or_orphan(reached->connection, refusal);
     }
-    const planner::Standing standing{
+    const planner::Ownership ownership{
         .owner = owns, .may_adopt = judgement.rights.adopt, .role_id = resource().role_id};
     if (key_.kind->name == "VaultAppRole" && !deleting() &&
         (resource().cut_off || entry_->status.contains("cutOffEntity"))) {
-        const auto settled = co_await cut_off(*reached, judgement, standing.owner);
+        const auto settled = co_await cut_off(*reached, judgement, ownership.owner);
         if (resource().cut_off || settled) co_return settled;
     }
-    if (const auto age = co_await confirmed(*reached, standing)) {
+    if (const auto age = co_await confirmed(*reached, ownership)) {
         runtime_.queue.forget(key_);
         co_return rest(age);
     }
@@ -80,17 +81,17 @@ Task<Again> VaultObjectTurn::reconcile() {
     if (const auto wait =
             runtime_.recent_writes.doubt(key_, planner::state_of(resource(), *observed), SteadyClock::now()))
         co_return *wait;
-    if (deleting()) co_return co_await remove(*reached, *observed, standing);
-    co_return co_await converge(*reached, *observed, standing, claim);
+    if (deleting()) co_return co_await remove(*reached, *observed, ownership);
+    co_return co_await converge(*reached, *observed, ownership, claim);
 }
 
 // Whether the deletion of the resource changes anything in Vault, when it owns the object.
-bool VaultObjectTurn::removes() const {
+bool VaultObjectReconciler::removes() const {
     return resource().spec.value("deletionPolicy", "") == "Delete" || entry_->status.contains("cutOffEntity");
 }
 
 // Why the connection does not allow what the deletion would do; "": it does.
-std::string VaultObjectTurn::removal_refusal(const Way& way) const {
+std::string VaultObjectReconciler::removal_refusal(const Way& way) const {
     const planner::Judgement granted = judge_removal(resource(), way.connection->resource, way.reserved);
     if (!granted.faults.empty()) return joined(granted.faults);
     if (entry_->status.contains("cutOffEntity") && !granted.rights.revoke_tokens)
@@ -100,9 +101,9 @@ std::string VaultObjectTurn::removal_refusal(const Way& way) const {
     return {};
 }
 
-Task<std::optional<milliseconds>> VaultObjectTurn::confirmed(const Way& way,
-                                                             const planner::Standing& standing) {
-    const bool as_told = standing.owner && resource().finalized &&
+Task<std::optional<milliseconds>> VaultObjectReconciler::confirmed(const Way& way,
+                                                                   const planner::Ownership& ownership) {
+    const bool as_told = ownership.owner && resource().finalized &&
                          planner::ready_reason(entry_->status) == "Reconciled" &&
                          entry_->status.value("observedGeneration", std::int64_t{0}) == resource().generation;
     // A snapshot is younger than any write of ours: until the next look that nobody asked for, more time goes
@@ -110,12 +111,12 @@ Task<std::optional<milliseconds>> VaultObjectTurn::confirmed(const Way& way,
     if (asked_ || deleting() || !as_told) co_return std::nullopt;
     const auto seen =
         co_await way.session->snapshots.observe(resource(), fsm::oldest_answer(period()), runtime_.soon());
-    if (!seen || planner::plan(resource(), seen->observed, standing).verdict != Verdict::in_sync)
+    if (!seen || planner::plan(resource(), seen->observed, ownership).verdict != Verdict::in_sync)
         co_return std::nullopt;
     co_return std::chrono::ceil<milliseconds>(seen->age);
 }
 
-Again VaultObjectTurn::rest(std::optional<milliseconds> age) {
+Again VaultObjectReconciler::rest(std::optional<milliseconds> age) {
     const milliseconds wait =
         age ? std::chrono::floor<milliseconds>(fsm::next_look(period(), *age, kube::random_unit()))
             : resync();
@@ -125,16 +126,16 @@ Again VaultObjectTurn::rest(std::optional<milliseconds> age) {
     return std::nullopt;
 }
 
-Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation& observed,
-                                      const planner::Standing& standing, std::string claim) {
+Task<Again> VaultObjectReconciler::converge(const Way& way, const planner::Observation& observed,
+                                            const planner::Ownership& ownership, std::string claim) {
     vault::Client& vault = way.session->vault;
-    const planner::Plan plan = planner::plan(resource(), observed, standing);
+    const planner::Plan plan = planner::plan(resource(), observed, ownership);
     if (plan.verdict == Verdict::refused) {
         co_return co_await refuse(plan.reason, plan.message, rest(), false);
     }
     const bool same_generation =
         entry_->status.value("observedGeneration", std::int64_t{0}) == resource().generation;
-    const bool drift = standing.owner && same_generation && plan.verdict != Verdict::in_sync;
+    const bool drift = ownership.owner && same_generation && plan.verdict != Verdict::in_sync;
     if (drift && resource().spec.value("driftPolicy", "") == "Report") {
         if (planner::ready_reason(entry_->status) != "DriftDetected")
             runtime_.metrics.drift(key_.kind->name, false);
@@ -146,9 +147,9 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
                                    .gone = {std::string(planner::still_in_vault)}},
                                   rest());
     }
-    std::optional<Runtime::Taking> taking;
-    if (!standing.owner || !resource().finalized) {
-        taking.emplace(runtime_);
+    std::optional<Runtime::CreationGuard> creating;
+    if (!ownership.owner || !resource().finalized) {
+        creating.emplace(runtime_);
         // What we are about to make or to take over is written down first: after a crash it is still
         // ours.
         if (!co_await runtime_.own(key_, entry_, way.connection, claim)) {
@@ -179,7 +180,7 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
                                                          {"difference", what}});
         event(drift ? kube::Event::Type::warning : kube::Event::Type::normal, reason, "Write", note);
     }
-    taking.reset();
+    creating.reset();
     runtime_.queue.forget(key_);
     // What was read before is not what was put back.
     std::string role_id = resource().spec.value("roleID", "");
@@ -195,29 +196,29 @@ Task<Again> VaultObjectTurn::converge(const Way& way, const planner::Observation
     if (key_.kind->name == "VaultAppRole" && resource().spec.value("revokeTokens", false) &&
         way.session->tokens.refreshed_at() == std::chrono::steady_clock::time_point())
         runtime_.wake(connection_of(resource()));
-    Finding finding{.ready = Truth::yes,
-                    .reason = "Reconciled",
-                    .message = "Vault matches spec",
-                    .synced = true,
-                    .drifted = false};
-    finding.changed = !plan.requests.empty();
-    finding.gone.insert(std::string(planner::still_in_vault));
-    finding.facts = {{"claim", claim}, {"roleID", role_id}};
-    finding.gone.insert(std::string(planner::status_trusted));
-    if (key_.kind->name == "VaultMount" && (!standing.owner || finding.changed)) {
+    StatusUpdate update{.ready = Truth::yes,
+                        .reason = "Reconciled",
+                        .message = "Vault matches spec",
+                        .synced = true,
+                        .drifted = false};
+    update.changed = !plan.requests.empty();
+    update.gone.insert(std::string(planner::still_in_vault));
+    update.facts = {{"claim", claim}, {"roleID", role_id}};
+    update.gone.insert(std::string(planner::status_trusted));
+    if (key_.kind->name == "VaultMount" && (!ownership.owner || update.changed)) {
         way.session->mounts_changed();
         wake_refused();
     }
     // They wait for it, have lost what was issued by it, or publish its role-id.
-    if (!standing.owner || finding.changed || other_role_id)
+    if (!ownership.owner || update.changed || other_role_id)
         for (const Key& dependent : runtime_.store.dependents(key_)) runtime_.wake(dependent);
-    if (finding.changed && runtime_.tell_later(key_, finding, resource().generation)) co_return std::nullopt;
+    if (update.changed && runtime_.tell_later(key_, update, resource().generation)) co_return std::nullopt;
     if (planner::is_still_in_vault(entry_->status)) tell_connection();
-    co_return co_await report(finding, rest());
+    co_return co_await report(update, rest());
 }
 
 // A role-id that no spec pins is Vault's to give, and was changed there.
-void VaultObjectTurn::report_role_id(const std::string& role_id) {
+void VaultObjectReconciler::report_role_id(const std::string& role_id) {
     runtime_.log.warn(
         "the role-id was changed in Vault",
         {{"kind", key_.kind->name}, {"namespace", key_.ns}, {"name", key_.name}, {"vaultPath", vault_path_}});
@@ -228,17 +229,17 @@ void VaultObjectTurn::report_role_id(const std::string& role_id) {
 }
 
 // What was refused may have waited for this mount.
-void VaultObjectTurn::wake_refused() {
+void VaultObjectReconciler::wake_refused() {
     for (const Key& key : runtime_.store.dependents(connection_of(resource())))
         if (const EntryPtr entry = runtime_.find(key);
             entry != nullptr && planner::ready_reason(entry->status) == "NotGranted")
             runtime_.wake(key);
 }
 
-Task<Again> VaultObjectTurn::remove(const Way& way, planner::Observation observed,
-                                    planner::Standing standing) {
-    const planner::Plan plan = planner::plan_removal(resource(), observed, standing);
-    if (standing.owner && entry_->status.contains("cutOffEntity")) {
+Task<Again> VaultObjectReconciler::remove(const Way& way, planner::Observation observed,
+                                          planner::Ownership ownership) {
+    const planner::Plan plan = planner::plan_removal(resource(), observed, ownership);
+    if (ownership.owner && entry_->status.contains("cutOffEntity")) {
         // The entity stays when the role goes: whoever makes that role again would find it disabled.
         const auto ended = co_await end_cut_off(way);
         if (!ended) co_return co_await failed(way.connection, ended.error());
@@ -262,7 +263,7 @@ Task<Again> VaultObjectTurn::remove(const Way& way, planner::Observation observe
     }
     if (auto done = co_await reconcile::act(way.session->vault, plan, runtime_.soon()); !done)
         co_return co_await failed(way.connection, done.error());
-    if (!standing.owner && !resource().claim.empty()) {
+    if (!ownership.owner && !resource().claim.empty()) {
         // It was made in another Vault, or under another address of this one.
         runtime_.metrics.orphaned(key_.kind->name);
         runtime_.log.error("left an object in Vault", {{"kind", key_.kind->name},
@@ -285,7 +286,7 @@ Task<Again> VaultObjectTurn::remove(const Way& way, planner::Observation observe
 
 // Who the object belongs to, when that is not this resource: whoever has made or adopted it; before anybody
 // has, the oldest of those who may.
-Task<EntryPtr> VaultObjectTurn::owner(std::string vault) {
+Task<EntryPtr> VaultObjectReconciler::owner(std::string vault) {
     const std::string path = vault_path_;
     const std::string claim = vault + " " + path;
     if (runtime_.owns(resource(), claim)) co_return nullptr;

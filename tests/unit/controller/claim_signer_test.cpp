@@ -1,4 +1,4 @@
-#include "seal.hpp"
+#include "claim_signer.hpp"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@ namespace {
 
 const kube::Json facts = {{"claim", "https://vault:8200 sys/policies/acl/a"}};
 
-TEST(Seal, ProvesNothingWithoutAKey) {
-    const Seal seal;
+TEST(ClaimSigner, ProvesNothingWithoutAKey) {
+    const ClaimSigner seal;
     EXPECT_EQ(seal.mark("uid", "claim"), "");
     EXPECT_FALSE(seal.is_mark("", "uid", "claim"));
     EXPECT_EQ(seal.seal("uid", facts), "");
@@ -20,41 +20,41 @@ TEST(Seal, ProvesNothingWithoutAKey) {
 
 class OpenSeal : public testing::Test {
 protected:
-    static Seal opened(char key, const char* cluster) {
-        Seal seal;
+    static ClaimSigner opened(char key, const char* cluster) {
+        ClaimSigner seal;
         seal.open(std::string(64, key), cluster);
         return seal;
     }
-    const Seal seal_ = opened('a', "cluster-1");
+    const ClaimSigner signer_ = opened('a', "cluster-1");
 };
 
 TEST_F(OpenSeal, KnowsItsOwn) {
-    EXPECT_TRUE(seal_.is_mark(seal_.mark("uid", "claim"), "uid", "claim"));
-    EXPECT_TRUE(seal_.is_seal(seal_.seal("uid", facts), "uid", facts));
-    EXPECT_EQ(seal_.mark("uid", "claim").size(), 64U);
+    EXPECT_TRUE(signer_.is_mark(signer_.mark("uid", "claim"), "uid", "claim"));
+    EXPECT_TRUE(signer_.is_seal(signer_.seal("uid", facts), "uid", facts));
+    EXPECT_EQ(signer_.mark("uid", "claim").size(), 64U);
 }
 
 TEST_F(OpenSeal, IsNotThatOfAnotherResourceClaimClusterOrKey) {
-    const std::string mark = seal_.mark("uid", "claim");
-    EXPECT_FALSE(seal_.is_mark(mark, "other", "claim"));
-    EXPECT_FALSE(seal_.is_mark(mark, "uid", "other"));
+    const std::string mark = signer_.mark("uid", "claim");
+    EXPECT_FALSE(signer_.is_mark(mark, "other", "claim"));
+    EXPECT_FALSE(signer_.is_mark(mark, "uid", "other"));
     EXPECT_FALSE(opened('a', "cluster-2").is_mark(mark, "uid", "claim"));
     EXPECT_FALSE(opened('b', "cluster-1").is_mark(mark, "uid", "claim"));
-    const std::string seal = seal_.seal("uid", facts);
-    EXPECT_FALSE(seal_.is_seal(seal, "other", facts));
-    EXPECT_FALSE(seal_.is_seal(seal, "uid", {{"claim", "https://vault:8200 sys/policies/acl/b"}}));
+    const std::string seal = signer_.seal("uid", facts);
+    EXPECT_FALSE(signer_.is_seal(seal, "other", facts));
+    EXPECT_FALSE(signer_.is_seal(seal, "uid", {{"claim", "https://vault:8200 sys/policies/acl/b"}}));
     EXPECT_FALSE(opened('a', "cluster-2").is_seal(seal, "uid", facts));
     EXPECT_FALSE(opened('b', "cluster-1").is_seal(seal, "uid", facts));
 }
 
 TEST_F(OpenSeal, KeepsApartWhatItCovers) {
-    EXPECT_NE(seal_.mark("a\nb", "c"), seal_.mark("a", "b\nc"));
-    EXPECT_FALSE(seal_.is_seal(seal_.mark("uid", "x"), "uid", "x")) << "a mark is no seal";
+    EXPECT_NE(signer_.mark("a\nb", "c"), signer_.mark("a", "b\nc"));
+    EXPECT_FALSE(signer_.is_seal(signer_.mark("uid", "x"), "uid", "x")) << "a mark is no seal";
 }
 
 TEST_F(OpenSeal, TellsTheValuesOfASecretApart) {
     const auto of = [&](const char* path, const kube::Json& fields) {
-        return seal_.fingerprint(path, fields);
+        return signer_.fingerprint(path, fields);
     };
     const std::string made = of("kv/key", {{"a", "1"}, {"b", "2"}});
     EXPECT_EQ(made.size(), 64U);

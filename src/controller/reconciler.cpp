@@ -1,9 +1,10 @@
-#include "turn.hpp"
+#include "reconciler.hpp"
 
 #include <keyshepherd/core/time.hpp>
 #include <keyshepherd/fsm/resync.hpp>
 #include <keyshepherd/kube/random.hpp>
 #include <keyshepherd/planner/status.hpp>
+#include <keyshepherd/planner/ungranted.hpp>
 
 #include <fmt/format.h>
 
@@ -15,14 +16,14 @@ namespace keyshepherd::controller {
 using planner::Truth;
 using namespace std::chrono_literals;
 
-Turn::Turn(Runtime& runtime, Key key, EntryPtr entry)
+Reconciler::Reconciler(Runtime& runtime, Key key, EntryPtr entry)
     : vault_path_(planner::claim(entry->resource)),
       runtime_(runtime),
       key_(std::move(key)),
       entry_(std::move(entry)),
       asked_(runtime.take_woken(key_)) {}
 
-Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
+Task<std::expected<Reconciler::Way, Reconciler::NoWay>> Reconciler::way(Key through) {
     const EntryPtr connection = runtime_.find(through);
     if (connection == nullptr || !connection->faults.empty()) {
         outcome = "refused";
@@ -53,7 +54,7 @@ Task<std::expected<Turn::Way, Turn::NoWay>> Turn::way(Key through) {
     co_return Way{connection, *session, *std::move(reserved)};
 }
 
-Task<std::optional<Turn::Way>> Turn::way_by_another(Key through) {
+Task<std::optional<Reconciler::Way>> Reconciler::way_by_another(Key through) {
     const EntryPtr own = runtime_.find(through);
     const std::string vault = own != nullptr && own->faults.empty() ? vault_of(own->resource) : std::string();
     // A secret-id goes with the grant of its role.
@@ -76,92 +77,94 @@ Task<std::optional<Turn::Way>> Turn::way_by_another(Key through) {
     co_return std::nullopt;
 }
 
-Task<planner::Mounts> Turn::mounts_for(const resources::Resource& of, SessionPtr session) {
+Task<planner::Mounts> Reconciler::mounts_for(const resources::Resource& of, SessionPtr session) {
     if (!planner::needs_mounts(of)) co_return planner::Mounts();
     co_return co_await session->mounts(runtime_.soon());
 }
 
-milliseconds Turn::period() const {
+milliseconds Reconciler::period() const {
     const auto period =
         resources::seconds_of(resource().spec.value("resyncPeriod", Json("5m"))).value_or(300);
     return std::chrono::seconds(std::max<std::int64_t>(period, 1));
 }
 
-milliseconds Turn::resync() const {
+milliseconds Reconciler::resync() const {
     return std::chrono::floor<milliseconds>(fsm::next_look(period(), kube::random_unit()));
 }
 
-Task<Again> Turn::report(Finding finding, Again next) {
-    const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(finding));
+Task<Again> Reconciler::report(StatusUpdate update, Again next) {
+    const StatusWrite status = co_await runtime_.report(key_, entry_, std::move(update));
     if (!status.written) outcome = "error";
     co_return sooner(next, status.retry);
 }
 
-Task<Again> Turn::refuse(std::string reason, std::string message, Again next, std::optional<bool> synced) {
+Task<Again> Reconciler::refuse(std::string reason, std::string message, Again next,
+                               std::optional<bool> synced) {
     outcome = "refused";
     co_return co_await report(
         {.ready = Truth::no, .reason = std::move(reason), .message = std::move(message), .synced = synced},
         next);
 }
 
-Task<Again> Turn::refuse_ungranted(std::string message, std::optional<planner::Condition> left, Again next) {
+Task<Again> Reconciler::refuse_ungranted(std::string message, std::optional<planner::Condition> left,
+                                         Again next) {
     outcome = "refused";
     const bool is_left = left.has_value();
-    Finding finding{.ready = Truth::no, .reason = "NotGranted", .message = std::move(message)};
+    StatusUpdate update{.ready = Truth::no, .reason = "NotGranted", .message = std::move(message)};
     if (left)
-        finding.others.push_back(*std::move(left));
+        update.others.push_back(*std::move(left));
     else
-        finding.gone.insert(std::string(planner::still_in_vault));
-    const Again again = co_await report(std::move(finding), next);
+        update.gone.insert(std::string(planner::still_in_vault));
+    const Again again = co_await report(std::move(update), next);
     if (is_left != planner::is_still_in_vault(entry_->status)) tell_connection();
     co_return again;
 }
 
-void Turn::tell_connection() {
+void Reconciler::tell_connection() {
     const Key connection = connection_of(resource());
     if (connection.kind == nullptr) return;  // of a VaultSecretID that has issued nothing
     runtime_.ungranted.insert(connection);
     runtime_.wake(connection);
 }
 
-void Turn::event(kube::Event::Type type, std::string reason, std::string action, std::string note) {
+void Reconciler::event(kube::Event::Type type, std::string reason, std::string action, std::string note) {
     runtime_.events.record(entry_->metadata, type, std::move(reason), std::move(action), std::move(note));
 }
 
-Task<Again> Turn::invalid() {
+Task<Again> Reconciler::invalid() {
     co_return co_await refuse("InvalidSpec", joined(entry_->faults));
 }
 
-std::string Turn::joined(const std::vector<resources::Fault>& faults) {
+std::string Reconciler::joined(const std::vector<resources::Fault>& faults) {
     std::string text;
     for (const resources::Fault& fault : faults)
         text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", fault.field, fault.message);
     return text;
 }
 
-Task<Again> Turn::failed(EntryPtr connection, Error error) {
+Task<Again> Reconciler::failed(EntryPtr connection, Error error) {
     if (error.code == Errc::cancelled) co_return std::nullopt;
     outcome = "error";
-    Finding finding = planner::finding_of(error);
+    StatusUpdate update = planner::status_update_of(error);
     const bool away = planner::concerns_connection(error);
     const Key through = connection == nullptr ? connection_of(resource()) : key_of(*connection);
     if (const auto other = runtime_.replaced.find(through); away && other != runtime_.replaced.end()) {
-        finding.reason = "VaultReplaced";
-        finding.message = other->second;
+        update.reason = "VaultReplaced";
+        update.message = other->second;
     }
     if (error.code == Errc::unlabeled) runtime_.sessions.close(through);
     if (away) runtime_.wake(through);
-    if (deleting() && (away || finding.reason == "PermissionDenied"))
+    if (deleting() && (away || update.reason == "PermissionDenied"))
         co_return co_await wait_or_orphan(connection, error.message);
-    if (deleting() && finding.reason == "MountNotFound")  // with the mount went what was in it
+    if (deleting() && update.reason == "MountNotFound")  // with the mount went what was in it
         co_return co_await let_go();
-    if (!away) finding.synced = false;
+    if (!away) update.synced = false;
     const auto wait = runtime_.retry_in(key_);
     // What only a person can mend is not asked for again and again.
-    co_return co_await report(finding, away ? wait : std::max<milliseconds>(wait, 2s));
+    co_return co_await report(update, away ? wait : std::max<milliseconds>(wait, 2s));
 }
 
-Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
+Task<Again> Reconciler::wait_or_orphan(EntryPtr connection, std::string why) {
     const auto timeout =
         connection == nullptr
             ? 300
@@ -206,7 +209,7 @@ Task<Again> Turn::wait_or_orphan(EntryPtr connection, std::string why) {
     co_return std::nullopt;
 }
 
-Task<result<void>> Turn::record_leftover(EntryPtr connection) {
+Task<result<void>> Reconciler::record_leftover(EntryPtr connection) {
     const bool is_secret_id = key_.kind->name == "VaultSecretID";
     std::string vault;
     if (connection != nullptr && connection->faults.empty()) {
@@ -222,7 +225,7 @@ Task<result<void>> Turn::record_leftover(EntryPtr connection) {
     co_return co_await runtime_.leftovers.add(runtime_.kube, std::move(leftover), runtime_.soon());
 }
 
-Task<Again> Turn::let_go() {
+Task<Again> Reconciler::let_go() {
     if (!co_await runtime_.remove_finalizer(key_, entry_)) co_return runtime_.retry_in(key_);
     runtime_.wake(connection_of(resource()));
     co_return std::nullopt;
