@@ -66,7 +66,7 @@ result<ResourceFiles> read_cluster(const Source& source, std::chrono::millisecon
 }
 
 bool is_connection(const resources::Resource& resource) {
-    return resource.kind->name == "VaultConnection";
+    return resource.kind->id == resources::KindId::vault_connection;
 }
 
 std::string name_of(const ConnectionName& name) {
@@ -160,13 +160,14 @@ ConnectionName connection_of(const resources::Resource& resource) {
 }
 
 bool is_secret_id(const resources::Resource& resource) {
-    return resource.kind->name == "VaultSecretID";
+    return resource.kind->id == resources::KindId::vault_secret_id;
 }
 
 const resources::Resource* role_of(const resources::Resource& secret_id, const GivenResources& given) {
     const auto name = secret_id.spec.at("appRoleRef").at("name").get<std::string>();
     const auto is_it = [&](const resources::Resource& each) {
-        return each.kind->name == "VaultAppRole" && each.ns == secret_id.ns && each.name == name;
+        return each.kind->id == resources::KindId::vault_approle && each.ns == secret_id.ns &&
+               each.name == name;
     };
     if (const auto at = std::ranges::find_if(given.resources, is_it, &FileResource::resource);
         at != given.resources.end())
@@ -216,7 +217,7 @@ result<GivenResources> read_given(const Source& source, double timeout_seconds) 
     for (const resources::Kind& kind : resources::kinds())
         for (FileResource& resource : read.resources) {
             if (resource.resource.kind != &kind) continue;
-            if (kind.name == "VaultConnection")
+            if (kind.id == resources::KindId::vault_connection)
                 given.connections.emplace(ConnectionName(resource.resource.ns, resource.resource.name),
                                           std::move(resource.resource));
             else if (!source.from_cluster || resource.resource.deletion_time.empty())

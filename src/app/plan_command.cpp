@@ -225,7 +225,8 @@ private:
             co_return row;
         }
         row.plan = planner::plan(resource, *observed, ownership);
-        if (resource.kind->name == "VaultMount" && row.plan.verdict == planner::Verdict::create)
+        if (resource.kind->id == resources::KindId::vault_mount &&
+            row.plan.verdict == planner::Verdict::create)
             new_mounts_.push_back(row.claim);
         if (apply_ && !row.plan.requests.empty()) {
             auto done = co_await reconcile::act(vault, row.plan, deadline());
@@ -235,8 +236,9 @@ private:
                 std::ranges::move(*done, std::back_inserter(row.warnings));
         }
         // Mounts come before policies: a later rule may depend on this one, also where it is only planned.
-        if (resource.kind->name == "VaultMount" && resource.spec.value("engine", "") == "Secret" &&
-            row.error.empty() && row.plan.verdict != planner::Verdict::refused)
+        if (resource.kind->id == resources::KindId::vault_mount &&
+            resource.spec.value("engine", "") == "Secret" && row.error.empty() &&
+            row.plan.verdict != planner::Verdict::refused)
             mounts_.paths.insert(resource.spec.value("path", ""));
         co_return row;
     }

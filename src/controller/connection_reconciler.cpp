@@ -139,7 +139,7 @@ Task<result<void>> ConnectionReconciler::remove_leftovers(SessionPtr session, St
         KEYSHEPHERD_CO_TRY(const reconcile::OwnNames reserved,
                            co_await runtime_.reserved(key_, entry_, session));
         for (const Leftover& leftover : all) {
-            const auto role = leftover.resource.kind->name == "VaultSecretID"
+            const auto role = leftover.resource.kind->id == resources::KindId::vault_secret_id
                                   ? planner::role_at(leftover.path, leftover.resource.ns)
                                   : std::optional(leftover.resource);
             if (!role) continue;
@@ -163,7 +163,7 @@ Task<result<void>> ConnectionReconciler::remove_leftover(SessionPtr session, Lef
                                                          bool may_revoke) {
     const resources::Resource& of = leftover.resource;
     std::string outcome_text = "was removed";
-    const bool is_secret_id = of.kind->name == "VaultSecretID";
+    const bool is_secret_id = of.kind->id == resources::KindId::vault_secret_id;
     bool claimed = false;
     for (const Key& key : runtime_.store.claimants(leftover.path)) {
         const EntryPtr other = runtime_.find(key);
@@ -251,7 +251,8 @@ Task<void> ConnectionReconciler::look_for_restore(SessionPtr session) {
     }
     // What an earlier leader destroyed, each resource finds among those of its role.
     for (const Key& dependent : runtime_.store.dependents(key_)) {
-        if (dependent.kind->name == "VaultSecretID") runtime_.orphan_scans.suspect(dependent);
+        if (dependent.kind->id == resources::KindId::vault_secret_id)
+            runtime_.orphan_scans.suspect(dependent);
         runtime_.wake(dependent, milliseconds(static_cast<long>(2000 * kube::random_unit())));
     }
     runtime_.log.warn(restored ? "Vault was restored"
@@ -285,7 +286,7 @@ Task<result<bool>> ConnectionReconciler::destroy_again(SessionPtr session,
 
 bool ConnectionReconciler::revokes_tokens() const {
     for (const Key& key : runtime_.store.dependents(key_))
-        if (key.kind->name == "VaultAppRole")
+        if (key.kind->id == resources::KindId::vault_approle)
             if (const EntryPtr entry = runtime_.find(key); entry != nullptr && entry->faults.empty() &&
                                                            entry->resource.spec.value("revokeTokens", false))
                 return true;

@@ -16,7 +16,8 @@ using resources::Json;
 
 Json record_of(const Leftover& leftover) {
     const resources::Resource& resource = leftover.resource;
-    if (resource.kind == nullptr || resource.kind->name == "VaultMount" || leftover.path.empty())
+    if (resource.kind == nullptr || resource.kind->id == resources::KindId::vault_mount ||
+        leftover.path.empty())
         return nullptr;
     Json record = {
         {"vault", leftover.vault},  {"path", leftover.path},      {"kind", resource.kind->name},

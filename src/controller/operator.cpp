@@ -33,10 +33,11 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using Signals = asio::basic_signal_set<net::Executor>;
 
-const resources::Kind* const secret_id_kind = resources::find_kind("VaultSecretID");
-const resources::Kind* const connection_kind = resources::find_kind("VaultConnection");
-const resources::Kind* const provider_kind = resources::find_kind("AIProvider");
-const resources::Kind* const cluster_provider_kind = resources::find_kind("ClusterAIProvider");
+const resources::Kind* const secret_id_kind = &resources::kind_of(resources::KindId::vault_secret_id);
+const resources::Kind* const connection_kind = &resources::kind_of(resources::KindId::vault_connection);
+const resources::Kind* const provider_kind = &resources::kind_of(resources::KindId::ai_provider);
+const resources::Kind* const cluster_provider_kind =
+    &resources::kind_of(resources::KindId::cluster_ai_provider);
 
 class Operator {
 public:

@@ -3,6 +3,7 @@
 #include "key_probe.hpp"
 #include "rollout.hpp"
 
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/kube/client.hpp>
 #include <keyshepherd/kube/random.hpp>
 #include <keyshepherd/net/wiped.hpp>
@@ -36,8 +37,9 @@ constexpr milliseconds probe_time = 5s;
 // Of the status: the version of the provider's own key that was refused.
 const std::string refused_version = "refusedKeyVersion";
 
-const resources::Kind* const provider_kind = resources::find_kind("AIProvider");
-const resources::Kind* const cluster_provider_kind = resources::find_kind("ClusterAIProvider");
+const resources::Kind* const provider_kind = &resources::kind_of(resources::KindId::ai_provider);
+const resources::Kind* const cluster_provider_kind =
+    &resources::kind_of(resources::KindId::cluster_ai_provider);
 
 Json reference_to(const Workload& workload) {
     return {{"apiVersion", "apps/v1"},
@@ -478,12 +480,8 @@ Task<result<std::optional<planner::Condition>>> ProviderReconciler::try_key(cons
     const Json* metadata = of_secret("metadata");
     const auto given = planner::version_of(metadata == nullptr ? Json() : *metadata);
     if (const Json* data = of_secret("data"); data != nullptr && data->is_object()) {
-        const auto text = [&](const std::string& name) {
-            const auto at = data->find(name);
-            return at != data->end() && at->is_string() ? at->get<std::string>() : std::string();
-        };
-        key = text(field);
-        if (!target) base_url = text(resource().spec.at("keyProbe").at("baseURLKey").get<std::string>());
+        key = text_at(*data, field);
+        if (!target) base_url = text_at(*data, text_at(resource().spec.at("keyProbe"), "baseURLKey"));
     }
     kube::wipe(**secret);
     // It may be newer than what was looked at; then this one counts. Or a node of Vault is behind.

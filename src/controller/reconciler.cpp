@@ -58,8 +58,9 @@ Task<std::optional<Reconciler::Way>> Reconciler::way_by_another(Key through) {
     const EntryPtr own = runtime_.find(through);
     const std::string vault = own != nullptr && own->faults.empty() ? vault_of(own->resource) : std::string();
     // A secret-id goes with the grant of its role.
-    const auto judged = key_.kind->name == "VaultSecretID" ? planner::role_at(vault_path_, key_.ns)
-                                                           : std::optional(resource());
+    const auto judged = key_.kind->id == resources::KindId::vault_secret_id
+                            ? planner::role_at(vault_path_, key_.ns)
+                            : std::optional(resource());
     if (!judged) co_return std::nullopt;
     for (const Key& key : runtime_.store.keys(through.kind)) {
         const EntryPtr other = runtime_.find(key);
@@ -205,12 +206,13 @@ Task<Again> Reconciler::wait_or_orphan(EntryPtr connection, std::string why) {
                     key_.name, vault_path_,
                     recorded ? " (the operator removes it when a connection allows it)" : "", why));
     // Every connection to that Vault tells of it.
-    for (const Key& each : runtime_.store.keys(resources::find_kind("VaultConnection"))) runtime_.wake(each);
+    for (const Key& each : runtime_.store.keys(&resources::kind_of(resources::KindId::vault_connection)))
+        runtime_.wake(each);
     co_return std::nullopt;
 }
 
 Task<result<void>> Reconciler::record_leftover(EntryPtr connection) {
-    const bool is_secret_id = key_.kind->name == "VaultSecretID";
+    const bool is_secret_id = key_.kind->id == resources::KindId::vault_secret_id;
     std::string vault;
     if (connection != nullptr && connection->faults.empty()) {
         vault = vault_of(connection->resource);

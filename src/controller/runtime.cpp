@@ -187,8 +187,8 @@ void Runtime::forget(const Key& key) {
 
 void Runtime::users_changed(const std::string& ns, const std::string& provider) {
     // Many workloads that are made at once are one look.
-    for (const Key& key : {Key{resources::find_kind("AIProvider"), ns, provider},
-                           Key{resources::find_kind("ClusterAIProvider"), "", provider}})
+    for (const Key& key : {Key{&resources::kind_of(resources::KindId::ai_provider), ns, provider},
+                           Key{&resources::kind_of(resources::KindId::cluster_ai_provider), "", provider}})
         if (store.contains(key)) wake(key, 500ms);
 }
 

@@ -67,7 +67,7 @@ Task<Again> VaultObjectReconciler::reconcile() {
     }
     const planner::Ownership ownership{
         .owner = owns, .may_adopt = judgement.rights.adopt, .role_id = resource().role_id};
-    if (key_.kind->name == "VaultAppRole" && !deleting() &&
+    if (key_.kind->id == resources::KindId::vault_approle && !deleting() &&
         (resource().cut_off || entry_->status.contains("cutOffEntity"))) {
         const auto settled = co_await cut_off(*reached, judgement, ownership.owner);
         if (resource().cut_off || settled) co_return settled;
@@ -185,7 +185,7 @@ Task<Again> VaultObjectReconciler::converge(const Way& way, const planner::Obser
     // What was read before is not what was put back.
     std::string role_id = resource().spec.value("roleID", "");
     if (role_id.empty()) role_id = plan.role_id;
-    if (key_.kind->name == "VaultAppRole" && role_id.empty()) {
+    if (key_.kind->id == resources::KindId::vault_approle && role_id.empty()) {
         const auto answer = co_await vault.read(vault_path_ + "/role-id", runtime_.soon());
         if (answer && *answer) role_id = (*answer)->value("role_id", "");
     }
@@ -193,7 +193,7 @@ Task<Again> VaultObjectReconciler::converge(const Way& way, const planner::Obser
         !resource().role_id.empty() && !role_id.empty() && resource().role_id != role_id;
     if (other_role_id && plan.requests.empty()) report_role_id(role_id);
     // The first of the connection that has tokens revoked: the list of those that are out takes a while.
-    if (key_.kind->name == "VaultAppRole" && resource().spec.value("revokeTokens", false) &&
+    if (key_.kind->id == resources::KindId::vault_approle && resource().spec.value("revokeTokens", false) &&
         way.session->tokens.refreshed_at() == std::chrono::steady_clock::time_point())
         runtime_.wake(connection_of(resource()));
     StatusUpdate update{.ready = Truth::yes,
@@ -205,7 +205,7 @@ Task<Again> VaultObjectReconciler::converge(const Way& way, const planner::Obser
     update.gone.insert(std::string(planner::still_in_vault));
     update.facts = {{"claim", claim}, {"roleID", role_id}};
     update.gone.insert(std::string(planner::status_trusted));
-    if (key_.kind->name == "VaultMount" && (!ownership.owner || update.changed)) {
+    if (key_.kind->id == resources::KindId::vault_mount && (!ownership.owner || update.changed)) {
         way.session->mounts_changed();
         wake_refused();
     }
@@ -244,14 +244,12 @@ Task<Again> VaultObjectReconciler::remove(const Way& way, planner::Observation o
         const auto ended = co_await end_cut_off(way);
         if (!ended) co_return co_await failed(way.connection, ended.error());
         if (!*ended)
-            event(
-                kube::Event::Type::warning, "EntityDisabled", "Delete",
-                fmt::format(
-                    "{1} may have issued batch tokens, which Vault cannot list or revoke. The identity "
-                    "entity "
-                    "{0} stays disabled because they would be valid again with it. When the last of them has "
-                    "expired, enable it: vault write identity/entity/id/{0} disabled=false",
-                    entry_->status.value("cutOffEntity", ""), vault_path_));
+            event(kube::Event::Type::warning, "EntityDisabled", "Delete",
+                  fmt::format(
+                      "{1} may have issued batch tokens, which Vault cannot list or revoke. The identity "
+                      "entity {0} stays disabled because they would be valid again with it. When the last of "
+                      "them has expired, enable it: vault write identity/entity/id/{0} disabled=false",
+                      entry_->status.value("cutOffEntity", ""), vault_path_));
     }
     if (plan.verdict == Verdict::refused) {
         runtime_.log.warn("left an object in Vault", {{"kind", key_.kind->name},

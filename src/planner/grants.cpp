@@ -87,7 +87,7 @@ std::vector<std::string_view> bounded_paths(const Resource& resource) {
         if (const auto path = object.find("path"); path != object.end())
             paths.push_back(path->get_ref<const std::string&>());
     };
-    if (resource.kind->name == "VaultPolicy") {
+    if (resource.kind->id == resources::KindId::vault_policy) {
         if (const auto rules = resource.spec.find("rules"); rules != resource.spec.end())
             for (const Json& rule : *rules) add(rule);
     } else if (!resource.kind->in_vault) {
@@ -458,7 +458,7 @@ std::optional<Resource> role_at(std::string_view path, std::string ns) {
     const std::size_t at = path.rfind(role);
     if (!path.starts_with(auth) || at == std::string_view::npos || at <= auth.size()) return std::nullopt;
     Resource resource;
-    resource.kind = resources::find_kind("VaultAppRole");
+    resource.kind = &resources::kind_of(resources::KindId::vault_approle);
     resource.ns = std::move(ns);
     resource.spec = {{"mount", path.substr(auth.size(), at - auth.size())},
                      {"name", path.substr(at + role.size())}};

@@ -92,17 +92,17 @@ using Roles = std::multimap<NamespacedName, const Resource*>;
 Roles roles_of(std::span<const Resource> resources) {
     Roles roles;
     for (const Resource& resource : resources)
-        if (resource.kind->name == "VaultAppRole")
+        if (resource.kind->id == resources::KindId::vault_approle)
             roles.emplace(NamespacedName(resource.ns, resource.name), &resource);
     return roles;
 }
 
 // What kinds ask for beyond reads() and their plans.
 void add_beyond_plans(const Resource& resource, const Roles& roles, Needs& needs) {
-    if (resource.kind->name == "VaultAppRole" &&
+    if (resource.kind->id == resources::KindId::vault_approle &&
         (resource.cut_off || resource.spec.value("revokeTokens", false)))
         add_revocation(claim(resource), needs);
-    if (resource.kind->name != "VaultSecretID") return;
+    if (resource.kind->id != resources::KindId::vault_secret_id) return;
     const auto name = resource.spec.at("appRoleRef").at("name").get<std::string>();
     const auto [begin, end] = roles.equal_range(NamespacedName(resource.ns, name));
     for (auto role = begin; role != end; ++role) add_secret_id(claim(*role->second), needs);
@@ -140,7 +140,7 @@ std::string operator_policy(std::span<const Resource> resources,
             add_provider(resource, probe_hosts, needs);
             continue;
         }
-        if (resource.kind->name == "VaultConnection") {
+        if (resource.kind->id == resources::KindId::vault_connection) {
             add_login_role(resource, needs);
             continue;
         }

@@ -1,6 +1,7 @@
 #include "same.hpp"
 
 #include <keyshepherd/core/base64.hpp>
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/planner/plan.hpp>
 #include <keyshepherd/planner/vault_names.hpp>
 #include <keyshepherd/planner/vault_rules.hpp>
@@ -14,26 +15,24 @@ namespace keyshepherd::planner {
 
 namespace {
 
+using resources::KindId;
 using resources::Type;
 
-enum class What { mount, policy, approle, kubernetes_role, other };
-
-What what(const Resource& resource) {
-    const std::string_view name = resource.kind->name;
-    if (name == "VaultMount") return What::mount;
-    if (name == "VaultPolicy") return What::policy;
-    if (name == "VaultAppRole") return What::approle;
-    if (name == "VaultKubernetesRole") return What::kubernetes_role;
-    return What::other;
-}
-
-std::string text_of(const Json& spec, const char* field) {
-    const auto at = spec.find(field);
-    return at != spec.end() && at->is_string() ? at->get<std::string>() : std::string();
+// Whether Vault has an object of this kind that plan() compares.
+bool is_compared(const Resource& resource) {
+    switch (resource.kind->id) {
+        case KindId::vault_mount:
+        case KindId::vault_policy:
+        case KindId::vault_approle:
+        case KindId::vault_kubernetes_role:
+            return true;
+        default:
+            return false;
+    }
 }
 
 std::string mounts_of(const Resource& mount) {
-    return text_of(mount.spec, "engine") == "Auth" ? "sys/auth" : "sys/mounts";
+    return text_at(mount.spec, "engine") == "Auth" ? "sys/auth" : "sys/mounts";
 }
 
 bool differs(const Field& field, const Json& wanted, const Json& held) {
@@ -88,7 +87,7 @@ void compare_unset(const resources::Kind& kind, const Json& held, std::vector<Fi
 
 // What is there already belongs to nobody we know of.
 Plan refuse_foreign(const Resource& resource, const Ownership& ownership, std::vector<FieldChange> changes) {
-    const std::string policy = text_of(resource.spec, "adoptionPolicy");
+    const std::string policy = text_at(resource.spec, "adoptionPolicy");
     const std::string there = fmt::format("{} already exists in Vault", claim(resource));
     // What it is like is not told to those who could not take it over.
     if (!ownership.may_adopt)
@@ -111,7 +110,7 @@ Plan refuse_foreign(const Resource& resource, const Ownership& ownership, std::v
 
 bool adoption_stands(const Resource& resource, const Ownership& ownership, bool equal) {
     if (ownership.owner) return true;
-    const std::string policy = text_of(resource.spec, "adoptionPolicy");
+    const std::string policy = text_at(resource.spec, "adoptionPolicy");
     if (policy == "Fail" || !ownership.may_adopt) return false;
     return policy == "Adopt" || equal;
 }
@@ -159,7 +158,7 @@ Plan plan_policy(const Resource& resource, const Observation& observed, const Ow
     if (held == nullptr) {
         changes.push_back({"policy", nullptr, wanted});
     } else {
-        const std::string before = text_of(*held, held->contains("policy") ? "policy" : "rules");
+        const std::string before = text_at(*held, held->contains("policy") ? "policy" : "rules");
         if (!same_policy(before, wanted)) changes.push_back({"policy", before, wanted});
         compare_unset(*resource.kind, *held, changes, body);
         // Vault refuses a write without the version, and a write that does not name it ends the requirement.
@@ -187,7 +186,7 @@ Json held_lockout(const Json& mount) {
 // The spec of a mount as Vault stores it: the types kv-v1 and kv-v2 are kv with a version
 // (https://openbao.org/api-docs/system/mounts/#enable-secrets-engine).
 Json stored_mount(Json spec) {
-    const std::string type = text_of(spec, "type");
+    const std::string type = text_at(spec, "type");
     if (type != "kv-v1" && type != "kv-v2") return spec;
     spec["type"] = "kv";
     spec["options"]["version"] = type.substr(4);
@@ -198,9 +197,9 @@ Json stored_mount(Json spec) {
 Json held_mount(const Resource& resource, const Observation& observed) {
     const Json* all = held_at(observed, mounts_of(resource));
     if (all == nullptr) return nullptr;
-    Json held = member(*all, text_of(resource.spec, "path") + "/");
+    Json held = member(*all, text_at(resource.spec, "path") + "/");
     // A kv engine that says no version is of version 1.
-    if (text_of(held.is_object() ? held : Json::object(), "type") == "kv" &&
+    if (text_at(held.is_object() ? held : Json::object(), "type") == "kv" &&
         member(member(held, "options"), "version").is_null()) {
         if (!member(held, "options").is_object()) held["options"] = Json::object();
         held["options"]["version"] = "1";
@@ -238,7 +237,7 @@ std::optional<Plan> refuse_other_mount(const Resource& resource, const Json& spe
 Plan plan_mount(const Resource& resource, const Observation& observed, const Ownership& ownership) {
     const Json spec = stored_mount(resource.spec);
     const std::string path = claim(resource);
-    const std::string type = text_of(spec, "type");
+    const std::string type = text_at(spec, "type");
     const Json held = held_mount(resource, observed);
     const auto config_fields = resources::find_field(resource.kind->spec, "config")->members;
     const Json lockout_wanted = member(spec.at("config"), "userLockoutConfig");
@@ -294,9 +293,9 @@ Plan plan_role(const Resource& resource, const Observation& observed, const Owne
     std::vector<Request> create;
     std::vector<Request> update;
     std::string role_id;
-    if (what(resource) == What::approle) {
-        const std::string wanted = text_of(resource.spec, "roleID");
-        if (const Json* answer = held_at(observed, path + "/role-id")) role_id = text_of(*answer, "role_id");
+    if (resource.kind->id == KindId::vault_approle) {
+        const std::string wanted = text_at(resource.spec, "roleID");
+        if (const Json* answer = held_at(observed, path + "/role-id")) role_id = text_at(*answer, "role_id");
         const std::string pinned = !wanted.empty() ? wanted : ownership.role_id;
         if (held != nullptr && !wanted.empty() && !role_id.empty() && wanted != role_id) {
             changes.push_back({"role_id", role_id, wanted});
@@ -318,7 +317,7 @@ Plan plan_role(const Resource& resource, const Observation& observed, const Owne
 }
 
 bool in_vault(const Resource& resource, const Observation& observed) {
-    if (what(resource) != What::mount) return held_at(observed, claim(resource)) != nullptr;
+    if (resource.kind->id != KindId::vault_mount) return held_at(observed, claim(resource)) != nullptr;
     return !held_mount(resource, observed).is_null();
 }
 
@@ -326,23 +325,23 @@ bool in_vault(const Resource& resource, const Observation& observed) {
 Observation all_changed(const Resource& resource) {
     const Json& spec = resource.spec;
     const std::string path = claim(resource);
-    switch (what(resource)) {
-        case What::mount: {
+    switch (resource.kind->id) {
+        case KindId::vault_mount: {
             const Json held = {{"type", stored_mount(spec).at("type")},
-                               {"description", text_of(spec, "description") + "."}};
-            return {{mounts_of(resource), Json{{text_of(spec, "path") + "/", held}}}};
+                               {"description", text_at(spec, "description") + "."}};
+            return {{mounts_of(resource), Json{{text_at(spec, "path") + "/", held}}}};
         }
-        case What::policy:
+        case KindId::vault_policy:
             return {{path, Json{{"policy", policy_text(spec) + "\npath \"changed\" {}\n"}}}};
-        case What::approle:
-        case What::kubernetes_role: {
+        case KindId::vault_approle:
+        case KindId::vault_kubernetes_role: {
             Json held = {{"token_ttl", resources::seconds_of(spec.at("tokenTTL")).value_or(0) + 1},
                          {"local_secret_ids", member(spec, "localSecretIDs")}};
             for (const Field* field : wanted_not_everywhere(resource))
                 held[std::string(field->vault)] = nullptr;
-            return {{path, held}, {path + "/role-id", Json{{"role_id", text_of(spec, "roleID") + "."}}}};
+            return {{path, held}, {path + "/role-id", Json{{"role_id", text_at(spec, "roleID") + "."}}}};
         }
-        case What::other:
+        default:
             return {};
     }
     return {};
@@ -369,30 +368,30 @@ std::string parameters_key(const Resource& resource) {
 
 std::string claim(const Resource& resource) {
     const Json& spec = resource.spec;
-    switch (what(resource)) {
-        case What::mount:
-            return fmt::format("{}/{}", mounts_of(resource), text_of(spec, "path"));
-        case What::policy:
-            return "sys/policies/acl/" + stored_name(text_of(spec, "name"));
-        case What::approle:
-        case What::kubernetes_role:
-            return role_path(text_of(spec, "mount"), text_of(spec, "name"));
-        case What::other:
+    switch (resource.kind->id) {
+        case KindId::vault_mount:
+            return fmt::format("{}/{}", mounts_of(resource), text_at(spec, "path"));
+        case KindId::vault_policy:
+            return "sys/policies/acl/" + stored_name(text_at(spec, "name"));
+        case KindId::vault_approle:
+        case KindId::vault_kubernetes_role:
+            return role_path(text_at(spec, "mount"), text_at(spec, "name"));
+        default:
             return {};
     }
     return {};
 }
 
 std::vector<std::string> reads(const Resource& resource) {
-    switch (what(resource)) {
-        case What::mount:
+    switch (resource.kind->id) {
+        case KindId::vault_mount:
             return {mounts_of(resource)};
-        case What::policy:
-        case What::kubernetes_role:
+        case KindId::vault_policy:
+        case KindId::vault_kubernetes_role:
             return {claim(resource)};
-        case What::approle:
+        case KindId::vault_approle:
             return {claim(resource), claim(resource) + "/role-id"};
-        case What::other:
+        default:
             return {};
     }
     return {};
@@ -401,15 +400,15 @@ std::vector<std::string> reads(const Resource& resource) {
 namespace {
 
 Plan plan_unchecked(const Resource& resource, const Observation& observed, const Ownership& ownership) {
-    switch (what(resource)) {
-        case What::mount:
+    switch (resource.kind->id) {
+        case KindId::vault_mount:
             return plan_mount(resource, observed, ownership);
-        case What::policy:
+        case KindId::vault_policy:
             return plan_policy(resource, observed, ownership);
-        case What::approle:
-        case What::kubernetes_role:
+        case KindId::vault_approle:
+        case KindId::vault_kubernetes_role:
             return plan_role(resource, observed, ownership);
-        case What::other:
+        default:
             return {};
     }
     return {};
@@ -430,11 +429,11 @@ Plan plan(const Resource& resource, const Observation& observed, const Ownership
 }
 
 Plan plan_removal(const Resource& resource, const Observation& observed, const Ownership& ownership) {
-    if (what(resource) == What::other || text_of(resource.spec, "deletionPolicy") != "Delete" ||
-        !ownership.owner || !in_vault(resource, observed))
+    if (!is_compared(resource) || text_at(resource.spec, "deletionPolicy") != "Delete" || !ownership.owner ||
+        !in_vault(resource, observed))
         return {};
     // Somebody has made another mount in the place of ours: what is in it is not ours.
-    if (what(resource) == What::mount)
+    if (resource.kind->id == KindId::vault_mount)
         if (const Json held = held_mount(resource, observed);
             member(held, "type").is_string() &&
             member(held, "type") != stored_mount(resource.spec).at("type"))
@@ -449,8 +448,8 @@ Plan plan_removal(const Resource& resource, const Observation& observed, const O
 
 std::string state_of(const Resource& resource, const Observation& observed) {
     if (!in_vault(resource, observed)) return {};
-    const Json held =
-        what(resource) == What::mount ? held_mount(resource, observed) : *held_at(observed, claim(resource));
+    const Json held = resource.kind->id == KindId::vault_mount ? held_mount(resource, observed)
+                                                               : *held_at(observed, claim(resource));
     // The role-id of a role is read only now and then, and written by itself.
     const Json* role_id = held_at(observed, claim(resource) + "/role-id");
     return Json::array({held, role_id != nullptr && resource.spec.contains("roleID") ? *role_id : Json()})

@@ -11,7 +11,7 @@ namespace {
 
 // A deletion needs the grant, too. A mount goes with all that is in it: no message tells how.
 std::string way_out(const resources::Resource& resource) {
-    if (resource.kind->name == "VaultMount") return "To manage it again, restore the grant";
+    if (resource.kind->id == resources::KindId::vault_mount) return "To manage it again, restore the grant";
     return fmt::format(
         "To remove it, restore the grant, {}delete {}, and then remove the grant",
         resource.spec.value("deletionPolicy", "") == "Retain" ? "set spec.deletionPolicy: Delete, " : "",

@@ -1,3 +1,4 @@
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/planner/vault_rules.hpp>
 #include <keyshepherd/resources/network.hpp>
 
@@ -22,11 +23,6 @@ std::int64_t seconds(const Json& spec, const char* field) {
     return at == spec.end() ? 0 : resources::seconds_of(*at).value_or(0);
 }
 
-std::string text(const Json& spec, const char* field) {
-    const auto at = spec.find(field);
-    return at != spec.end() && at->is_string() ? at->get<std::string>() : std::string();
-}
-
 // Where both are limited.
 bool is_over(std::int64_t wanted, std::int64_t limit) {
     return wanted > 0 && limit > 0 && wanted > limit;
@@ -36,7 +32,7 @@ void check_token(const Json& spec, Faults& faults) {
     // "'token_ttl' cannot be greater than 'token_max_ttl'"
     if (is_over(seconds(spec, "tokenTTL"), seconds(spec, "tokenMaxTTL")))
         faults.push_back({"spec.tokenTTL", "must not exceed spec.tokenMaxTTL"});
-    const std::string type = text(spec, "tokenType");
+    const std::string type = text_at(spec, "tokenType");
     if (type != "batch" && type != "default-batch") return;
     // "'token_type' cannot be 'batch' or 'default_batch' when set to generate …"
     if (spec.value("tokenNumUses", std::int64_t{0}) != 0)
@@ -79,7 +75,7 @@ void check_policy(const Json& spec, Faults& faults) {
             faults.push_back(
                 {fmt::format("spec.rules[{}].minWrappingTTL", i), "must not exceed maxWrappingTTL"});
         // "invalid use of wildcards ('+*' is forbidden)"
-        if (text(rules[i], "path").contains("+*"))
+        if (text_at(rules[i], "path").contains("+*"))
             faults.push_back({fmt::format("spec.rules[{}].path", i),
                               "must not contain +*; use + for one segment, or a trailing * for any suffix"});
     }
@@ -97,8 +93,8 @@ std::string mount_in_use(const Json& mounts, const std::string& path) {
 void check_mount(const Json& spec, const Observation& observed, Faults& faults) {
     static constexpr std::array<std::string_view, 5> built_in = {"audit", "auth", "cubbyhole", "identity",
                                                                  "sys"};
-    const std::string path = text(spec, "path");
-    const bool is_secret = text(spec, "engine") != "Auth";
+    const std::string path = text_at(spec, "path");
+    const bool is_secret = text_at(spec, "engine") != "Auth";
     const std::string first = path.substr(0, path.find('/'));
     // "cannot mount \"sys/\""
     if (is_secret && std::ranges::find(built_in, first) != built_in.end())
@@ -117,8 +113,8 @@ void check_mount(const Json& spec, const Observation& observed, Faults& faults) 
     if (is_over(seconds(config, "defaultLeaseTTL"), seconds(config, "maxLeaseTTL")))
         faults.push_back({"spec.config.defaultLeaseTTL", "must not exceed spec.config.maxLeaseTTL"});
     // "invalid version provided: 3"
-    const std::string version = text(spec.value("options", Json::object()), "version");
-    if (text(spec, "type") == "kv" && !version.empty() && version != "1" && version != "2")
+    const std::string version = text_at(spec.value("options", Json::object()), "version");
+    if (text_at(spec, "type") == "kv" && !version.empty() && version != "1" && version != "2")
         faults.push_back({"spec.options.version", "must be \"1\" or \"2\""});
 }
 

@@ -107,7 +107,8 @@ void take_spec(const resources::Resource& resource, inject::Declaration& declara
 }  // namespace
 
 bool is_provider(const resources::Kind* kind) {
-    return kind != nullptr && (kind->name == "AIProvider" || kind->name == "ClusterAIProvider");
+    return kind != nullptr &&
+           (kind->id == resources::KindId::ai_provider || kind->id == resources::KindId::cluster_ai_provider);
 }
 
 inject::Declaration declare(const resources::Reading& reading, const inject::Connection& installation) {

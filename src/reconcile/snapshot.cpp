@@ -140,7 +140,7 @@ Task<result<std::size_t>> Snapshots::ask_policies(Sort& sort, Deadline deadline)
             const auto name = part.find("name");
             const auto text = part.find("policy");
             // One with more than its text is read singly.
-            static const resources::Kind& kind = *resources::find_kind("VaultPolicy");
+            static const resources::Kind& kind = resources::kind_of(resources::KindId::vault_policy);
             if (name != part.end() && name->is_string() && text != part.end() && text->is_string() &&
                 planner::has_unset_parameters(kind, part))
                 found.add(std::string(policy_root) + name->get_ref<const std::string&>(),

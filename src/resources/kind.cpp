@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <ranges>
 
 namespace keyshepherd::resources {
 
@@ -1187,7 +1189,8 @@ constexpr std::array<Field, 9> cluster_provider_spec = {{
     {.name = "overrides",
      .type = object_list,
      .doc = "Replacements for path, variables, vault or auth, each as a whole, for workloads in the selected "
-            "namespaces. Only the first override that matches a namespace applies.",
+            "namespaces. Only the first override that matches a namespace "
+            "applies.",
      .max = 32,
      .members = provider_override},
     provider_connection(cluster_connection_ref),
@@ -1335,7 +1338,8 @@ constexpr std::array<std::string_view, 5> provider_counts = {"keyVersion", "user
                                                              "refusedKeyVersion"};
 
 constexpr std::array<Kind, 8> all = {{
-    {.name = "VaultConnection",
+    {.id = KindId::vault_connection,
+     .name = "VaultConnection",
      .plural = "vaultconnections",
      .short_name = "vconn",
      .doc = "Address of a Vault or OpenBao server, the operator's login, and the namespaces that may use "
@@ -1346,7 +1350,8 @@ constexpr std::array<Kind, 8> all = {{
      .columns = connection_columns,
      .rules = connection_rules,
      .facts = connection_facts},
-    {.name = "VaultMount",
+    {.id = KindId::vault_mount,
+     .name = "VaultMount",
      .plural = "vaultmounts",
      .short_name = "vmount",
      .doc = "A secrets engine or an auth method.",
@@ -1355,7 +1360,8 @@ constexpr std::array<Kind, 8> all = {{
      .rules = mount_rules,
      .parameters = mount_parameters,
      .facts = object_facts},
-    {.name = "VaultPolicy",
+    {.id = KindId::vault_policy,
+     .name = "VaultPolicy",
      .plural = "vaultpolicies",
      .short_name = "vpolicy",
      .doc = "An ACL policy.",
@@ -1364,7 +1370,8 @@ constexpr std::array<Kind, 8> all = {{
      .rules = policy_rules,
      .parameters = policy_parameters,
      .facts = object_facts},
-    {.name = "VaultAppRole",
+    {.id = KindId::vault_approle,
+     .name = "VaultAppRole",
      .plural = "vaultapproles",
      .short_name = "vapprole",
      .doc = "A role of the AppRole auth method.",
@@ -1373,7 +1380,8 @@ constexpr std::array<Kind, 8> all = {{
      .rules = approle_rules,
      .parameters = approle_parameters,
      .facts = approle_facts},
-    {.name = "VaultKubernetesRole",
+    {.id = KindId::vault_kubernetes_role,
+     .name = "VaultKubernetesRole",
      .plural = "vaultkubernetesroles",
      .short_name = "vk8srole",
      .doc = "A role of the Kubernetes auth method.",
@@ -1381,7 +1389,8 @@ constexpr std::array<Kind, 8> all = {{
      .columns = role_columns,
      .parameters = kubernetes_parameters,
      .facts = object_facts},
-    {.name = "VaultSecretID",
+    {.id = KindId::vault_secret_id,
+     .name = "VaultSecretID",
      .plural = "vaultsecretids",
      .short_name = "vsecretid",
      .doc = "A secret-id of a VaultAppRole. The operator issues it, publishes it as a Secret, rotates it, "
@@ -1391,7 +1400,8 @@ constexpr std::array<Kind, 8> all = {{
      .rules = secret_id_rules,
      .parameters = secret_id_parameters,
      .facts = secret_id_facts},
-    {.name = "AIProvider",
+    {.id = KindId::ai_provider,
+     .name = "AIProvider",
      .plural = "aiproviders",
      .short_name = "aip",
      .doc = "Location of an AI provider's key in Vault, for the workloads of one namespace. If a "
@@ -1403,7 +1413,8 @@ constexpr std::array<Kind, 8> all = {{
      .counts = provider_counts,
      .named_in_annotation = true,
      .in_vault = false},
-    {.name = "ClusterAIProvider",
+    {.id = KindId::cluster_ai_provider,
+     .name = "ClusterAIProvider",
      .plural = "clusteraiproviders",
      .short_name = "caip",
      .doc = "Location of an AI provider's key in Vault, for the workloads of all namespaces. It replaces the "
@@ -1421,6 +1432,12 @@ constexpr std::array<Kind, 8> all = {{
 
 std::span<const Kind> kinds() {
     return all;
+}
+
+const Kind& kind_of(KindId id) {
+    static_assert(std::ranges::equal(all, std::views::iota(std::size_t{0}, all.size()), {},
+                                     [](const Kind& kind) { return static_cast<std::size_t>(kind.id); }));
+    return all[static_cast<std::size_t>(id)];
 }
 
 const Kind* find_kind(std::string_view name) {

@@ -148,7 +148,7 @@ rules:
     verbs: [get, list, watch, create, update, patch, delete]
 )",
                        group, plurals_of([](const Kind& kind) {
-                           return kind.namespaced && kind.name != "VaultConnection";
+                           return kind.namespaced && kind.id != KindId::vault_connection;
                        }));
 }
 

@@ -328,9 +328,9 @@ void check_provider(const Json& spec, Reader& reader) {
 
 void check_whole(const Resource& resource, Reader& reader) {
     const Json& spec = resource.spec;
-    if (resource.kind->name == "VaultMount") check_mount(spec, reader);
+    if (resource.kind->id == KindId::vault_mount) check_mount(spec, reader);
     // sys/mounts/x/tune is not a mount at x/tune, but the settings of x.
-    if (resource.kind->name == "VaultMount" && ("/" + spec.value("path", "") + "/").contains("/tune/"))
+    if (resource.kind->id == KindId::vault_mount && ("/" + spec.value("path", "") + "/").contains("/tune/"))
         reader.fault("spec.path",
                      "must not have a segment `tune`, which Vault's API uses for the settings of a mount");
     if (resource.kind->named_in_annotation) {
@@ -341,21 +341,21 @@ void check_whole(const Resource& resource, Reader& reader) {
                          "must be an RFC 1123 label such as holysheep, and not true, t, 1, false, f or 0: "
                          "workloads refer to it in an annotation");
     }
-    if (resource.kind->name == "VaultPolicy" && spec.contains("rules") == spec.contains("hcl"))
+    if (resource.kind->id == KindId::vault_policy && spec.contains("rules") == spec.contains("hcl"))
         reader.fault("spec", "set either rules or hcl, but not both");
-    if (resource.kind->name == "VaultConnection" && spec.contains("auth") && spec["auth"].size() != 1)
+    if (resource.kind->id == KindId::vault_connection && spec.contains("auth") && spec["auth"].size() != 1)
         reader.fault("spec.auth", "set exactly one of kubernetes, jwt, appRole and token");
-    if (resource.kind->name == "VaultSecretID") check_secret_id(spec, reader);
-    if (resource.kind->name == "VaultAppRole" && spec.value("revokeTokens", false) &&
+    if (resource.kind->id == KindId::vault_secret_id) check_secret_id(spec, reader);
+    if (resource.kind->id == KindId::vault_approle && spec.value("revokeTokens", false) &&
         spec.value("tokenType", "").contains("batch"))
         reader.fault("spec.revokeTokens", "batch tokens cannot be revoked; set tokenType: service");
-    if (resource.kind->name == "VaultConnection" && spec.value("address", "").starts_with("http://"))
+    if (resource.kind->id == KindId::vault_connection && spec.value("address", "").starts_with("http://"))
         for (const char* of_tls : {"ca", "tlsServerName"})
             if (spec.contains(of_tls))
                 reader.fault(
                     fmt::format("spec.{}", of_tls),
                     "requires an https:// address; change spec.address to https://, or remove this field");
-    if (resource.kind->name == "VaultAppRole" && spec.value("bindSecretID", true) == false &&
+    if (resource.kind->id == KindId::vault_approle && spec.value("bindSecretID", true) == false &&
         spec.value("secretIDBoundCIDRs", Json::array()).empty() &&
         spec.value("tokenBoundCIDRs", Json::array()).empty())
         reader.fault("spec.bindSecretID",
@@ -429,10 +429,10 @@ Reading read(const Json& object, std::string_view default_namespace) {
         return reading;
     }
     resource.spec = reader.members(resource.kind->spec, *spec, "spec");
-    if (resource.kind->name == "VaultKubernetesRole" &&
+    if (resource.kind->id == KindId::vault_kubernetes_role &&
         !resource.spec.contains("boundServiceAccountNamespaces"))
         resource.spec["boundServiceAccountNamespaces"] = Json::array({resource.ns});
-    if (resource.kind->name == "VaultSecretID" && !resource.spec.contains("secretName"))
+    if (resource.kind->id == KindId::vault_secret_id && !resource.spec.contains("secretName"))
         resource.spec["secretName"] = resource.name;
     if (reading.faults.empty()) check_whole(resource, reader);
     return reading;

@@ -1,3 +1,4 @@
+#include <keyshepherd/core/json_field.hpp>
 #include <keyshepherd/core/text.hpp>
 #include <keyshepherd/net/client.hpp>
 #include <keyshepherd/vault/answer.hpp>
@@ -218,10 +219,6 @@ result<Health> read_health(int status, std::string_view body) {
         if (found == document.end() || !found->is_boolean()) return std::nullopt;
         return found->get<bool>();
     };
-    const auto text = [&](const char* name) {
-        const auto found = document.find(name);
-        return found != document.end() && found->is_string() ? found->get<std::string>() : std::string();
-    };
     const auto initialized = document.is_object() ? flag("initialized") : std::nullopt;
     const auto sealed = document.is_object() ? flag("sealed") : std::nullopt;
     if (!initialized || !sealed)
@@ -233,8 +230,8 @@ result<Health> read_health(int status, std::string_view body) {
     health.initialized = *initialized;
     health.sealed = *sealed;
     health.standby = flag("standby").value_or(false);
-    health.version = text("version");
-    health.cluster_id = text("cluster_id");
+    health.version = text_at(document, "version");
+    health.cluster_id = text_at(document, "cluster_id");
     health.has_namespaces = flag("enterprise").value_or(version_has_namespaces(health.version));
     if (const auto time = document.find("server_time_utc");
         time != document.end() && time->is_number_integer())

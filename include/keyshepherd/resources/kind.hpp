@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <span>
 #include <string_view>
@@ -87,7 +88,20 @@ struct Rule {  // CEL, on the spec
     std::string_view message;
 };
 
+// In the order of kinds().
+enum class KindId : std::uint8_t {
+    vault_connection,
+    vault_mount,
+    vault_policy,
+    vault_approle,
+    vault_kubernetes_role,
+    vault_secret_id,
+    ai_provider,
+    cluster_ai_provider,
+};
+
 struct Kind {
+    KindId id;
     std::string_view name;    // VaultPolicy
     std::string_view plural;  // vaultpolicies
     std::string_view short_name;
@@ -105,7 +119,8 @@ struct Kind {
 
 // In the order in which they have to be made in Vault; behind them what is not there.
 std::span<const Kind> kinds();
-const Kind* find_kind(std::string_view name);
+const Kind* find_kind(std::string_view name);  // nullptr if there is none
+const Kind& kind_of(KindId id);
 // What a fact or a count of a status means; "" for a name that no kind has.
 std::string_view status_doc(std::string_view name);
 
