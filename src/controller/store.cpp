@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <tuple>
+#include <type_traits>
 
 namespace keyshepherd::controller {
 
@@ -58,18 +60,18 @@ Key key_of(const Entry& entry) {
 Key connection_of(const resources::Resource& resource) {
     if (!resource.connection.empty()) {
         auto [ns, name] = kube::split_key(resource.connection);
-        return {resources::find_kind("VaultConnection"), std::move(ns), std::move(name)};
+        return {&resources::kind_of(resources::KindId::vault_connection), std::move(ns), std::move(name)};
     }
     const auto ref = resource.spec.is_object() ? resource.spec.find("connectionRef") : resource.spec.end();
     if (ref == resource.spec.end() || !ref->is_object()) return {};
-    return {resources::find_kind("VaultConnection"), ref->value("namespace", resource.ns),
+    return {&resources::kind_of(resources::KindId::vault_connection), ref->value("namespace", resource.ns),
             ref->value("name", "")};
 }
 
 Key role_of(const resources::Resource& resource) {
     const auto ref = resource.spec.is_object() ? resource.spec.find("appRoleRef") : resource.spec.end();
     if (ref == resource.spec.end() || !ref->is_object()) return {};
-    return {resources::find_kind("VaultAppRole"), resource.ns, ref->value("name", "")};
+    return {&resources::kind_of(resources::KindId::vault_approle), resource.ns, ref->value("name", "")};
 }
 
 EntryPtr Store::find(const Key& key) const {
@@ -77,6 +79,27 @@ EntryPtr Store::find(const Key& key) const {
     if (at == entries_.end()) return nullptr;
     return at->second.whole != nullptr ? at->second.whole : unpack(key, at->second);
 }
+
+namespace {
+
+// Everything of an entry that its packed text holds, in this order. Key and UID are kept beside the text.
+auto packed_fields(auto& entry) {
+    auto& resource = entry.resource;
+    return std::tie(resource.spec, entry.status, entry.metadata, resource.created_at, resource.generation,
+                    resource.paused, resource.finalized, resource.claim, resource.role_id,
+                    resource.deletion_time, resource.annotated, resource.mark, resource.connection,
+                    resource.rotate_now, resource.cut_off, resource.acknowledged_cluster);
+}
+
+template <class Field>
+void take_part(Json& part, Field& field) {
+    if constexpr (std::is_same_v<Field, Json>)
+        field = std::move(part);
+    else
+        field = part.get<Field>();
+}
+
+}  // namespace
 
 EntryPtr Store::unpack(const Key& key, const Kept& kept) {
     Json parts = Json::parse(kept.text);
@@ -86,21 +109,8 @@ EntryPtr Store::unpack(const Key& key, const Kept& kept) {
     resource.ns = key.ns;
     resource.name = key.name;
     resource.uid = kept.uid;
-    resource.spec = std::move(parts[0]);
-    entry->status = std::move(parts[1]);
-    entry->metadata = std::move(parts[2]);
-    resource.created_at = parts[3].get<std::string>();
-    resource.generation = parts[4].get<std::int64_t>();
-    resource.paused = parts[5].get<bool>();
-    resource.finalized = parts[6].get<bool>();
-    resource.claim = parts[7].get<std::string>();
-    resource.role_id = parts[8].get<std::string>();
-    resource.deletion_time = parts[9].get<std::string>();
-    resource.annotated = parts[10].get<bool>();
-    resource.mark = parts[11].get<std::string>();
-    resource.connection = parts[12].get<std::string>();
-    resource.rotate_now = parts[13].get<std::string>();
-    resource.cut_off = parts[14].get<bool>();
+    std::apply([part = parts.begin()](auto&... field) mutable { (take_part(*part++, field), ...); },
+               packed_fields(*entry));
     return entry;
 }
 
@@ -143,11 +153,9 @@ bool Store::put(EntryPtr entry) {
         if (!kept.claim.empty()) claims_[kept.claim].insert(key);
     }
     if (entry->faults.empty() && !kept.refers.empty()) {
-        kept.text = Json::array({resource.spec, entry->status, entry->metadata, resource.created_at,
-                                 resource.generation, resource.paused, resource.finalized, resource.claim,
-                                 resource.role_id, resource.deletion_time, resource.annotated, resource.mark,
-                                 resource.connection, resource.rotate_now, resource.cut_off})
-                        .dump();
+        Json parts = Json::array();
+        std::apply([&parts](const auto&... field) { (parts.push_back(field), ...); }, packed_fields(*entry));
+        kept.text = parts.dump();
         kept.text.shrink_to_fit();
     } else {
         kept.whole = std::move(entry);
