@@ -3,10 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=build/dev/keyshepherd
-if [ ! -x $program ]; then
-    cmake --preset dev >/dev/null
-    cmake --build --preset dev --target keyshepherd >&2
-fi
+[ -d build/dev ] || cmake --preset dev >/dev/null
+cmake --build --preset dev --target keyshepherd >&2  # a program of an earlier commit would print that commit's pages
 stale=0
 made() { # file command…: the file is what the command prints
     local file=$1
