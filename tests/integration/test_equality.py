@@ -239,7 +239,7 @@ def test_every_spelling_of_a_kv_engine_comes_to_rest(server, call, given, option
 
 def test_a_mount_of_another_type_stays_and_no_message_names_a_way_to_lose_it(server, call):
     server.root.write_data("sys/mounts/other", data={"type": "kv-v2"})
-    for given, said in (({"type": "transit"}, "The mount was not changed"), ({"type": "kv-v1"}, "KV version 2"), ({"type": "kv-v2", "local": True}, "The mount was not changed")):
+    for given, said in (({"type": "transit"}, "The mount was not changed"), ({"type": "kv-v1"}, "KV version 2"), ({"type": "kv-v2", "local": True}, "The object was not changed")):
         row = call("apply", of("VaultMount", path="other", **given))[0]
         assert row["verdict"] == "refused" and said in row["message"], row
         for word in ("disable", "delete", "remove", "destroy", "unmount"):

@@ -224,7 +224,7 @@ def test_the_policy_has_a_key_to_try_only_where_a_probe_host_is_given(run):
     assert "ai/q: spec.keyProbe: the operator's --probe-host does not allow the host of the base URL" in untried[0]
     assert keys("--probe-host", "api.other.example", "--probe-host", "API.acme.example:443") == ({path, "ai-apis/data/stated"}, [])
     wrong = run("plan", made, "--policy-for-operator", "--probe-host", "https://api.acme.example")
-    assert wrong.returncode != 0 and "--probe-host: https://api.acme.example is not HOST[:PORT]" in wrong.stderr and wrong.stdout == ""
+    assert wrong.returncode != 0 and "--probe-host: https://api.acme.example must be HOST[:PORT]" in wrong.stderr and wrong.stdout == ""
 
 
 class Providers:
