@@ -118,14 +118,15 @@ void take_connections_out(ResourceFiles& read, const std::vector<FileResource>& 
                                              [](const FileResource& each) { return each.resource.text(); });
         if (known == connections.end())
             read.errors.push_back(
-                fmt::format("{}: {}: VaultConnections are only read from the files of --connections, so that "
-                            "a file cannot grant rights to itself; move it to another file and name that "
-                            "file with --connections",
+                fmt::format("{}: {}: VaultConnections are read only from the files that --connections names, "
+                            "so that a file cannot grant rights to its own resources; move this "
+                            "VaultConnection to a file of its own, and pass that file to --connections",
                             file.place, file.resource.text()));
         else if (known->resource.spec != file.resource.spec)
-            read.errors.push_back(fmt::format(
-                "{}: {}: differs from the same VaultConnection in --connections, at {}; remove this one",
-                file.place, file.resource.text(), known->place));
+            read.errors.push_back(
+                fmt::format("{}: {}: differs from the VaultConnection of the same name in --connections, at "
+                            "{}; remove it from this file",
+                            file.place, file.resource.text(), known->place));
     }
     std::erase_if(read.resources, [](const FileResource& file) { return is_connection(file.resource); });
 }

@@ -148,8 +148,8 @@ void add_operator_command(CLI::App& app, int& exit_code) {
         "duration of a request")
         ->check(CLI::Range(1, 86'400));
     add("issue-interval-seconds", flags->options.issue_interval,
-        "Minimum time in seconds between two secret-ids of one VaultSecretID. Half the rotation period "
-        "applies if it is shorter")
+        "Minimum time in seconds between two secret-ids of one VaultSecretID. If half the rotation period is "
+        "shorter, the operator uses that instead")
         ->check(CLI::Range(0, 3'600));
     add("default-provider", flags->options.default_provider,
         "Provider for `inject: \"true\"`. Set the same value for the webhook");
@@ -158,7 +158,8 @@ void add_operator_command(CLI::App& app, int& exit_code) {
         "rotation")
         ->check(CLI::Range(0.0, 86'400.0));
     add("secret-grace-seconds", flags->secret_grace_seconds,
-        "Time in seconds before the operator deletes the Secret of a ClusterAIProvider that no workload uses")
+        "Time in seconds for which the operator keeps the Secret of a ClusterAIProvider after the last "
+        "workload stopped using the Secret")
         ->check(CLI::Range(0, 86'400));
     add_probe_host_flag(*command, flags->options.probe_hosts,
                         "Host of a provider's API to which the operator may send keys over HTTPS to test "
@@ -172,9 +173,9 @@ void add_operator_command(CLI::App& app, int& exit_code) {
         "Retry period: time in seconds between attempts to acquire or renew the Lease");
     add("metrics-listen", flags->options.metrics_listen,
         "HOST:PORT that serves /metrics, /healthz and /readyz over HTTP");
-    add("log-level", flags->log_level, "Log level")
+    add("log-level", flags->log_level, "Log level: trace, debug, info, warn or error")
         ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
-    add("log-format", flags->log_format, "Log format")->check(CLI::IsMember({"json", "text"}));
+    add("log-format", flags->log_format, "Log format: json or text")->check(CLI::IsMember({"json", "text"}));
     command->callback([flags, &exit_code] {
         const auto ended = work(*flags);
         if (!ended) {

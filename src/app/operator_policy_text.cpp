@@ -97,8 +97,8 @@ OperatorPolicyText operator_policy_text(const GivenResources& given,
             "no policy printed: the operator needs no access to Vault for the given resources");
     if (asked.size() > 1)
         made.warnings.push_back(
-            fmt::format("the resources use {} connections; the output has one policy for each, after a "
-                        "comment with its name",
+            fmt::format("the resources use {} connections; the output contains one policy for each "
+                        "connection, below a comment with the name of the connection",
                         asked.size()));
     return made;
 }

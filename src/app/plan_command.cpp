@@ -143,7 +143,7 @@ private:
             if (const std::string skew = planner::skew_text({.vault = vault.clock_lead(), .api_server = {}});
                 !skew.empty())
                 print_warning("the clock of this machine is " + skew +
-                              ". Times are calculated with Vault's clock");
+                              ". The times in this output follow Vault's clock");
         }
         std::size_t elsewhere = 0;
         std::size_t secret_ids = 0;
@@ -177,8 +177,8 @@ private:
                                       elsewhere, flags_.address));
         if (secret_ids > 0)
             print_warning(
-                fmt::format("skipped VaultSecretIDs: {}. Their Secrets are not read here. For their status, "
-                            "run: kubectl get vaultsecretid -A",
+                fmt::format("skipped VaultSecretIDs: {}. plan and apply do not read the Secrets in the "
+                            "cluster. For their status, run: kubectl get vaultsecretid -A",
                             secret_ids));
         co_return result<void>();
     }
@@ -410,7 +410,7 @@ CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flag
     add_environment_flag(*command, "kubeconfig", source.kubeconfig,
                          "Kubeconfig file for --from-cluster. Default: $KUBECONFIG, ~/.kube/config, or the "
                          "pod's ServiceAccount");
-    command->add_flag("-R,--recursive", source.recursive, "Read directories recursively");
+    command->add_flag("-R,--recursive", source.recursive, "Read subdirectories, too");
     command->add_flag("--skip-unreadable", source.skip_unreadable, skip_unreadable_help)
         ->excludes(from_cluster);
     command
@@ -447,7 +447,7 @@ CLI::App* add(CLI::App& app, const char* name, const char* doc, VaultFlags& flag
                            : std::string("must consist of 1 to 63 letters, digits, '.', '_' and '-'");
             },
             "NAME"));
-    command->add_option("-o,--output", flags.output, "Output format")
+    command->add_option("-o,--output", flags.output, "Output format: text or json")
         ->check(CLI::IsMember({"text", "json"}))
         ->capture_default_str();
     command->add_option("--timeout-seconds", flags.timeout_seconds, "Timeout of each request, in seconds")

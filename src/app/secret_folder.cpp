@@ -118,7 +118,9 @@ result<SecretFolder> SecretFolder::make(const std::string& secrets_dir, const st
     if (!folder) return fail(Errc::internal, secrets_dir + ": the directory does not exist");
     if (flock(folder->folder_.get(), LOCK_EX | LOCK_NB) != 0) {
         if (errno == EWOULDBLOCK)
-            return fail(Errc::conflict, folder->path_ + ": another process is using it");
+            return fail(Errc::conflict, folder->path_ +
+                                            ": another process is using the directory; wait until it ends, "
+                                            "and run the command again");
         return failed(folder->path_, "cannot lock");
     }
     return *std::move(folder);

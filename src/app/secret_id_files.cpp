@@ -58,8 +58,10 @@ net::Task<result<planner::Plan>> SecretIdFiles::run() {
         }
         if (step.what == Step::What::rest) break;
         if (steps == most_steps)
-            co_return fail(Errc::internal,
-                           fmt::format("the secret-id did not reach a stable state in {} steps", most_steps));
+            co_return fail(
+                Errc::internal,
+                fmt::format("the secret-id did not reach a stable state in {} steps; run the command again",
+                            most_steps));
         KEYSHEPHERD_CO_CHECK(co_await execute(step));
         // What comes after a new one depends on what Vault says of it.
         if (step.what == Step::What::draw && !apply_) break;

@@ -122,7 +122,7 @@ result<int> serve(const WebhookFlags& flags) {
             ? inject::Namespaces(
                   "the webhook has not received this namespace from the API server yet; try again", true)
             : inject::Namespaces(
-                  "the webhook reads no namespace labels with --providers; select by "
+                  "with --providers, the webhook does not read namespace labels; select by "
                   "kubernetes.io/metadata.name, or use --kubeconfig instead of --providers");
     options.load_catalog = [shared = flags.shared, load] { return load(shared); };
     for (const std::string& file : {flags.shared.providers_file, flags.shared.vault_ca_file})

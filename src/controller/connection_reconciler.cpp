@@ -240,11 +240,12 @@ Task<void> ConnectionReconciler::look_for_restore(SessionPtr session) {
             co_return;
         }
         if (!again) {
-            runtime_.log.warn("cannot destroy a secret-id again", {{"namespace", key_.ns},
-                                                                   {"name", key_.name},
-                                                                   {"vaultPath", each.role},
-                                                                   {"accessor", each.accessor},
-                                                                   {"error", again.error().message}});
+            runtime_.log.warn("cannot destroy a secret-id that a restored snapshot brought back",
+                              {{"namespace", key_.ns},
+                               {"name", key_.name},
+                               {"vaultPath", each.role},
+                               {"accessor", each.accessor},
+                               {"error", again.error().message}});
             continue;
         }
         destroyed += *again ? 1 : 0;

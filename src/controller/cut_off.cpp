@@ -114,11 +114,11 @@ Task<Again> VaultObjectReconciler::cut_off(const Way& way, const planner::Judgem
         if (!*ended) {
             co_return co_await refuse(
                 std::string(entity_disabled),
-                fmt::format(
-                    "{0} may have issued batch tokens, which Vault cannot list or revoke. The identity "
-                    "entity {1} stays disabled because they would be valid again with it. When the last "
-                    "of them has expired, enable it: vault write identity/entity/id/{1} disabled=false",
-                    vault_path_, before),
+                fmt::format("{0} may have issued batch tokens, which Vault cannot list or revoke. The "
+                            "identity entity {1} stays disabled, because these batch tokens would be valid "
+                            "again if it were enabled. After the last batch token has expired, enable the "
+                            "entity: vault write identity/entity/id/{1} disabled=false",
+                            vault_path_, before),
                 resync());
         }
         StatusUpdate update{

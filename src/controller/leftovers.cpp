@@ -83,7 +83,8 @@ kube::Task<result<void>> Leftovers::add(kube::Client& kube, Leftover leftover, k
     }
     if (!is_within_share(value.size(), of_namespace, total))
         co_return fail(Errc::invalid,
-                       "the record of objects left in Vault has no space left for the namespace");
+                       "the record of objects left in Vault has no space left for the namespace; grant the "
+                       "recorded objects to their namespaces, so that the operator can remove them");
     const auto written = co_await write(kube, uid, value, deadline);
     if (written) all_.insert_or_assign(uid, Kept{std::move(leftover), value.size()});
     co_return written;

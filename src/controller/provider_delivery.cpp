@@ -146,10 +146,10 @@ Task<result<void>> ProviderReconciler::deliver_to(std::string ns, const KeyPlace
     const KeyData& key = read->second;
     outcome_here = key.fault;
     if (outcome_here.reason.empty() && key.key.version < view.version->version) {
-        outcome_here = {
-            "NotRead",
-            fmt::format("{}: the latest version is {}, but Vault returned version {}; a Vault node is behind",
-                        place.path, view.version->version, key.key.version)};
+        outcome_here = {"NotRead",
+                        fmt::format("{}: the latest version is {}, but Vault returned version {}; a Vault "
+                                    "node returned outdated data, and the operator tries again",
+                                    place.path, view.version->version, key.key.version)};
         deliver_again_ = true;
     }
     // What was read may be newer than what was tried.
@@ -285,7 +285,9 @@ Task<result<void>> ProviderReconciler::read_data(const KeyPlace& place, const Wa
     if (*answer) net::wipe(**answer);
     const auto version = planner::version_of(told);
     if (!into.fields.is_object() || !version) {
-        into.fault = {"KeyMissing", fmt::format("{}: the secret has no version in Vault", place.path)};
+        into.fault = {
+            "KeyMissing",
+            fmt::format("{}: the secret has no version in Vault; write the key to Vault", place.path)};
         co_return result<void>();
     }
     into.key = *version;

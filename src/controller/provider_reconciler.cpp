@@ -455,7 +455,9 @@ Task<result<std::optional<planner::Condition>>> ProviderReconciler::try_key(cons
     const std::string path = place.path;
     const std::string field = place.key;
     if (!views_.at(path).version->digest.empty())
-        co_return Tried(planner::not_probed("NoKey", "the operator only tests keys of KV version 2"));
+        co_return Tried(planner::not_probed("NoKey",
+                                            "the operator tests only keys of KV version 2; move the key, or "
+                                            "set spec.keyProbe.enabled: false"));
     const auto& hosts = runtime_.options.probe_hosts;
     auto stated = planner::stated_probe_target(resource(), hosts);
     if (!stated) co_return Tried(stated.error());

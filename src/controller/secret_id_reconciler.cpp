@@ -696,7 +696,9 @@ Task<Again> SecretIdReconciler::remove() {
         through = connection_of(role->resource);
         role_ = vault_path_ = planner::claim(role->resource);
     } else if (entry_->untrusted) {
-        tell_left("the operator did not write the status, and the VaultAppRole does not exist");
+        tell_left(
+            "the operator does not know at which role the secret-ids were issued: this operator did not "
+            "write the status, and the VaultAppRole does not exist");
     }
     // A wish that came after the last look counts too.
     if (has_role && role->resource.spec.value("revokeTokens", false)) revoke_tokens_ = true;

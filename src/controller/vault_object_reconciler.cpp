@@ -245,11 +245,11 @@ Task<Again> VaultObjectReconciler::remove(const Way& way, planner::Observation o
         if (!ended) co_return co_await failed(way.connection, ended.error());
         if (!*ended)
             event(kube::Event::Type::warning, "EntityDisabled", "Delete",
-                  fmt::format(
-                      "{1} may have issued batch tokens, which Vault cannot list or revoke. The identity "
-                      "entity {0} stays disabled because they would be valid again with it. When the last of "
-                      "them has expired, enable it: vault write identity/entity/id/{0} disabled=false",
-                      entry_->status.value("cutOffEntity", ""), vault_path_));
+                  fmt::format("{1} may have issued batch tokens, which Vault cannot list or revoke. The "
+                              "identity entity {0} stays disabled, because these batch tokens would be valid "
+                              "again if it were enabled. After the last batch token has expired, enable the "
+                              "entity: vault write identity/entity/id/{0} disabled=false",
+                              entry_->status.value("cutOffEntity", ""), vault_path_));
     }
     if (plan.verdict == Verdict::refused) {
         runtime_.log.warn("left an object in Vault", {{"kind", key_.kind->name},

@@ -94,7 +94,8 @@ Task<result<SessionPtr>> Sessions::make(Key key, resources::Resource connection,
     const auto address = spec.at("address").get<std::string>();
     if (!matches_address(options_.addresses, address))
         co_return fail(Errc::disallowed,
-                       fmt::format("spec.address: the operator does not allow {} (--vault-address {})",
+                       fmt::format("spec.address: the operator does not allow {}; set one of {}, or add the "
+                                   "address to the operator's --vault-address",
                                    address, fmt::join(options_.addresses, ", ")));
     KEYSHEPHERD_CO_TRY(net::Origin origin, net::Origin::parse(address));
     KEYSHEPHERD_CO_TRY(resources::Json object, co_await login_object(login_ref(key.ns, spec), deadline));
@@ -200,7 +201,9 @@ Task<result<std::string>> Sessions::secret(kube::ObjectRef ref, std::string fiel
     kube::wipe(object);
     while (!value.empty() && (value.back() == '\n' || value.back() == '\r')) value.pop_back();
     if (value.empty())
-        co_return fail(Errc::unauthorized, fmt::format("{} has no key {}", text_of(ref), field));
+        co_return fail(Errc::unauthorized,
+                       fmt::format("{} has no key {}; add the key to the Secret, or correct spec.auth",
+                                   text_of(ref), field));
     co_return value;
 }
 

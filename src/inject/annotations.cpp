@@ -290,7 +290,7 @@ constexpr auto table = std::to_array<Annotation>({
      [](AnnotationOptions& w, string_view, string_view v) {
          return read_text(w.tls_server_name, v, is_dns_subdomain(v), "a host name");
      }},
-    {"agent", "", "one of sidecar, init, none", "by wiring", Needs::nothing,
+    {"agent", "", "one of sidecar, init, none", "none for wiring secret, otherwise sidecar", Needs::nothing,
      "`sidecar` runs the agent next to the application, `init` runs it once before the application starts, "
      "`none` runs no agent",
      [](AnnotationOptions& w, string_view, string_view v) { return choose(agents, v, w.agent.emplace()); }},
@@ -302,7 +302,8 @@ constexpr auto table = std::to_array<Annotation>({
      [](AnnotationOptions& w, string_view, string_view v) {
          return read_text(w.agent_image, v, is_image(v), image_example);
      }},
-    {"on-rotate", "", "rollout, restart, signal:NAME or none", "by wiring", Needs::nothing,
+    {"on-rotate", "", "rollout, restart, signal:NAME or none", "none for wiring file, otherwise rollout",
+     Needs::nothing,
      "What happens to running pods when the key changes; `rollout` lets the operator restart the workload",
      read_on_rotate},
     {"on-conflict", "", "one of keep, replace, deny", "keep", Needs::nothing,

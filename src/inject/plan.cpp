@@ -219,7 +219,9 @@ private:
                     catalog_.is_built_in(name) ? "the built-in provider" : "a ClusterAIProvider"));
             for (const Variable& v : provider->variables) {
                 if (const auto other = plan_.variables.find(v.name); other != plan_.variables.end()) {
-                    fault("inject", fmt::format("two of the providers set {}; remove one of them", v.name));
+                    fault("inject", fmt::format("two of the selected providers set the variable {}; select "
+                                                "only one of these providers",
+                                                v.name));
                     continue;
                 }
                 plan_.variables[v.name] = {
@@ -603,8 +605,8 @@ private:
                     c.name, file_variables ? p.variables : std::vector<std::string>(), extra_files);
             if ((p.wrap && p.env_folder.empty()) || (mounts_files && p.files_folder.empty()))
                 fault_at(c, ".name",
-                         fmt::format("invalid value {}: must be a unique name of lowercase letters, digits "
-                                     "and '-', because the container's files are stored under it",
+                         fmt::format("invalid value {}: must be a unique name of lower-case letters, digits "
+                                     "and '-', because this name is the directory of the container's files",
                                      quoted(c.name)));
             if (!p.variables.empty() || extra_files) plan_.containers.push_back(std::move(p));
         }

@@ -160,7 +160,8 @@ Task<result<ExecCredential>> run_plugin(ExecPlugin plugin, Json cluster, Deadlin
         {"apiVersion", plugin.api_version}, {"kind", "ExecCredential"}, {"spec", {{"interactive", false}}}};
     if (!cluster.is_null()) info["spec"]["cluster"] = std::move(cluster);
     int ends[2] = {-1, -1};
-    if (pipe2(ends, O_CLOEXEC) != 0) co_return wrong(Errc::internal, "cannot be started: no pipe");
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        co_return wrong(Errc::internal, "cannot be started: cannot create a pipe");
     using Pipe = asio::posix::basic_stream_descriptor<net::Executor>;
     Pipe out(co_await asio::this_coro::executor, ends[0]);
     pid_t pid = 0;

@@ -113,7 +113,7 @@ private:
             const auto state = co_await asio::this_coro::cancellation_state;
             if (state.cancelled() != asio::cancellation_type::none)
                 co_return Error(Errc::cancelled, "stopped leading");
-            if (work->done) co_return Error(Errc::cancelled, "the leader has finished");
+            if (work->done) co_return Error(Errc::cancelled, "the leader stopped on its own");
             const auto now = SteadyClock::now();
             if (machine_.held(now) && !work->started) {
                 if (hooks_.changed) hooks_.changed(true);

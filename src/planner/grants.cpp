@@ -198,7 +198,9 @@ private:
         if (path.contains("+*")) return fault(place + ".path", "must not contain +*, which Vault rejects");
         const auto allowed = texts(rule, "capabilities");
         if (std::ranges::find(allowed, "sudo") != allowed.end() && !grant_.rights.hcl)
-            fault(place + ".capabilities", "sudo requires the right hcl, which is not granted");
+            fault(place + ".capabilities",
+                  "sudo requires the right hcl, which is not granted; remove sudo, or add hcl to "
+                  "grants[].rights");
         if (allowed == std::vector<std::string>{"deny"}) return;  // takes away, wherever it is
         reach(path, place + ".path");
     }

@@ -152,7 +152,7 @@ Condition key_validity(const Resource& provider, const std::vector<KeyPlace>& pl
     bool held = false;
     for (const KeyPlace& place : places) {
         if (place.elsewhere || !seen.insert(trial_name(place)).second) continue;
-        Condition one = not_probed("NoKey", "it has no version to test");
+        Condition one = not_probed("NoKey", "the key has no version to test; write the key to Vault");
         std::string text = place.path;
         if (const auto& version = views.at(place.path).version) {
             const KeyTrial* trial = find_trial(trials, provider, place, *version);

@@ -155,9 +155,10 @@ KeyView read_key(std::string_view path, const Json& metadata, std::int64_t now) 
     const std::int64_t version = current.is_number_integer() ? current.get<std::int64_t>() : 0;
     const Json& state = at(metadata, {"versions", std::to_string(version).c_str()});
     if (version < 1 || !state.is_object())
-        return {.version = {},
-                .reason = "KeyNotFound",
-                .message = fmt::format("{}: the secret has no version in Vault", path)};
+        return {
+            .version = {},
+            .reason = "KeyNotFound",
+            .message = fmt::format("{}: the secret has no version in Vault; write the key to Vault", path)};
     const std::int64_t deleted = seconds_since_epoch(text(state, {"deletion_time"}));
     if (at(state, {"destroyed"}) == Json(true) || (deleted != 0 && deleted <= now))
         return {.version = {},

@@ -109,11 +109,11 @@ Condition status_not_trusted(const resources::Kind& kind, const Json& status) {
         .type = std::string(status_trusted),
         .truth = Truth::no,
         .reason = "NotWrittenHere",
-        .message =
-            "status." + names +
-            ": this operator did not write these fields for this resource in this cluster and ignores them; "
-            "they were copied, restored or edited. To manage an object that already exists in Vault, set "
-            "adoptionPolicy to IfEqual or Adopt, and add the right adopt to the connection's grants"};
+        .message = "status." + names +
+                   ": the operator ignores these fields, because it did not write them for this resource in "
+                   "this cluster. They were copied, restored or edited. To manage an object that already "
+                   "exists in Vault, set "
+                   "adoptionPolicy to IfEqual or Adopt, and add the right adopt to the connection's grants"};
 }
 
 std::string ready_reason(const Json& status) {

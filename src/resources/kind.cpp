@@ -106,14 +106,15 @@ constexpr Field drift_field = {.name = "driftPolicy",
                                .values = drift};
 // Seconds. A thousand resources that are looked at more often would be most of an operator's work.
 constexpr long shortest_resync = 10;
-constexpr Field resync_field = {
-    .name = "resyncPeriod",
-    .type = duration,
-    .doc = "How often the operator compares spec with Vault. At least 10s; varied by up to 20 percent.",
-    .fallback = R"("5m")",
-    .pattern = duration_text,
-    .expected = duration_expected,
-    .min = shortest_resync};
+constexpr Field resync_field = {.name = "resyncPeriod",
+                                .type = duration,
+                                .doc =
+                                    "How often the operator compares spec with Vault. At least 10s. The "
+                                    "operator shortens each period at random by up to 20 percent.",
+                                .fallback = R"("5m")",
+                                .pattern = duration_text,
+                                .expected = duration_expected,
+                                .min = shortest_resync};
 
 constexpr Field deletion_field(std::string_view fallback, std::string_view doc) {
     return {.name = "deletionPolicy",
@@ -276,8 +277,8 @@ constexpr std::array<Field, 7> connection_spec = {{
     {.name = "grants",
      .type = object_list,
      .doc = "Which namespaces may use the connection, and for what. A single grant must allow everything "
-            "that a resource asks for. Defaults to one grant for the connection's own namespace: names that "
-            "start with the namespace and a dot, no mounts, no paths.",
+            "that a resource asks for. If grants is not set, only the connection's own namespace may use the "
+            "connection, with names that start with the namespace and a dot, and without mounts and paths.",
      .max = 256,
      .members = grant},
     {.name = "deletionTimeout",
@@ -711,7 +712,8 @@ constexpr std::array<Field, 24> approle_spec = {{
     {.name = "revokeTokens",
      .type = boolean,
      .doc = "Whether the operator also revokes the tokens of a secret-id when it destroys the secret-id. "
-            "That happens at the end of the overlap after a rotation, and when the VaultSecretID is deleted. "
+            "The operator destroys a secret-id at the end of the overlap after a rotation, and when the "
+            "VaultSecretID is deleted. "
             "Requires the right revokeTokens in the connection's grants. Batch tokens cannot be revoked.",
      .fallback = "false"},
     object_deletion,
@@ -1138,7 +1140,7 @@ constexpr Field provider_probe = {.name = "keyProbe",
 constexpr Field provider_delivery(std::span<const Field> members) {
     return {.name = "delivery",
             .type = object,
-            .doc = "Other ways than the agent to deliver the key to workloads.",
+            .doc = "How to deliver the key to workloads without an agent.",
             .members = members};
 }
 
@@ -1162,14 +1164,15 @@ constexpr std::array<Field, 2> cluster_connection_ref = {{
      .max_length = longest_dns_label,
      .required = true},
 }};
-constexpr Field provider_resync = {
-    .name = "resyncPeriod",
-    .type = duration,
-    .doc = "How often the operator reads the version of the key. At least 10s; varied by up to 20 percent.",
-    .fallback = R"("1m")",
-    .pattern = duration_text,
-    .expected = duration_expected,
-    .min = shortest_resync};
+constexpr Field provider_resync = {.name = "resyncPeriod",
+                                   .type = duration,
+                                   .doc =
+                                       "How often the operator reads the version of the key. At least 10s. "
+                                       "The operator shortens each period at random by up to 20 percent.",
+                                   .fallback = R"("1m")",
+                                   .pattern = duration_text,
+                                   .expected = duration_expected,
+                                   .min = shortest_resync};
 
 constexpr std::array<Field, 8> provider_spec = {{
     provider_path(true),
@@ -1188,8 +1191,8 @@ constexpr std::array<Field, 9> cluster_provider_spec = {{
     provider_login,
     {.name = "overrides",
      .type = object_list,
-     .doc = "Replacements for path, variables, vault or auth, each as a whole, for workloads in the selected "
-            "namespaces. Only the first override that matches a namespace "
+     .doc = "Replace path, variables, vault or auth for workloads in the selected namespaces. An override "
+            "replaces each of these fields completely. Only the first override that matches a namespace "
             "applies.",
      .max = 32,
      .members = provider_override},

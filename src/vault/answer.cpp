@@ -240,7 +240,8 @@ result<Health> read_health(int status, std::string_view body) {
 }
 
 Error unusable(const Health& health) {
-    Error error(Errc::unavailable, health.initialized ? "Vault is sealed" : "Vault is not initialized");
+    Error error(Errc::unavailable,
+                health.initialized ? "Vault is sealed" : "Vault is not initialized; run vault operator init");
     if (health.initialized) error.detail = Detail::sealed;
     return error;
 }

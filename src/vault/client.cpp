@@ -800,8 +800,10 @@ Task<result<Written>> Client::write(std::string path, json body, Deadline deadli
     if (!answer) co_return std::unexpected(std::move(answer).error());
     std::optional<json>& document = *answer;
     if (!document)
-        co_return fail(Errc::not_found,
-                       fmt::format("POST {}: Vault returned 404: the parent object does not exist", path));
+        co_return fail(
+            Errc::not_found,
+            fmt::format("POST {}: Vault returned 404: the mount or the role in this path does not exist",
+                        path));
     Written written;
     written.warnings = warnings(*document);
     written.data = take_data(*document);

@@ -104,7 +104,9 @@ Response Routes::metrics_port(const Request& request) {
 Response Routes::readiness() const {
     if (draining_) return text(503, "the server is shutting down\n");
     if (std::chrono::system_clock::now() >= not_after_)
-        return text(503, fmt::format("the certificate expired at {}\n", net::format_time(not_after_)));
+        return text(503, fmt::format("the serving certificate expired at {}; replace the files of "
+                                     "--tls-cert-file and --tls-key-file\n",
+                                     net::format_time(not_after_)));
     if (!view_.unread.empty()) return text(503, view_.unread + "\n");
     return text(200, "ok\n");
 }

@@ -134,7 +134,7 @@ private:
         server_.stop();
         const bool all = co_await server_.finished(options_.shutdown);
         if (!all)
-            log_.warn("closing sessions that did not finish in time", {{"sessions", server_.sessions()}});
+            log_.warn("closing connections that did not finish in time", {{"sessions", server_.sessions()}});
         server_.close_all();
         metrics_server_.stop();
         metrics_server_.close_all();

@@ -198,7 +198,7 @@ def test_no_file_brings_its_own_grants(run, empty_bao, tmp_path, command):
     for grants in (["--connections", given], ["--without-grants"], []):
         done = run(command, wide, policy, grants=grants)
         assert (done.returncode, done.stdout) == (1, "")
-        words = "differs from the same VaultConnection in --connections" if given in grants else "VaultConnections are only read from the files of --connections"
+        words = "differs from the VaultConnection of the same name in --connections" if given in grants else "VaultConnections are read only from the files that --connections names"
         assert f"error: stdin line 1: VaultConnection ai/main: {words}" in done.stderr
     assert empty_bao.audit()[before:] == []
     same = run(command, CONNECTION, policy, grants=["--connections", given])
@@ -842,7 +842,7 @@ def test_two_at_once_do_not_work_on_one_folder(secret_ids):
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         busy = ids.call("apply", code=1, rotate="1")
-        assert "another process is using it" in busy.stdout and ids.bytes() == files
+        assert "another process is using the directory" in busy.stdout and ids.bytes() == files
         ids.call("plan", code=2, rotate="1")
     finally:
         os.close(folder)

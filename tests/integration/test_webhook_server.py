@@ -842,7 +842,7 @@ def test_ends_within_its_bound_with_clients_that_are_stuck(start):
     begin = time.monotonic()
     assert webhook.stop(5) == 0
     assert time.monotonic() - begin < 3
-    assert any(e["msg"] == "closing sessions that did not finish in time" for e in webhook.log())
+    assert any(e["msg"] == "closing connections that did not finish in time" for e in webhook.log())
     for connection in (*stuck, metrics):
         connection.close()
 
