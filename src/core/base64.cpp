@@ -104,31 +104,42 @@ std::string encode_base64(std::string_view bytes) {
     return text;
 }
 
-std::optional<std::string> decode_base64(std::string_view text) {
-    std::string bytes;
-    bytes.reserve(text.size() / 4 * 3 + 3);
+namespace {
+
+// Appends to `bytes`; false if `text` is not base64.
+bool decode(std::string_view text, std::string& bytes) {
     std::uint32_t group = 0;
     std::size_t digits = 0;   // in this group of four
     std::size_t padding = 0;  // in the last group
     for (const char c : text) {
         if (c == '\r' || c == '\n') continue;
         if (c == '=') {
-            if (digits + padding < 2 || ++padding + digits > 4) return std::nullopt;
+            if (digits + padding < 2 || ++padding + digits > 4) return false;
             continue;
         }
         const std::uint8_t digit = digits_by_character[static_cast<unsigned char>(c)];
-        if (digit == no_digit || padding > 0) return std::nullopt;
+        if (digit == no_digit || padding > 0) return false;
         group = group << 6 | digit;
         if (++digits < 4) continue;
         for (const int shift : {16, 8, 0}) bytes += static_cast<char>(group >> shift & 0xff);
         group = 0;
         digits = 0;
     }
-    if (digits == 0 && padding == 0) return bytes;
-    if (digits + padding != 4) return std::nullopt;
+    if (digits == 0 && padding == 0) return true;
+    if (digits + padding != 4) return false;
     group <<= 6 * padding;
     for (std::size_t k = 0; k + 1 < digits; ++k) bytes += static_cast<char>(group >> (16 - 8 * k) & 0xff);
-    return bytes;
+    return true;
+}
+
+}  // namespace
+
+std::optional<std::string> decode_base64(std::string_view text) {
+    std::string bytes;
+    bytes.reserve(text.size() / 4 * 3 + 3);  // a string that grows leaves copies behind
+    if (decode(text, bytes)) return bytes;
+    explicit_bzero(bytes.data(), bytes.size());
+    return std::nullopt;
 }
 
 }  // namespace keyshepherd
