@@ -15,6 +15,7 @@ namespace keyshepherd::planner {
 namespace {
 
 using resources::Json;
+using resources::KindId;
 
 // What lies below these could widen what its holder may do.
 constexpr std::array<std::string_view, 3> powerful_words = {"sys", "auth", "identity"};
@@ -87,7 +88,7 @@ std::vector<std::string_view> bounded_paths(const Resource& resource) {
         if (const auto path = object.find("path"); path != object.end())
             paths.push_back(path->get_ref<const std::string&>());
     };
-    if (resource.kind->id == resources::KindId::vault_policy) {
+    if (resource.kind->id == KindId::vault_policy) {
         if (const auto rules = resource.spec.find("rules"); rules != resource.spec.end())
             for (const Json& rule : *rules) add(rule);
     } else if (!resource.kind->in_vault) {
@@ -123,12 +124,12 @@ public:
 
     Judgement run_removal() && {
         judgement_.rights = grant_.rights;
-        const std::string_view kind = resource_.kind->name;
-        if (kind == "VaultMount") {
+        const KindId kind = resource_.kind->id;
+        if (kind == KindId::vault_mount) {
             mount("path");
-        } else if (kind == "VaultPolicy") {
+        } else if (kind == KindId::vault_policy) {
             name();
-        } else if (kind == "VaultAppRole" || kind == "VaultKubernetesRole") {
+        } else if (kind == KindId::vault_approle || kind == KindId::vault_kubernetes_role) {
             name();
             mount("mount");
             not_the_login();
@@ -138,12 +139,12 @@ public:
 
     Judgement run() && {
         judgement_.rights = grant_.rights;
-        const std::string_view kind = resource_.kind->name;
-        if (kind == "VaultMount") mount("path");
-        if (kind == "VaultPolicy") policy();
-        if (kind == "VaultAppRole" || kind == "VaultKubernetesRole") role();
-        if (kind == "AIProvider" || kind == "ClusterAIProvider") provider();
-        if (kind == "VaultAppRole" && resource_.spec.value("revokeTokens", false) &&
+        const KindId kind = resource_.kind->id;
+        if (kind == KindId::vault_mount) mount("path");
+        if (kind == KindId::vault_policy) policy();
+        if (kind == KindId::vault_approle || kind == KindId::vault_kubernetes_role) role();
+        if (kind == KindId::ai_provider || kind == KindId::cluster_ai_provider) provider();
+        if (kind == KindId::vault_approle && resource_.spec.value("revokeTokens", false) &&
             !grant_.rights.revoke_tokens)
             fault("spec.revokeTokens",
                   fmt::format(
@@ -381,16 +382,16 @@ namespace {
 std::vector<resources::Fault> reserved_objects(const Resource& resource,
                                                const std::set<std::string>& reserved) {
     std::vector<resources::Fault> faults;
-    const std::string_view kind = resource.kind->name;
-    const bool is_role = kind == "VaultAppRole" || kind == "VaultKubernetesRole";
-    if (kind == "VaultMount" || is_role) {
+    const KindId kind = resource.kind->id;
+    const bool is_role = kind == KindId::vault_approle || kind == KindId::vault_kubernetes_role;
+    if (kind == KindId::vault_mount || is_role) {
         const char* field = is_role ? "mount" : "path";
         const auto mount = resource.spec.at(field).get<std::string>();
         if (is_vaults_own_mount(mount, is_role || resource.spec.value("engine", "") == "Auth"))
             faults.push_back({fmt::format("spec.{}", field),
                               fmt::format("{} is a built-in mount of Vault; set another path", mount)});
     }
-    if (kind == "VaultPolicy") {
+    if (kind == KindId::vault_policy) {
         const std::string name = stored_name(resource.spec.at("name").get<std::string>());
         if (name == "default" || carries_power(name, reserved))
             faults.push_back({"spec.name", fmt::format("{} is reserved: it is a built-in policy, or a policy "
@@ -412,8 +413,8 @@ Judgement nothing_granted(const std::string& ns, const Resource& connection) {
 std::vector<resources::Fault> reserved_faults(const Resource& resource,
                                               const std::set<std::string>& reserved) {
     std::vector<resources::Fault> faults = reserved_objects(resource, reserved);
-    const std::string_view kind = resource.kind->name;
-    if (kind == "VaultAppRole" || kind == "VaultKubernetesRole") {
+    const KindId kind = resource.kind->id;
+    if (kind == KindId::vault_approle || kind == KindId::vault_kubernetes_role) {
         const Json& policies = resource.spec.at("tokenPolicies");
         for (std::size_t i = 0; i < policies.size(); ++i)
             if (const auto& policy = policies[i].get_ref<const std::string&>();
@@ -460,7 +461,7 @@ std::optional<Resource> role_at(std::string_view path, std::string ns) {
     const std::size_t at = path.rfind(role);
     if (!path.starts_with(auth) || at == std::string_view::npos || at <= auth.size()) return std::nullopt;
     Resource resource;
-    resource.kind = &resources::kind_of(resources::KindId::vault_approle);
+    resource.kind = &resources::kind_of(KindId::vault_approle);
     resource.ns = std::move(ns);
     resource.spec = {{"mount", path.substr(auth.size(), at - auth.size())},
                      {"name", path.substr(at + role.size())}};

@@ -9,18 +9,20 @@ namespace keyshepherd::planner {
 
 namespace {
 
+using resources::KindId;
+
 // A deletion needs the grant, too. A mount goes with all that is in it: no message tells how.
 std::string way_out(const resources::Resource& resource) {
-    if (resource.kind->id == resources::KindId::vault_mount) return "To manage it again, restore the grant";
+    if (resource.kind->id == KindId::vault_mount) return "To manage it again, restore the grant";
     return fmt::format(
         "To remove it, restore the grant, {}delete {}, and then remove the grant",
         resource.spec.value("deletionPolicy", "") == "Retain" ? "set spec.deletionPolicy: Delete, " : "",
         resource.text());
 }
 
-const char* what_it_allows(std::string_view kind) {
-    if (kind == "VaultPolicy") return "the policy is still in effect for tokens that have it";
-    if (kind == "VaultMount") return "Vault still serves the mount";
+const char* what_it_allows(KindId kind) {
+    if (kind == KindId::vault_policy) return "the policy is still in effect for tokens that have it";
+    if (kind == KindId::vault_mount) return "Vault still serves the mount";
     return "clients can still log in to the role and get its policies";
 }
 
@@ -41,7 +43,7 @@ Condition condition(std::string message) {
 
 Condition ungranted_object(const resources::Resource& resource, std::string_view path) {
     return condition(fmt::format("{} is still in Vault, unchanged: {}. {}", path,
-                                 what_it_allows(resource.kind->name), way_out(resource)));
+                                 what_it_allows(resource.kind->id), way_out(resource)));
 }
 
 Condition ungranted_secret_id(const resources::Resource& resource, std::string_view accessor) {

@@ -16,6 +16,7 @@ namespace keyshepherd::planner {
 
 namespace {
 
+using resources::KindId;
 using Faults = std::vector<resources::Fault>;
 
 std::int64_t seconds(const Json& spec, const char* field) {
@@ -176,11 +177,12 @@ std::vector<const resources::Field*> wanted_not_everywhere(const Resource& resou
 Faults vault_faults(const Resource& resource, const Observation& observed) {
     Faults faults;
     check_parameters(resource, observed, faults);
-    const std::string_view kind = resource.kind->name;
-    if (kind == "VaultMount") check_mount(resource.spec, observed, faults);
-    if (kind == "VaultPolicy") check_policy(resource.spec, faults);
-    if (kind == "VaultAppRole" || kind == "VaultKubernetesRole") check_token(resource.spec, faults);
-    if (kind == "VaultKubernetesRole")
+    const KindId kind = resource.kind->id;
+    if (kind == KindId::vault_mount) check_mount(resource.spec, observed, faults);
+    if (kind == KindId::vault_policy) check_policy(resource.spec, faults);
+    if (kind == KindId::vault_approle || kind == KindId::vault_kubernetes_role)
+        check_token(resource.spec, faults);
+    if (kind == KindId::vault_kubernetes_role)
         for (const char* field : {"boundServiceAccountNames", "boundServiceAccountNamespaces"})
             check_star(resource.spec, field, faults);
     return faults;
