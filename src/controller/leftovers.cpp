@@ -82,7 +82,7 @@ kube::Task<result<void>> Leftovers::add(kube::Client& kube, Leftover leftover, k
         if (kept.leftover.resource.ns == leftover.resource.ns) of_namespace += kept.bytes;
     }
     if (!is_within_share(value.size(), of_namespace, total))
-        co_return fail(Errc::invalid,
+        co_return fail(Errc::too_large,
                        "the record of objects left in Vault has no space left for the namespace; grant the "
                        "recorded objects to their namespaces, so that the operator can remove them");
     const auto written = co_await write(kube, uid, value, deadline);

@@ -50,8 +50,8 @@ public:
     // Reads the records of former leaders. Ignores a record without a valid seal.
     kube::Task<result<void>> open(kube::Client& kube, std::string ns, const ClaimSigner& signer,
                                   kube::Deadline deadline);
-    // Errc::invalid for mounts, which contain data, and for records that are too long or exceed the share of
-    // their namespace.
+    // Errc::invalid for mounts, which contain data, and for records that are too long. Errc::too_large if the
+    // share of the namespace is used up.
     kube::Task<result<void>> add(kube::Client& kube, Leftover leftover, kube::Deadline deadline);
     kube::Task<result<void>> drop(kube::Client& kube, std::string uid, kube::Deadline deadline);
     // The leftovers in one Vault.

@@ -187,8 +187,9 @@ Task<Again> Reconciler::wait_or_orphan(EntryPtr connection, std::string why) {
                            {"namespace", key_.ns},
                            {"name", key_.name},
                            {"error", recorded.error().message}});
-        // A missing right does not hold up a namespace for good.
-        if (recorded.error().code != Errc::forbidden) co_return runtime_.retry_in(key_);
+        // A missing right or a full record does not hold up a namespace for good.
+        if (recorded.error().code != Errc::forbidden && recorded.error().code != Errc::too_large)
+            co_return runtime_.retry_in(key_);
     }
     const auto gone = co_await runtime_.remove_finalizer(key_, entry_);
     if (!gone) co_return runtime_.retry_in(key_);
